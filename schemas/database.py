@@ -1,0 +1,288 @@
+"""Connections, named SQL statements and migrations: all that touches Postgres starts here."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from pgvector.psycopg import register_vector
+from psycopg import sql
+from psycopg_pool import ConnectionPool
+
+from schemas.errors import AttuneError
+
+Connection = psycopg.Connection[Any]
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+EVENT_KEY_PARTITIONS = 16
+MINIMUM_POSTGRES = 150000
+MINIMUM_PGVECTOR = (0, 8, 4)
+MIGRATION_LOCK = 0x4154_5455  # any constant: one migration at a time per database
+
+# What each kind of connection sets for itself, so that a managed Postgres needs no settings.
+SERVING_OPTIONS = (
+    "-c jit=off -c random_page_cost=1.1 -c statement_timeout=2000 -c synchronous_commit=off "
+    "-c hnsw.ef_search=200 -c hnsw.iterative_scan=relaxed_order"
+)
+INGEST_OPTIONS = "-c jit=off -c lock_timeout=2000 -c statement_timeout=60000"
+
+_NAMED = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+
+
+class NotMigrated(AttuneError):
+    """The database lacks migrations this version needs: run `python -m gateway migrate`."""
+
+
+class TooOld(AttuneError):
+    """Postgres or pgvector is older than Attune supports."""
+
+
+@dataclass(frozen=True)
+class Queries:
+    """The named statements of one .sql file, as attributes."""
+
+    path: Path
+    statements: dict[str, str]
+
+    def __getattr__(self, name: str) -> str:
+        try:
+            return self.statements[name]
+        except KeyError:
+            raise AttributeError(f"{self.path} has no statement named {name}") from None
+
+    def fill(self, name: str, **slots: sql.Composable) -> sql.Composed:
+        """The statement with its {slots} filled by identifiers or composed SQL, never by text."""
+        return sql.SQL(self.statements[name]).format(**slots)  # type: ignore[arg-type]
+
+
+def queries(module_file: str) -> Queries:
+    """Load the .sql that lies beside a module: `SQL = queries(__file__)`.
+
+    A statement starts at a line `-- name: some_name`; parameters are `%(name)s`, optional parts
+    are `{slots}`.
+    """
+    path = Path(module_file).with_suffix(".sql")
+    parts = _NAMED.split(path.read_text(encoding="utf-8"))
+    names = parts[1::2]
+    return Queries(path, dict(zip(names, (body.strip() for body in parts[2::2]), strict=True)))
+
+
+def connect(url: str, *, autocommit: bool = True, options: str = "") -> Connection:
+    """One connection outside any pool, with vectors registered if the extension is there."""
+    connection = psycopg.connect(url, autocommit=autocommit, options=_options(url, options))
+    if connection.execute("select to_regtype('vector') is not null").fetchone()[0]:  # type: ignore[index]
+        register_vector(connection)
+    if not autocommit:
+        connection.commit()
+    return connection
+
+
+def open_pool(url: str, *, size: int, options: str, name: str) -> ConnectionPool[Connection]:
+    """A pool of autocommit connections; a caller waits at most 2 s for one (then PoolTimeout)."""
+    return ConnectionPool(
+        url,
+        min_size=1,
+        max_size=size,
+        timeout=2.0,
+        max_idle=300.0,
+        name=name,
+        kwargs={"autocommit": True, "options": _options(url, options)},
+        configure=register_vector,
+        check=None,
+        open=True,
+    )
+
+
+def _options(url: str, options: str) -> str:
+    """A URL's own `options` would be overridden by ours: keep both."""
+    own = psycopg.conninfo.conninfo_to_dict(url).get("options") or ""
+    return f"{own} {options}".strip()
+
+
+# migrations ------------------------------------------------------------------------------------
+
+
+def migrate(url: str, *, at: datetime | None = None) -> list[str]:
+    """Apply what is missing, oldest first, each in its own transaction; returns their names.
+
+    Safe to interrupt and to run twice at once: the lock is Postgres's and dies with us.
+    """
+    with connect(url) as connection:
+        _check_versions(connection)
+        connection.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        try:
+            applied = [_apply(connection, path) for path in pending(connection)]
+            make_partitions(connection, at=at or datetime.now(UTC))
+        finally:
+            connection.execute("select pg_advisory_unlock(%s)", [MIGRATION_LOCK])
+    return applied
+
+
+def pending(connection: Connection) -> list[Path]:
+    """The migrations not yet applied, in order."""
+    connection.execute(
+        "create table if not exists migrations "
+        "(name text primary key, applied_at timestamptz not null default now())"
+    )
+    return _not_applied(connection)
+
+
+def is_ready(connection: Connection) -> bool:
+    """Whether every migration has been applied; changes nothing."""
+    return _exists(connection, "migrations") and not _not_applied(connection)
+
+
+def _not_applied(connection: Connection) -> list[Path]:
+    done = {row[0] for row in connection.execute("select name from migrations")}
+    return [path for path in sorted(MIGRATIONS.glob("*.sql")) if path.stem not in done]
+
+
+def wait_until_ready(url: str, timeout_s: float = 30.0) -> None:
+    """Return when Postgres answers and is migrated; NotMigrated after the timeout."""
+    deadline = time.monotonic() + timeout_s
+    reason = "it did not answer"
+    while time.monotonic() < deadline:
+        try:
+            with psycopg.connect(url, autocommit=True, connect_timeout=3) as connection:
+                if is_ready(connection):
+                    return
+                reason = "migrations are pending; run `python -m gateway migrate`"
+        except psycopg.OperationalError as error:
+            reason = str(error).strip().splitlines()[0]
+        time.sleep(0.2)
+    raise NotMigrated(f"Postgres was not ready within {timeout_s:.0f} s: {reason}")
+
+
+def _apply(connection: Connection, path: Path) -> str:
+    with connection.transaction():
+        connection.execute(path.read_text(encoding="utf-8"))  # type: ignore[arg-type]
+        connection.execute(
+            "insert into migrations (name) values (%s)",
+            [path.stem],
+        )
+    return path.stem
+
+
+def _exists(connection: Connection, table: str) -> bool:
+    row = connection.execute("select to_regclass(%s) is not null", [table]).fetchone()
+    return bool(row and row[0])
+
+
+def _check_versions(connection: Connection) -> None:
+    if connection.info.server_version < MINIMUM_POSTGRES:
+        raise TooOld(f"PostgreSQL {connection.info.server_version // 10000} is too old: 15 or newer")
+    row = connection.execute(
+        "select default_version from pg_available_extensions where name = 'vector'"
+    ).fetchone()
+    if row is None:
+        raise TooOld("this Postgres has no pgvector: install pgvector 0.8.4 or newer")
+    if tuple(int(part) for part in row[0].split(".")) < MINIMUM_PGVECTOR:
+        raise TooOld(f"pgvector {row[0]} is too old: 0.8.4 or newer")
+
+
+# partitions ------------------------------------------------------------------------------------
+
+MONTHLY = ("events", "answers")
+WEEKLY = ("deliveries", "delivery_problems")
+
+
+def make_partitions(
+    connection: Connection, *, at: datetime, since: datetime | None = None, months_ahead: int = 2
+) -> list[str]:
+    """Make the partitions from `since` (default: 13 months back) to two months after `at`.
+
+    Each is created apart and attached (SHARE UPDATE EXCLUSIVE on the parent, so serving goes on);
+    rerunning continues where an interrupted run stopped. Returns the names made.
+    """
+    first = (since or at - timedelta(days=396)).date()
+    last = (at + timedelta(days=31 * months_ahead)).date()
+    made = []
+    for number in range(EVENT_KEY_PARTITIONS):
+        made += _partition(
+            connection,
+            "event_keys",
+            f"event_keys_{number:02}",
+            sql.SQL("with (modulus {}, remainder {})").format(EVENT_KEY_PARTITIONS, number),
+        )
+    for start, end in _months(first, last):
+        for parent in MONTHLY:
+            made += _partition(connection, parent, f"{parent}_{start:%Y_%m}", _range(start, end))
+    for start, end in _weeks(max(first, at.date() - timedelta(days=45)), last):
+        for parent in WEEKLY:
+            made += _partition(connection, parent, f"{parent}_{start:%Y_%m_%d}", _range(start, end))
+    return made
+
+
+def missing_partitions(connection: Connection, *, at: datetime) -> list[str]:
+    """Names of the partitions that the next seven days need and that do not exist."""
+    coming = (at + timedelta(days=7)).date()
+    names = [f"{parent}_{coming:%Y_%m}" for parent in MONTHLY]
+    names += [f"{parent}_{_monday(coming):%Y_%m_%d}" for parent in WEEKLY]
+    return [name for name in names if not _exists(connection, name)]
+
+
+def _partition(connection: Connection, parent: str, name: str, values: sql.Composable) -> list[str]:
+    attached = connection.execute(
+        "select 1 from pg_inherits where inhrelid = to_regclass(%s) "
+        "and inhparent = to_regclass(%s)",
+        [name, parent],
+    ).fetchone()
+    if attached:
+        return []
+    table, parent_table = sql.Identifier(name), sql.Identifier(parent)
+    connection.execute(
+        sql.SQL("create table if not exists {} (like {} including all)").format(table, parent_table)
+    )
+    connection.execute(
+        sql.SQL("alter table {} attach partition {} for values ").format(parent_table, table) + values
+    )
+    return [name]
+
+
+def _range(start: date, end: date) -> sql.Composed:
+    utc = "{:%Y-%m-%d} 00:00:00+00"
+    return sql.SQL("from ({}) to ({})").format(utc.format(start), utc.format(end))
+
+
+def _months(first: date, last: date) -> Iterator[tuple[date, date]]:
+    start = first.replace(day=1)
+    while start <= last:
+        end = (start + timedelta(days=32)).replace(day=1)
+        yield start, end
+        start = end
+
+
+def _monday(day: date) -> date:
+    return day - timedelta(days=day.weekday())
+
+
+def _weeks(first: date, last: date) -> Iterator[tuple[date, date]]:
+    start = _monday(first)
+    while start <= last:
+        yield start, start + timedelta(days=7)
+        start += timedelta(days=7)
+
+
+__all__ = [
+    "INGEST_OPTIONS",
+    "SERVING_OPTIONS",
+    "Connection",
+    "NotMigrated",
+    "Queries",
+    "TooOld",
+    "connect",
+    "is_ready",
+    "make_partitions",
+    "migrate",
+    "missing_partitions",
+    "open_pool",
+    "pending",
+    "queries",
+    "wait_until_ready",
+]
