@@ -1,0 +1,61 @@
+# Attune. `make` lists what there is.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run test test-heavy check bench
+
+# Given to every pip install, e.g. make run PIP_ARGS="--index-url https://mirror.example/simple"
+PIP_ARGS ?=
+# Given to pytest, e.g. make test ARGS="-k segment"
+ARGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+hash = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
+RUN_STAMP := $(VENV)/.installed-run-$(call hash,requirements.txt)
+TEST_STAMP := $(VENV)/.installed-test-$(call hash,requirements.txt tests/requirements.txt)
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: $(RUN_STAMP) ## start everything on this machine (Ctrl-C stops it)
+	@exec $(PY) -m gateway run
+
+test: $(TEST_STAMP) ## run the tests, on a Postgres and Redis of their own
+	$(PY) -m pytest -n 2 -m "not heavy" $(ARGS)
+
+test-heavy: $(TEST_STAMP) ## run the slow tests: processes killed, browsers, load
+	$(PY) -m pytest -m heavy $(ARGS)
+
+check: $(TEST_STAMP) ## check format, lint, types and import arrows
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(TEST_STAMP) ## measure against the bars, as JSON lines
+	$(PY) -m bench
+
+# One virtualenv for all targets; a stamp per content of the requirements, so that a pull that
+# changes them installs again and nothing else does.
+$(RUN_STAMP): | $(PY)
+	@echo "Installing requirements.txt (a minute or two the first time) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements.txt
+	@rm -f $(VENV)/.installed-run-* && touch $@
+
+$(TEST_STAMP): $(RUN_STAMP)
+	@echo "Installing tests/requirements.txt ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r tests/requirements.txt
+	@rm -f $(VENV)/.installed-test-* && touch $@
+
+$(PY):
+	@for candidate in $(PYTHON) python3.11 python3 python3.12 python3.13; do \
+	  $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  $$candidate -c 'import ensurepip, venv' 2>/dev/null || { missing=$$candidate; continue; }; \
+	  exec $$candidate -m venv $(VENV); \
+	done; \
+	if [ -n "$$missing" ]; then \
+	  echo "$$missing cannot make virtual environments: install its venv package (Debian: python3-venv)." >&2; \
+	else \
+	  echo "Attune needs Python 3.11 or newer: install python3.11, or name one with make PYTHON=/path." >&2; \
+	fi; exit 1
