@@ -1,0 +1,63 @@
+"""`python -m gateway COMMAND`: finds each command's module only when it is called for."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from schemas.errors import AttuneError
+
+COMMANDS = {
+    "run": "gateway.commands.run",
+    "settings": "gateway.commands.run",
+    "web": "gateway.commands.roles",
+    "worker": "gateway.commands.roles",
+    "encoder": "gateway.commands.roles",
+    "trainer": "gateway.commands.roles",
+    "clock": "gateway.commands.roles",
+    "migrate": "gateway.commands.database",
+    "demo": "gateway.commands.demo",
+    "sites": "gateway.commands.access",
+    "sources": "gateway.commands.access",
+    "keys": "gateway.commands.access",
+    "deliveries": "gateway.commands.inspect",
+    "replay": "gateway.commands.inspect",
+    "events": "gateway.commands.inspect",
+    "visitors": "gateway.commands.inspect",
+    "ledger": "gateway.commands.inspect",
+    "encode": "gateway.commands.encode",
+    "backtest": "gateway.commands.backtest",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are the `COMMANDS` lists of the modules named in a table."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        found: list[click.Command] = import_module(COMMANDS[cmd_name]).COMMANDS
+        return next(command for command in found if command.name == cmd_name)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Attune: receives what visitors do, answers what they may want next."""
+
+
+def main() -> None:
+    """Run one command; an error of ours is a sentence on stderr and exit status 2."""
+    try:
+        cli(prog_name="python -m gateway")
+    except AttuneError as error:
+        click.echo(f"attune: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The long-running roles of the Procfile; each waits for a migrated Postgres, then works."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from gateway.settings import Settings, load
+from schemas import database
+
+READY_TIMEOUT_S = 30.0
+GUNICORN_CONFIG = Path(__file__).parent.parent / "http" / "gunicorn.py"
+
+
+@click.command()
+def web() -> None:
+    """Serve HTTP on PORT."""
+    settings = load()
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_empty_metrics_folder(settings))
+    # The application answers /readyz with the reason while Postgres is away or not migrated,
+    # so this role starts at once.
+    command = [sys.executable, "-m", "gunicorn", "-c", str(GUNICORN_CONFIG)]
+    os.execv(sys.executable, [*command, "gateway.http:create_app()"])
+
+
+def _empty_metrics_folder(settings: Settings) -> Path:
+    """Files of earlier processes would be counted for ever and make each scrape slower."""
+    folder = settings.run_dir / f"metrics-{settings.port}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+@click.command()
+def worker() -> None:
+    """Work off the general queue."""
+    _work("worker")
+
+
+@click.command()
+def encoder() -> None:
+    """Encode catalogs."""
+    _work("encoder")
+
+
+@click.command()
+def trainer() -> None:
+    """Fit models."""
+    _work("trainer")
+
+
+@click.command()
+def clock() -> None:
+    """Start what is due; two clocks do no harm."""
+    _ready_settings()
+    from gateway import clock as clock_loop
+
+    clock_loop.run()
+
+
+def _work(role: str) -> None:
+    _ready_settings()
+    from gateway import jobs
+
+    jobs.work(role)
+
+
+def _ready_settings() -> Settings:
+    settings = load()
+    database.wait_until_ready(settings.database_url, timeout_s=READY_TIMEOUT_S)
+    return settings
+
+
+COMMANDS: list[click.Command] = [web, worker, encoder, trainer, clock]

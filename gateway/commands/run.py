@@ -1,0 +1,142 @@
+"""`run` starts a whole installation, `settings` lists what it can be told."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from gateway import services, supervision
+from gateway.settings import TABLE, Settings, load, sources
+
+STAGES = ["migrate", "demo", "announce"]
+READY_TIMEOUT_S = 600.0
+DEMO_KEYS_TIMEOUT_S = 60.0
+
+
+@click.command()
+@click.option("--stage", type=click.Choice(STAGES), hidden=True, help="One step of a start.")
+def run(stage: str | None) -> None:
+    """Start everything: Postgres, Redis, migrations, every role, the demo site.
+
+    Ctrl-C or SIGTERM stops all of it. DATABASE_URL and REDIS_URL replace the embedded servers.
+    """
+    if stage is None:
+        supervision.start(load(find_services=False))
+    elif stage == "migrate":
+        _migrate(load())
+    elif stage == "demo":
+        _demo(load())
+    else:
+        _announce(load())
+
+
+def _migrate(settings: Settings) -> None:
+    services.create_database(settings.database_url)
+    _become("migrate")
+
+
+def _demo(settings: Settings) -> None:
+    _wait_until_ready(settings)
+    _become("demo")
+
+
+def _become(*command: str) -> None:
+    os.execv(sys.executable, [sys.executable, "-m", "gateway", *command])
+
+
+def _wait_until_ready(settings: Settings) -> None:
+    url = f"http://127.0.0.1:{settings.port}/readyz"
+    services.wait_for(lambda: _is_ready(url), READY_TIMEOUT_S, f"{url} did not answer 200")
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+# the first words --------------------------------------------------------------------------------
+
+
+def _announce(settings: Settings) -> None:
+    _wait_until_ready(settings)
+    keys = _demo_keys(settings.home / "demo.json") if settings.demo else None
+    click.echo("\n".join(["", *_greeting(settings.public_url, keys), ""]))
+
+
+def _demo_keys(path: Path) -> dict[str, Any] | None:
+    """What the demo loader wrote, which runs beside us at a first start."""
+    deadline = time.monotonic() + DEMO_KEYS_TIMEOUT_S
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _greeting(url: str, keys: dict[str, Any] | None) -> list[str]:
+    if keys is None:
+        return [
+            f"Attune is ready at {url}",
+            "  create a site:  .venv/bin/python -m gateway sites create NAME",
+        ]
+    return [
+        f"Attune is ready at {url}",
+        f"  demo page:        {url}/demo",
+        f"  secret key:       {keys['secret_key']}",
+        f"  publishable key:  {keys['publishable_key']}",
+        "  a first list:",
+        f"    curl '{url}/v1/recommendation/user_to_products?api_key={keys['secret_key']}' \\",
+        "      -H 'Content-Type: application/json' \\",
+        """      -d '{"anonymous_id": "you", "rows": 5, "fl": ["title"]}'""",
+    ]
+
+
+# settings ---------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def settings(as_json: bool) -> None:
+    """List every setting, its value and its meaning."""
+    rows = _rows(load(find_services=False))
+    if as_json:
+        click.echo(json.dumps({"settings": rows}, indent=2))
+        return
+    table = Table("setting", "value", "default", "meaning", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(str(row[name]) for name in ("name", "value", "default", "doc")))
+    Console().print(table)
+
+
+def _rows(current: Settings) -> list[dict[str, Any]]:
+    origin = sources()
+    return [
+        {
+            "name": setting.name,
+            "value": _shown(getattr(current, setting.field), setting.secret),
+            "default": setting.default_text(),
+            "source": origin[setting.name],
+            "doc": setting.doc,
+        }
+        for setting in TABLE
+    ]
+
+
+def _shown(value: Any, secret: bool) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if secret:
+        return "(set)" if value else "(not set)"
+    return value
+
+
+COMMANDS: list[click.Command] = [run, settings]

@@ -1,0 +1,232 @@
+"""`run`: everything of one installation as children of one supervisor, made from the Procfile.
+
+This process becomes supervisord by exec, so it holds the home's lock for as long as anything of
+it runs. Services start first and stop last; the roles are one group; a dead child is started
+again; if the supervisor itself is killed, the kernel ends every child.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway import home as homes
+from gateway import services
+from gateway.settings import Settings, secret_key
+from schemas.errors import AttuneError
+
+ROOT = Path(__file__).parent.parent
+STOP_WAIT_S = {"postgres": 60, "redis": 10}
+ROLE_STOP_WAIT_S = 20
+# Supervisor waits one second longer after each failed start; it must never give up.
+START_RETRIES = 100_000
+
+
+class CannotStart(AttuneError):
+    """Something outside our control stands in the way of a start."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """One child of the supervisor; those of lower `priority` start earlier and stop later."""
+
+    name: str
+    command: list[str]
+    priority: int
+    options: dict[str, object] = field(default_factory=dict)
+
+
+def start(settings: Settings) -> None:
+    """Prepare the home and become its supervisor; returns only by an exception."""
+    homes.make(settings.home)
+    _check_path(settings.home)
+    descriptor = homes.hold(settings.home)
+    _wait_for_port(settings.port)
+    os.environ |= _environment(settings)
+    embedded = _embedded(settings)
+    running = _running(settings, embedded)
+    os.environ |= {"DATABASE_URL": running.database_url, "REDIS_URL": running.redis_url}
+    config = settings.run_dir / "supervisord.conf"
+    config.write_text(configuration(settings, _programs(settings, embedded)), encoding="utf-8")
+    homes.publish(settings.home, running)
+    _append_to_stdout()
+    sys.stdout.flush()
+    assert os.get_inheritable(descriptor)
+    command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(config)]
+    os.execv(sys.executable, command)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """What every child is given, so that none of them has to look for it."""
+    folder = str(Path(sys.executable).parent)
+    return {
+        "ATTUNE_HOME": str(settings.home),
+        "ATTUNE_SECRET_KEY": settings.secret_key or secret_key(settings.home),
+        "PATH": os.pathsep.join([folder, os.environ.get("PATH", os.defpath)]),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _embedded(settings: Settings) -> list[services.Service]:
+    """The servers that the environment does not name, as our own."""
+    made = []
+    if not settings.database_url:
+        made.append(services.postgres(settings.home))
+    if not settings.redis_url:
+        made.append(services.redis_server(settings.home))
+    return made
+
+
+def _running(settings: Settings, embedded: list[services.Service]) -> homes.Running:
+    urls = {service.name: service.url for service in embedded}
+    return homes.Running(
+        database_url=settings.database_url or urls["postgres"],
+        redis_url=settings.redis_url or urls["redis"],
+        port=settings.port,
+        public_url=settings.public_url,
+        secret_key=os.environ["ATTUNE_SECRET_KEY"],
+        pid=os.getpid(),
+    )
+
+
+# programs ---------------------------------------------------------------------------------------
+
+
+def _programs(settings: Settings, embedded: list[services.Service]) -> list[Program]:
+    found = [_service(settings, service) for service in embedded]
+    found.append(_once("migrate", 30))
+    found += [_role(name, command) for name, command in procfile(ROOT / "Procfile")]
+    if settings.demo:
+        found.append(_once("demo", 200))
+    found.append(_once("announce", 300))
+    return found
+
+
+def procfile(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """The roles: name and command of each line."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.strip() and not line.startswith("#"):
+            name, _, command = line.partition(":")
+            yield name.strip(), shlex.split(command)
+
+
+def _service(settings: Settings, service: services.Service) -> Program:
+    log = settings.run_dir / f"{service.name}.log"
+    return Program(
+        service.name,
+        service.command,
+        10 if service.name == "postgres" else 20,
+        {
+            "stopsignal": "INT" if service.name == "postgres" else "TERM",
+            "stopwaitsecs": STOP_WAIT_S[service.name],
+            "stdout_logfile": _escaped(str(log)),
+            "stdout_logfile_maxbytes": "10MB",
+            "stdout_logfile_backups": 1,
+        },
+    )
+
+
+def _role(name: str, command: list[str]) -> Program:
+    options = {"stopsignal": "TERM", "stopwaitsecs": ROLE_STOP_WAIT_S}
+    return Program(name, services.dies_with_parent(command), 100, options)
+
+
+def _once(stage: str, priority: int) -> Program:
+    """A program that runs to its end once per start: `python -m gateway run --stage STAGE`."""
+    command = services.dies_with_parent(["python", "-m", "gateway", "run", "--stage", stage])
+    return Program(stage, command, priority, {"autorestart": "false", "startsecs": 0})
+
+
+# configuration ----------------------------------------------------------------------------------
+
+
+def configuration(settings: Settings, programs: list[Program]) -> str:
+    """The supervisor's configuration; no credentials in it, children inherit the environment."""
+    sections = [_supervisor_section(settings)]
+    sections += [_program_section(program, _stdout(settings)) for program in programs]
+    roles = ",".join(program.name for program in programs if program.priority == 100)
+    sections.append(f"[group:roles]\nprograms={roles}\npriority=100\n")
+    return "\n".join(sections)
+
+
+def _supervisor_section(settings: Settings) -> str:
+    lines = [
+        "[supervisord]",
+        "nodaemon=true",
+        "logfile=/dev/null",
+        "logfile_maxbytes=0",
+        "loglevel=warn",
+        "nocleanup=true",
+        f"pidfile={_escaped(str(settings.run_dir / 'supervisord.pid'))}",
+    ]
+    if os.getuid() == 0:
+        lines.append("user=root")
+    return "\n".join(lines) + "\n"
+
+
+def _program_section(program: Program, stdout: str) -> str:
+    options: dict[str, object] = {
+        "command": _escaped(shlex.join(program.command)),
+        "directory": _escaped(str(ROOT)),
+        "priority": program.priority,
+        "autorestart": "true",
+        "startretries": START_RETRIES,
+        "redirect_stderr": "true",
+        "stdout_logfile": _escaped(stdout),
+        "stdout_logfile_maxbytes": 0,
+    }
+    lines = [f"{name}={value}" for name, value in (options | program.options).items()]
+    return f"[program:{program.name}]\n" + "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _check_path(home: Path) -> None:
+    if any(mark in str(path) for path in (home, ROOT) for mark in (" ;", " #", "\n")):
+        raise CannotStart(f"{home} or {ROOT} contains ' ;' or ' #': choose another ATTUNE_HOME")
+
+
+# the surroundings -------------------------------------------------------------------------------
+
+
+def _stdout(settings: Settings) -> str:
+    """Where children print: our own output, or a file where that is a socket or closed."""
+    try:
+        os.close(os.open("/dev/stdout", os.O_WRONLY | os.O_APPEND))
+    except OSError:
+        return str(settings.run_dir / "gateway.log")
+    return "/dev/stdout"
+
+
+def _append_to_stdout() -> None:
+    """Children open our output anew; in a plain file both would write over each other."""
+    flags = fcntl.fcntl(1, fcntl.F_GETFL)
+    fcntl.fcntl(1, fcntl.F_SETFL, flags | os.O_APPEND)
+
+
+def _wait_for_port(port: int) -> None:
+    """Let what a killed run left behind go away first (at most 5 s)."""
+    try:
+        services.wait_for(lambda: _is_free(port), 5, "")
+    except services.ServicesUnusable:
+        raise CannotStart(f"port {port} is in use: stop what listens there or set PORT") from None
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))
+        except PermissionError:
+            raise CannotStart(f"port {port} needs root: set PORT to 1024 or above") from None
+        except OSError:
+            return False
+    return True
