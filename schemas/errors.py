@@ -1,5 +1,56 @@
-"""The base of every error that carries a sentence for a person."""
+"""The errors that carry a sentence for a person, and what every connector may raise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
 
 
 class AttuneError(Exception):
     """What is wrong, where, and what to do: `str(error)` is shown as it stands."""
+
+
+class Ignored(AttuneError):
+    """A record we know and have no use for: acknowledged and counted."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Unsupported(AttuneError):
+    """A record of a kind we do not know: kept and shown."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Malformed(AttuneError):
+    """A body or record that cannot be read: kept, shown, replayable.
+
+    `pointer` is a JSON pointer into what was being read, "" for all of it.
+    """
+
+    def __init__(self, reason: str, pointer: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.pointer = pointer
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One violation: where (JSON pointer into the record), a sentence, and what stood there."""
+
+    pointer: str
+    message: str
+    value: Any = None
+
+
+class Invalid(Malformed):
+    """A record that breaks its schema, with every violation; there is always at least one."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        first = problems[0]
+        super().__init__(first.message, first.pointer)
+        self.problems = problems
