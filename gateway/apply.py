@@ -1,0 +1,346 @@
+"""The one transaction behind `ingest`: what it writes and what it learns from doing so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import Any
+from uuid import UUID
+
+from psycopg import sql
+
+from gateway.access import Source
+from gateway.effects import Collector, Effects
+from gateway.reading import RecordProblem, Translated, Unreadable
+from ranking.catalog import products
+from ranking.visitors import erase, identity, users
+from schemas import database
+from schemas.database import Connection
+from schemas.facts import Removed
+
+SQL = database.queries(__file__)
+APPLY_NEW = SQL.fill("apply", delivery=sql.SQL(SQL.delivery))
+APPLY_AGAIN = SQL.fill("apply", delivery=sql.SQL(""))
+
+EVENTS_KEPT = timedelta(days=400)
+OLDER_THAN_STORED = "older than the stored record"
+REASONS = {
+    "too_old": "older than events are kept, and never seen before",
+    "erased": "the person asked to be erased, and this was before that",
+}
+
+
+@dataclass(slots=True)
+class Receipt:
+    """What became of one delivery: counts by record, and a reason for each that was left out."""
+
+    delivery_id: UUID
+    outcome: str
+    received: int
+    applied: int = 0
+    duplicate: int = 0
+    ignored: int = 0
+    refused: int = 0
+    failed: int = 0
+    problems: list[RecordProblem] = field(default_factory=list)
+    error: str | None = None
+    to_encode: int = 0
+    outcomes: dict[int, str] = field(default_factory=dict)  # by position, where not applied
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One request body as it was received."""
+
+    source: Source
+    topic: str | None
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+    delivery_id: UUID
+
+    @property
+    def body_hash(self) -> UUID:
+        return UUID(bytes=blake2b(self.body, digest_size=16).digest())
+
+
+def apply(
+    connection: Connection,
+    incoming: Incoming,
+    records: Sequence[Translated],
+    *,
+    again: bool = False,
+) -> Receipt:
+    """Apply the ready records inside the caller's transaction; with `again` the delivery exists
+    (a replay) and only its effects are written."""
+    effects = Collector(incoming.source, incoming.received_at, incoming.body_hash).collect(records)
+    site_id, pepper = incoming.source.site_id, incoming.source.pepper
+    to_encode = _catalog(connection, incoming, effects, records)
+    _people(connection, incoming, effects)
+    row = connection.execute(
+        APPLY_AGAIN if again else APPLY_NEW, _parameters(incoming, effects, records)
+    ).fetchone()
+    applied, duplicate, ignored, left_out, rejoin = row  # type: ignore[misc]
+    identity.rebuild(connection, site_id, rejoin)
+    for ids, at in effects.erasures:
+        erase.erase(connection, site_id, ids, at)
+    receipt = _receipt(incoming, effects, records, left_out or [])
+    receipt.applied, receipt.duplicate, receipt.ignored = applied, duplicate, ignored
+    receipt.to_encode = to_encode
+    return receipt
+
+
+def needs_transaction(records: Sequence[Translated]) -> bool:
+    """Whether more than the one statement is written: events of anonymous ids alone are not."""
+    return not all(
+        type(fact).__name__ == "Event" and fact.user_id is None  # type: ignore[union-attr]
+        for one in records
+        for fact in one.facts
+    )
+
+
+def _catalog(
+    connection: Connection,
+    incoming: Incoming,
+    effects: Effects,
+    records: Sequence[Translated],
+) -> int:
+    """Products first: the lock order is products, users, keys, edges, actors, identity."""
+    site_id, received_at = incoming.source.site_id, incoming.received_at
+    removed = [(r.id, r.at or received_at) for r in effects.removed if r.kind == "product"]
+    if removed:
+        products.remove(connection, site_id, removed)
+    if not effects.products:
+        return 0
+    return products.upsert(connection, site_id, effects.products, received_at).to_encode
+
+
+def _people(connection: Connection, incoming: Incoming, effects: Effects) -> None:
+    site_id, pepper = incoming.source.site_id, incoming.source.pepper
+    if effects.users:
+        store = users.upsert if incoming.source.connector == "api" else users.note_traits
+        store(connection, site_id, pepper, effects.users)
+    for gone in effects.removed:
+        if gone.kind == "user":
+            users.remove(connection, site_id, gone.id, gone.at or incoming.received_at)
+
+
+def _parameters(
+    incoming: Incoming, effects: Effects, records: Sequence[Translated]
+) -> dict[str, Any]:
+    problems = [problem for one in records for problem in one.problems[:1]]
+    return {
+        "site": incoming.source.site_id,
+        "source": incoming.source.source_id,
+        "delivery": incoming.delivery_id,
+        "received_at": incoming.received_at,
+        "horizon": incoming.received_at - EVENTS_KEPT,
+        "topic": incoming.topic,
+        "records": database.jsonb(effects.records),
+        "edges": database.jsonb(list(effects.edges.values())),
+        "actors": database.jsonb(list(effects.actors.values())),
+        "problems": database.jsonb([_problem_row(problem) for problem in problems]),
+        "received": len(records),
+        "ready": effects.ready,
+        "duplicate": len(effects.repeated),
+        "ignored": sum(one.outcome == "ignored" for one in records),
+        "refused": sum(one.outcome == "refused" for one in records),
+        "headers": database.jsonb(dict(incoming.headers)),
+        "body": incoming.body,
+        "body_hash": incoming.body_hash,
+        "error": None,
+    }
+
+
+def _problem_row(problem: RecordProblem) -> dict[str, Any]:
+    return {
+        "position": problem.position,
+        "outcome": problem.outcome,
+        "pointer": problem.pointer,
+        "reason": problem.reason,
+    }
+
+
+def _receipt(
+    incoming: Incoming,
+    effects: Effects,
+    records: Sequence[Translated],
+    left_out: list[list[Any]],
+) -> Receipt:
+    outcomes = {one.position: one.outcome for one in records if one.outcome != "ready"}
+    outcomes |= dict.fromkeys(effects.repeated, "duplicate")
+    problems = [problem for one in records for problem in one.problems]
+    pointers = {one.position: one.pointer for one in records} if left_out else {}
+    for position, why in left_out:
+        outcomes[position] = "ignored" if why else "duplicate"
+        if why:
+            problems.append(
+                RecordProblem(position, pointers[position], "ignored", REASONS.get(why, why))
+            )
+    receipt = Receipt(incoming.delivery_id, "applied", len(records))
+    receipt.refused = sum(outcome == "refused" for outcome in outcomes.values())
+    receipt.problems, receipt.outcomes = problems, outcomes
+    return receipt
+
+
+# other ways a delivery row is written -----------------------------------------------------------
+
+
+def keep_unreadable(connection: Connection, incoming: Incoming, error: Unreadable) -> Receipt:
+    """Keep a body that could not be read at all: one refused record at the body itself."""
+    problem = RecordProblem(0, error.pointer, "refused", str(error))
+    parameters = _parameters(incoming, Effects(), ())
+    parameters |= {
+        "received": 1,
+        "refused": 1,
+        "problems": database.jsonb([_problem_row(problem)]),
+        "error": str(error),
+    }
+    connection.execute(APPLY_NEW, parameters)
+    receipt = Receipt(incoming.delivery_id, "refused", 1, refused=1, problems=[problem])
+    receipt.error = str(error)
+    return receipt
+
+
+def keep_failed(connection: Connection, incoming: Incoming, records: int, why: str) -> Receipt:
+    """Keep a delivery that our own code failed on; a sweep or a person replays it."""
+    parameters = _parameters(incoming, Effects(), ())
+    parameters |= {"received": max(records, 1), "error": why}
+    connection.execute(SQL.keep_failed, parameters)
+    receipt = Receipt(incoming.delivery_id, "failed", max(records, 1), failed=max(records, 1))
+    receipt.error = why
+    return receipt
+
+
+def stored(connection: Connection, incoming: Incoming) -> Receipt | None:
+    """The receipt of a delivery whose commit went through although its answer was lost."""
+    row = connection.execute(
+        SQL.delivery_counts, _key(incoming.source.site_id, incoming.delivery_id)
+    ).fetchone()
+    return Receipt(incoming.delivery_id, *row) if row else None
+
+
+def failed_deliveries(connection: Connection, site_id: int, at: datetime) -> list[tuple[int, UUID]]:
+    """(source id, delivery id) of failed deliveries whose next try is due, oldest first."""
+    return connection.execute(SQL.failed_deliveries, {"site": site_id, "at": at}).fetchall()
+
+
+# replay ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A delivery as it lies in the table, locked for a replay."""
+
+    incoming: Incoming
+    counts: dict[str, int]
+    outcome: str
+    open_problems: dict[int, str]
+
+    @property
+    def nothing_was_read(self) -> bool:
+        """Failed or unreadable as a whole: its counts say nothing about records."""
+        return self.outcome == "failed" or self.counts["refused"] == self.counts["received"] == 1
+
+
+def lock(connection: Connection, source: Source, delivery_id: UUID) -> Kept | None:
+    """Read a kept delivery for replay; None where there is none, or its body is not kept."""
+    cursor = connection.execute(SQL.delivery_for_update, _key(source.site_id, delivery_id))
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    names = [column.name for column in cursor.description or []]
+    kept = dict(zip(names, row, strict=True))
+    incoming = Incoming(
+        source,
+        kept["topic"],
+        kept["headers"],
+        bytes(kept["body"] or b""),
+        kept["received_at"],
+        delivery_id,
+    )
+    problems = connection.execute(SQL.open_problems, _delivery(incoming)).fetchall()
+    counts = {name: kept[name] for name in COUNTS}
+    return Kept(incoming, counts, kept["outcome"], dict(problems))
+
+
+COUNTS = ("received", "applied", "duplicate", "ignored", "refused", "failed")
+
+
+def settle(connection: Connection, kept: Kept, receipt: Receipt) -> None:
+    """Move the counts of a replayed delivery: what was open and is applied now counts as applied.
+
+    Where nothing had been read before, the fresh counts are the counts. A replay that failed moves
+    nothing.
+    """
+    if receipt.outcome == "failed":
+        connection.execute(
+            SQL.settle_delivery,
+            _delivery(kept.incoming)
+            | kept.counts
+            | {"outcome": kept.outcome, "error": receipt.error},
+        )
+        return
+    if kept.nothing_was_read:
+        counts = {name: getattr(receipt, name) for name in COUNTS}
+        mended = list(kept.open_problems)
+    else:
+        counts, mended = _moved(kept, receipt)
+    still_open = [
+        _problem_row(problem)
+        for problem in receipt.problems
+        if kept.nothing_was_read or problem.position in kept.open_problems
+    ]
+    mended = [p for p in mended if p not in {row["position"] for row in still_open}]
+    parameters = _delivery(kept.incoming) | counts
+    parameters |= {
+        "outcome": overall(counts),
+        "error": receipt.error,
+        "problems": database.jsonb(list({row["position"]: row for row in still_open}.values())),
+        "mended": mended,
+    }
+    connection.execute(SQL.settle_problems, parameters)
+    connection.execute(SQL.settle_delivery, parameters)
+    for name, value in counts.items():
+        setattr(receipt, name, value)
+    receipt.outcome = overall(counts)
+
+
+def overall(counts: Mapping[str, int]) -> str:
+    """One word for a delivery: the first that any record came to, best first."""
+    for outcome in ("applied", "failed", "duplicate", "refused", "ignored"):
+        if counts[outcome]:
+            return outcome
+    return "applied"
+
+
+def _moved(kept: Kept, receipt: Receipt) -> tuple[dict[str, int], list[int]]:
+    counts, mended = dict(kept.counts), []
+    for position, before in kept.open_problems.items():
+        now = receipt.outcomes.get(position, "applied")
+        counts[before] -= 1
+        counts[now] += 1
+        if now in ("applied", "duplicate"):
+            mended.append(position)
+    return counts, mended
+
+
+def _delivery(incoming: Incoming) -> dict[str, Any]:
+    return {
+        "site": incoming.source.site_id,
+        "delivery": incoming.delivery_id,
+        "received_at": incoming.received_at,
+    }
+
+
+def _key(site_id: int, delivery_id: UUID) -> dict[str, Any]:
+    """A version 7 id holds its milliseconds: they find the one partition."""
+    at = datetime.fromtimestamp((delivery_id.int >> 80) / 1000, UTC)
+    return {
+        "site": site_id,
+        "delivery": delivery_id,
+        "since": at - timedelta(milliseconds=1),
+        "until": at + timedelta(milliseconds=2),
+    }

@@ -1,0 +1,198 @@
+"""Data in: the one way a delivery becomes facts. Every door, importer and replay calls it.
+
+door → deliver ─ read (parse, translate, load) ─ ONE transaction: delivery, keys, facts, versions ─
+2xx ─ hint. A 2xx leaves only after that transaction has committed, or, where our own code failed,
+after a second one has kept the delivery as `failed`; a sweep applies it later.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import psycopg
+import structlog
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from gateway import access, apply, jobs
+from gateway.access import Source
+from gateway.apply import Incoming, Receipt
+from gateway.reading import RecordProblem, Translated, Unreadable, read
+from schemas.database import Connection
+from schemas.errors import AttuneError
+
+__all__ = ["Pool", "Receipt", "RecordProblem", "Translated", "UnknownDelivery", "Unreadable",
+           "deliver", "read", "replay", "retry_failed"]  # fmt: skip
+
+log = structlog.get_logger(__name__)
+
+Pool = ConnectionPool[Connection]
+
+TRIES = 3
+
+
+class UnknownDelivery(AttuneError):
+    """No delivery of this site has that id, or its body is no longer kept."""
+
+
+def deliver(
+    pool: Pool,
+    source: Source,
+    *,
+    topic: str | None,
+    headers: Mapping[str, str],
+    body: bytes,
+    all_or_nothing: bool = False,
+    received_at: datetime | None = None,
+) -> Receipt:
+    """Apply one request body in one transaction and say what became of each record.
+
+    Bad input never raises: it is refused and kept. `all_or_nothing` refuses every record when one
+    is bad. Raises psycopg.OperationalError (PoolTimeout among them) only where nothing could be
+    kept: the door answers 503, the sender retries.
+    """
+    at = received_at or datetime.now(UTC)
+    incoming = Incoming(source, topic, headers, body, at, _uuid7(at))
+    records: Sequence[Translated] = ()
+    try:
+        records = read(source.connector, topic, body, source.settings)
+        if all_or_nothing:
+            _refuse_all_for_one(records)
+        receipt = _apply(pool, incoming, records)
+    except Unreadable as error:
+        reason = error
+        return _repeat(pool, lambda c: apply.keep_unreadable(c, incoming, reason), incoming)
+    except Exception as error:
+        if _nothing_can_be_kept(error):
+            raise
+        return _keep_failed(pool, incoming, len(records), error)
+    if receipt.to_encode:
+        jobs.hint("encode", source.site_id)
+    return receipt
+
+
+def replay(pool: Pool, source: Source, delivery_id: UUID) -> Receipt:
+    """Translate and apply a kept delivery again, moving its counts. What had been applied is a
+    duplicate and changes nothing. Raises UnknownDelivery."""
+    receipt = _repeat(pool, lambda connection: _replay(connection, source, delivery_id))
+    if receipt.to_encode:
+        jobs.hint("encode", source.site_id)
+    return receipt
+
+
+def retry_failed(pool: Pool, site_id: int, *, at: datetime | None = None) -> int:
+    """Replay the failed deliveries of a site whose next try is due; returns how many of them are
+    failed no longer. Never raises for one delivery."""
+    with pool.connection() as connection:
+        due = apply.failed_deliveries(connection, site_id, at or datetime.now(UTC))
+        sources = {number: access.source_by_id(connection, site_id, number) for number, _ in due}
+    mended = 0
+    for source_id, delivery_id in due:
+        source = sources[source_id]
+        if source is not None:
+            mended += replay(pool, source, delivery_id).outcome != "failed"
+    return mended
+
+
+def _apply(pool: Pool, incoming: Incoming, records: Sequence[Translated]) -> Receipt:
+    def work(connection: Connection) -> Receipt:
+        if not apply.needs_transaction(records):
+            return apply.apply(connection, incoming, records)
+        with connection.transaction():
+            return apply.apply(connection, incoming, records)
+
+    return _repeat(pool, work, incoming)
+
+
+def _replay(connection: Connection, source: Source, delivery_id: UUID) -> Receipt:
+    with connection.transaction():
+        kept = apply.lock(connection, source, delivery_id)
+        if kept is None:
+            raise UnknownDelivery(f"there is no delivery {delivery_id}, or it is no longer kept")
+        if not kept.incoming.body:
+            return Receipt(delivery_id, kept.outcome, **kept.counts)
+        receipt = _applied_again(connection, kept)
+        apply.settle(connection, kept, receipt)
+        return receipt
+
+
+def _applied_again(connection: Connection, kept: apply.Kept) -> Receipt:
+    """In a savepoint, so that what fails once more leaves nothing but its reason."""
+    incoming = kept.incoming
+    source = incoming.source
+    try:
+        records = read(source.connector, incoming.topic, incoming.body, source.settings)
+        with connection.transaction():
+            return apply.apply(connection, incoming, records, again=True)
+    except Unreadable as error:
+        problem = RecordProblem(0, error.pointer, "refused", str(error))
+        receipt = Receipt(incoming.delivery_id, "refused", 1, refused=1, problems=[problem])
+        receipt.error = str(error)
+        return receipt
+    except Exception as error:
+        if _nothing_can_be_kept(error):
+            raise
+        log.exception("replay_failed", delivery=str(incoming.delivery_id))
+        return Receipt(incoming.delivery_id, "failed", error=_sentence(error), **kept.counts)
+
+
+def _keep_failed(pool: Pool, incoming: Incoming, records: int, error: Exception) -> Receipt:
+    log.exception("delivery_failed", delivery=str(incoming.delivery_id), error=repr(error))
+    why = _sentence(error)
+    return _repeat(pool, lambda c: apply.keep_failed(c, incoming, records, why), incoming)
+
+
+def _repeat(
+    pool: Pool, work: Callable[[Connection], Receipt], incoming: Incoming | None = None
+) -> Receipt:
+    """Run a whole transaction, again where it lost against another one or its connection broke.
+
+    A commit whose answer was lost may have gone through: then the delivery is there, and is not
+    written twice.
+    """
+    for attempt in range(1, TRIES + 1):
+        try:
+            with pool.connection() as connection:
+                done = apply.stored(connection, incoming) if incoming and attempt > 1 else None
+                return done or work(connection)
+        except psycopg.OperationalError as error:
+            if attempt == TRIES or not _worth_repeating(error):
+                raise
+            pool.check()
+    raise AssertionError("unreachable")
+
+
+def _worth_repeating(error: psycopg.OperationalError) -> bool:
+    if isinstance(error, PoolTimeout):
+        return False
+    lost = error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+    return lost or error.sqlstate in ("40P01", "40001")
+
+
+def _nothing_can_be_kept(error: Exception) -> bool:
+    """Postgres is away, full or locked: a second transaction would fare no better. A statement
+    that was cancelled for its time is our own failure, and kept."""
+    return isinstance(error, psycopg.OperationalError) and error.sqlstate != "57014"
+
+
+def _refuse_all_for_one(records: Sequence[Translated]) -> None:
+    """One refused record refuses them all; the good ones keep no problem of their own."""
+    if not any(one.outcome == "refused" for one in records):
+        return
+    for one in records:
+        if one.outcome == "ready":
+            reason = "another record of the same request is invalid"
+            one.leave_out("refused", RecordProblem(one.position, one.pointer, "refused", reason))
+
+
+def _sentence(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip() or 'no message'}"[:2000]
+
+
+def _uuid7(at: datetime) -> UUID:
+    """A version 7 id (RFC 9562) of the receipt's milliseconds, so that the id finds the partition."""
+    milliseconds = int(at.timestamp() * 1000)
+    value = milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62
+    return UUID(int=value | secrets.randbits(62))

@@ -1,0 +1,100 @@
+"""From a body's bytes to facts: parse, take apart, translate, load. Pure; ingest, dry runs and the
+raw-beside-mapped view all read a delivery through here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import schemas
+from connectors import CONNECTORS
+from schemas import payload, v1
+from schemas.errors import AttuneError, Ignored, Malformed, Unsupported
+from schemas.facts import Fact
+
+READERS = {**CONNECTORS, "api": v1.CONNECTOR}
+
+NOTHING_FOR_US = "nothing in this record concerns us"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordProblem:
+    """Why one record was not applied; `pointer` leads into the sender's body."""
+
+    position: int
+    pointer: str
+    outcome: Literal["ignored", "refused", "failed"]
+    reason: str
+    value: Any = None
+
+
+@dataclass(slots=True)
+class Translated:
+    """One record of a body: its facts, or why there are none."""
+
+    position: int
+    pointer: str
+    record: Any
+    facts: list[Fact] = field(default_factory=list)
+    outcome: Literal["ready", "ignored", "refused"] = "ready"
+    problems: list[RecordProblem] = field(default_factory=list)
+
+    def leave_out(self, outcome: Literal["ignored", "refused"], *problems: RecordProblem) -> None:
+        self.facts, self.outcome, self.problems = [], outcome, list(problems)
+
+
+class Unreadable(AttuneError):
+    """The body as a whole could not be read; its text says why."""
+
+    def __init__(self, reason: str, pointer: str = "") -> None:
+        super().__init__(reason)
+        self.pointer = pointer
+
+
+def read(
+    connector: str, topic: str | None, body: bytes, settings: Mapping[str, Any]
+) -> list[Translated]:
+    """Every record of a body, in order, with its facts or its problems.
+
+    Raises Unreadable where there is no telling records apart (not JSON, not the connector's form).
+    """
+    reader = READERS[connector]
+    try:
+        records = list(reader.records(payload.parse(body)))
+    except Malformed as error:
+        raise Unreadable(str(error), error.pointer) from error
+    return [
+        _translate(reader, topic, Translated(position, pointer, record), settings)
+        for position, (pointer, record) in enumerate(records)
+    ]
+
+
+def _translate(
+    reader: Any, topic: str | None, one: Translated, settings: Mapping[str, Any]
+) -> Translated:
+    try:
+        one.facts = [schemas.load(fact) for fact in reader.translate(topic, one.record, settings)]
+    except (Ignored, Unsupported) as error:
+        one.leave_out("ignored", _problem(one, "ignored", "", str(error)))
+    except Malformed as error:
+        one.leave_out("refused", _problem(one, "refused", error.pointer, str(error)))
+    except schemas.Invalid as error:
+        one.leave_out(
+            "refused",
+            *(_problem(one, "refused", p.pointer, p.message, p.value) for p in error.problems),
+        )
+    else:
+        if not one.facts:
+            one.leave_out("ignored", _problem(one, "ignored", "", NOTHING_FOR_US))
+    return one
+
+
+def _problem(
+    one: Translated,
+    outcome: Literal["ignored", "refused"],
+    pointer: str,
+    reason: str,
+    value: Any = None,
+) -> RecordProblem:
+    return RecordProblem(one.position, one.pointer + pointer, outcome, reason, value)

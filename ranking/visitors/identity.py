@@ -1,0 +1,94 @@
+"""Who an id belongs to. ingest records the facts of identity and calls `rebuild` when they change.
+
+An event belongs for ever to the id it was sent under (its actor). A visitor is a component of
+actors joined by *same* facts and by each anonymous id's one owner: the user of the earliest
+*owned* fact. Minimum and union are commutative and idempotent, so any order and any repetition
+of the facts give the same visitors, and two users are never joined through a device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Any
+from uuid import UUID
+
+from psycopg import sql
+
+from schemas import database
+from schemas.database import Connection
+
+SQL = database.queries(__file__)
+
+NEIGHBOURHOOD = SQL.fill("neighbourhood", owner=sql.SQL(SQL.owner))
+MOST_OWNERS = 5  # an anonymous id seen with more users is a kiosk or a bug: nobody owns it
+
+
+def actor_id(pepper: bytes, kind: str, sent_id: str) -> UUID:
+    """The actor of an id: 16 bytes of keyed BLAKE2b over its kind ('anonymous' or 'user') and the
+    id as sent, so that nobody without the site's pepper can tell whose row it is."""
+    text = kind.encode() + b"\0" + sent_id.encode("utf-8", "surrogatepass")
+    return UUID(bytes=blake2b(text, digest_size=16, key=pepper[:64]).digest())
+
+
+def rebuild(connection: Connection, site_id: int, touched: Iterable[UUID]) -> None:
+    """Derive `members` again for the visitors of these actors, inside the caller's transaction.
+
+    Holds the site's identity lock to its end: whoever comes second sees the first one's facts.
+    """
+    actors = sorted(set(touched))
+    if not actors:
+        return
+    connection.execute(SQL.lock, {"site": site_id})
+    rows = connection.execute(
+        NEIGHBOURHOOD, {"site": site_id, "actors": actors, "most_owners": MOST_OWNERS}
+    ).fetchall()
+    affected = {actor for actor, _ in rows}
+    joins = [(actor, other) for actor, other in rows if other is not None]
+    visitors = _components(affected, joins)
+    members = [
+        {"actor_id": str(actor), "visitor_id": str(visitor)}
+        for actor, visitor in sorted(visitors.items())
+    ]
+    connection.execute(SQL.replace_members, {"site": site_id, "members": database.jsonb(members)})
+
+
+def undo(connection: Connection, site_id: int, kind: str, from_actor: UUID, to_actor: UUID) -> bool:
+    """Mark one fact as undone and derive the visitors again; False if there was no such fact."""
+    row = connection.execute(
+        SQL.undo, {"site": site_id, "kind": kind, "from": from_actor, "to": to_actor}
+    ).fetchone()
+    if row is None:
+        return False
+    rebuild(connection, site_id, [from_actor, to_actor])
+    return True
+
+
+def members_of(connection: Connection, site_id: int, actor: UUID) -> list[UUID]:
+    """All actors of the visitor that this actor belongs to, itself included, in id order."""
+    rows = connection.execute(SQL.members_of, {"site": site_id, "actor": actor})
+    return sorted({row[0] for row in rows} | {actor})
+
+
+def edges_of(connection: Connection, site_id: int, actors: list[UUID]) -> list[dict[str, Any]]:
+    """The facts behind a visitor: each with its kind, both ids, its time and its delivery."""
+    cursor = connection.execute(SQL.edges_of, {"site": site_id, "actors": actors})
+    names = [column.name for column in cursor.description or []]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _components(actors: set[UUID], joins: list[tuple[UUID, UUID]]) -> dict[UUID, UUID]:
+    """The smallest actor of each actor's component (union-find with path halving)."""
+    parent = {actor: actor for actor in actors}
+    parent.update({other: other for _, other in joins if other not in parent})
+
+    def root(actor: UUID) -> UUID:
+        while parent[actor] != actor:
+            parent[actor] = parent[parent[actor]]
+            actor = parent[actor]
+        return actor
+
+    for left, right in joins:
+        first, second = sorted((root(left), root(right)))
+        parent[second] = first
+    return {actor: root(actor) for actor in parent}
