@@ -5,10 +5,14 @@ vector tables. The catalog calls `columns` when it stores a product, `compile` a
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
+
+from schemas.fields import lenient_instant
 
 Scalar = str | bool | int | float
 
@@ -16,25 +20,59 @@ CUSTOM = "custom_attributes"
 
 # How each field of a product can be asked for; a field in none of these is unknown.
 TERM_FIELDS = frozenset(
-    "product_id product_group_id parent_id related_ids type title subtitle language categories tags "
-    "url cover_image size color material condition brand authors publishers collections availability "
-    "enable_question_answering margin".split()
+    [
+        "product_id",
+        "product_group_id",
+        "parent_id",
+        "related_ids",
+        "type",
+        "title",
+        "subtitle",
+        "language",
+        "categories",
+        "tags",
+        "url",
+        "cover_image",
+        "size",
+        "color",
+        "material",
+        "condition",
+        "brand",
+        "authors",
+        "publishers",
+        "collections",
+        "availability",
+        "enable_question_answering",
+    ]
 )
 COLUMN_FIELDS = frozenset(("original_price", "sale_price", "rating"))
+NUMBER_FIELDS = COLUMN_FIELDS | {"margin"}
 DATE_FIELDS = frozenset(("created_at", "published_at", "updated_at"))
 # Long text and coordinates: only `field:*`.
 PRESENCE_FIELDS = frozenset(
-    "description short_description html headers paragraphs anchors children location".split()
+    [
+        "description",
+        "short_description",
+        "html",
+        "headers",
+        "paragraphs",
+        "anchors",
+        "children",
+        "location",
+    ]
 )
-FIELDS = TERM_FIELDS | COLUMN_FIELDS | DATE_FIELDS | PRESENCE_FIELDS | {CUSTOM}
+FIELDS = TERM_FIELDS | NUMBER_FIELDS | DATE_FIELDS | PRESENCE_FIELDS | {CUSTOM}
 
 DEFAULTS = {"condition": "NEW", "availability": "IN_STOCK"}
 SOLD_OUT = "OUT_OF_STOCK"
 
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt ]|$)")
+DAY_LENGTH = len("2024-05-31")
+
 
 @dataclass(frozen=True, slots=True)
 class FilterColumns:
-    """The filter columns of one row of products and of the vector tables."""
+    """The filter columns of a row of products; all but `ranges` also lie beside its vectors."""
 
     available: bool
     original_price: float | None
@@ -42,21 +80,23 @@ class FilterColumns:
     rating: float | None
     terms: list[int]
     group_key: int
+    ranges: dict[str, list[int | float | str]]  # jsonb of products: dates and rarer numbers
 
 
 def columns(record: dict[str, Any]) -> FilterColumns:
     """The filter columns of a product record; needs only its product_id, never raises for the rest.
 
-    Every term is kept, however many there are: a filter that saw only some would answer wrongly.
+    Every term is kept, however many there are: with a part of them filters would answer wrongly.
     """
     group = record.get("product_group_id") or record["product_id"]
     return FilterColumns(
         available=record.get("availability") != SOLD_OUT,
-        original_price=_number(record.get("original_price")),
-        sale_price=_number(record.get("sale_price")),
-        rating=_number(record.get("rating")),
+        original_price=number(record.get("original_price")),
+        sale_price=number(record.get("sale_price")),
+        rating=number(record.get("rating")),
         terms=sorted(set(_terms(record))),
         group_key=term("product_group_id", group),
+        ranges=_ranges(record),
     )
 
 
@@ -68,6 +108,7 @@ def term(field: str, value: Scalar) -> int:
     return _hash(field, _canonical(value))
 
 
+@lru_cache(4096)
 def presence(field: str) -> int:
     """The term of a field, or of an object inside custom_attributes, that has any value."""
     return _hash(field, "*")
@@ -88,61 +129,92 @@ def _canonical(value: Scalar) -> str:
     return f"n{int(value):x}" if value.is_integer() else f"n{value!r}"
 
 
-def _number(value: Any) -> float | None:
+def _terms(record: dict[str, Any]) -> Iterator[int]:
+    for field, name, value in _leaves(_with_defaults(record)):
+        yield from (presence(prefix) for prefix in _prefixes(name))
+        if field in TERM_FIELDS or field == CUSTOM:
+            yield term(name, value)
+
+
+def _ranges(record: dict[str, Any]) -> dict[str, list[int | float | str]]:
+    ranges: dict[str, list[int | float | str]] = {}
+    for field, name, value in _leaves(record):
+        comparable = _comparable(field, value)
+        if comparable is not None:
+            ranges.setdefault(name, []).append(comparable)
+    return ranges
+
+
+def _comparable(field: str, value: Scalar) -> int | float | str | None:
+    """What a range can compare: a number as it is, a date as its instant; None for the rest."""
+    if field in DATE_FIELDS:
+        return _instant(value) if isinstance(value, str) else None
+    if field == CUSTOM and isinstance(value, str):
+        return _instant(value) if _DATE.match(value) else None
+    if field == "margin" or field == CUSTOM:
+        return None if number(value) is None else value
+    return None
+
+
+def _with_defaults(record: dict[str, Any]) -> dict[str, Any]:
+    given = {field: value for field, value in record.items() if value is not None}
+    return DEFAULTS | {"product_group_id": record["product_id"]} | given
+
+
+def _leaves(record: dict[str, Any]) -> Iterator[tuple[str, str, Scalar]]:
+    """(field, dotted name, value) of every string, boolean and finite number filters know of."""
+    for field, value in record.items():
+        if field in FIELDS:
+            yield from ((field, *leaf) for leaf in _inner(field, value))
+
+
+def _inner(name: str, value: Any) -> Iterator[tuple[str, Scalar]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _inner(f"{name}.{key}", inner)
+    elif isinstance(value, (list, tuple)):
+        for element in value:
+            yield from _inner(name, element)
+    elif isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
+        yield name, value
+
+
+def _prefixes(name: str) -> Iterator[str]:
+    """a.b.c: a, a.b, a.b.c, so that an object has a value when anything in it has."""
+    end = name.find(".")
+    while end >= 0:
+        yield name[:end]
+        end = name.find(".", end + 1)
+    yield name
+
+
+def number(value: Any) -> float | None:
+    """A finite number as Postgres's float8; None for anything else, a boolean too."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
-        number = float(value)
+        converted = float(value)
     except OverflowError:
         return None
-    return number if math.isfinite(number) else None
+    return converted if math.isfinite(converted) else None
 
 
-def _terms(record: dict[str, Any]) -> Iterator[int]:
-    present = {field: value for field, value in record.items() if value is not None}
-    present = DEFAULTS | {"product_group_id": record["product_id"]} | present
-    for field, value in present.items():
-        if field in TERM_FIELDS:
-            yield from _field_terms(field, value)
-        elif field == CUSTOM:
-            yield from _object_terms(CUSTOM, value)
-        elif field in FIELDS and has_value(value):
-            yield presence(field)
+def instants(text: str) -> tuple[str, str] | None:
+    """First and last instant of an ISO 8601 date (a whole day of UTC) or date-time; else None.
+
+    As text in UTC of one length, so that they compare as they follow each other in time.
+    """
+    moment = _instant(text) if _DATE.match(text) else None
+    if moment is None:
+        return None
+    if len(text) == DAY_LENGTH:
+        return moment, f"{text}T23:59:59.999999"
+    return moment, moment
 
 
-def _field_terms(field: str, value: Any) -> Iterator[int]:
-    if has_value(value):
-        yield presence(field)
-    for scalar in scalars(value):
-        yield term(field, scalar)
-
-
-def _object_terms(path: str, value: Any) -> Iterator[int]:
-    if isinstance(value, dict):
-        if has_value(value):
-            yield presence(path)
-        for name, inner in value.items():
-            yield from _object_terms(f"{path}.{name}", inner)
-    elif isinstance(value, list) and any(isinstance(element, dict) for element in value):
-        for element in value:
-            yield from _object_terms(path, element)
-    else:
-        yield from _field_terms(path, value)
-
-
-def has_value(value: Any) -> bool:
-    """Whether anything is there: not null, not an empty list or object; "" and 0 are values."""
-    if isinstance(value, dict):
-        return any(has_value(inner) for inner in value.values())
-    if isinstance(value, (list, tuple)):
-        return any(has_value(element) for element in value)
-    return value is not None
-
-
-def scalars(value: Any) -> Iterator[Scalar]:
-    """Every string, boolean and finite number in a value and its nested lists."""
-    if isinstance(value, (list, tuple)):
-        for element in value:
-            yield from scalars(element)
-    elif isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
-        yield value
+def _instant(text: str) -> str | None:
+    try:
+        moment = lenient_instant(text)
+    except (ValueError, OverflowError):
+        return None
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds")
