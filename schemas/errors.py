@@ -47,10 +47,9 @@ class Problem:
     value: Any = None
 
 
-class Invalid(Malformed):
+class Invalid(AttuneError):
     """A record that breaks its schema, with every violation; there is always at least one."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        first = problems[0]
-        super().__init__(first.message, first.pointer)
+        super().__init__(problems[0].message)
         self.problems = problems

@@ -45,7 +45,8 @@ def _id_text(value: Any) -> str | None:
     return None
 
 
-def _wrong_type(expected: str, value: Any) -> ValidationError:
+def wrong_type(expected: str, value: Any) -> ValidationError:
+    """The error of a value of another JSON type."""
     given = _KINDS.get(type(value), type(value).__name__)
     return ValidationError(
         f"The attribute was expected to be of type '{expected}' but type '{given}' was given."
@@ -57,7 +58,7 @@ class Text(fields.String):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         if type(value) is not str:
-            raise _wrong_type("string", value)
+            raise wrong_type("string", value)
         return value
 
 
@@ -67,7 +68,7 @@ class Id(Text):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         text = _id_text(value)
         if text is None:
-            raise _wrong_type("string", value)
+            raise wrong_type("string", value)
         if not text or text.isspace():
             raise ValidationError("The id must not be empty.")
         return text
@@ -78,7 +79,7 @@ class PersonId(Text):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         if _id_text(value) is None:
-            raise _wrong_type("string", value)
+            raise wrong_type("string", value)
         text = present(value)
         return missing if text is None else text
 
@@ -96,9 +97,9 @@ class Number(fields.Float):
             try:
                 number = float(value)
             except ValueError:
-                raise _wrong_type("number", value) from None
+                raise wrong_type("number", value) from None
         if type(number) is not int and type(number) is not float:
-            raise _wrong_type("number", value)
+            raise wrong_type("number", value)
         if not -MAX_NUMBER <= number <= MAX_NUMBER:
             raise ValidationError("The number is too large.")
         return number
@@ -117,7 +118,7 @@ class Whole(fields.Integer):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
         whole = int(value) if type(value) is float and value.is_integer() else value
         if type(whole) is not int:
-            raise _wrong_type("integer", value)
+            raise wrong_type("integer", value)
         if not -MAX_NUMBER <= whole <= MAX_NUMBER:
             raise ValidationError("The number is too large.")
         return whole
@@ -128,7 +129,7 @@ class Flag(fields.Boolean):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
         if type(value) is not bool:
-            raise _wrong_type("boolean", value)
+            raise wrong_type("boolean", value)
         return value
 
 
@@ -137,7 +138,7 @@ class Uuid(fields.UUID):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         if type(value) is not str:
-            raise _wrong_type("string", value)
+            raise wrong_type("string", value)
         if not _UUID.fullmatch(value):
             raise ValidationError("The attribute should match the 'uuid' format.")
         return value.lower()
@@ -152,7 +153,7 @@ class Uri(fields.Url):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         if type(value) is not str:
-            raise _wrong_type("string", value)
+            raise wrong_type("string", value)
         if len(value) > 65536 or not _URI.fullmatch(value):
             raise ValidationError("The attribute should match the 'uri' format.")
         return value
@@ -176,12 +177,11 @@ class Instant(fields.AwareDateTime):
     """A moment: ISO 8601 with zone, or an aware datetime; loaded as UTC."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> datetime:
-        if isinstance(value, datetime) and value.tzinfo is not None:
-            value = value.isoformat()
-        if type(value) is not str:
-            raise _wrong_type("string", value)
+        aware = isinstance(value, datetime) and value.tzinfo is not None
+        if type(value) is not str and not aware:
+            raise wrong_type("string", value)
         try:
-            return instant(value)
+            return value.astimezone(UTC) if aware else instant(value)
         except (ValueError, OverflowError):
             raise ValidationError(
                 "The attribute should match the 'date-time' format, with a time zone."
@@ -195,7 +195,7 @@ class RecordDate(fields.String):
         if isinstance(value, date):
             value = value.isoformat()
         if type(value) is not str:
-            raise _wrong_type("string", value)
+            raise wrong_type("string", value)
         try:
             lenient_instant(value)
         except (ValueError, OverflowError):
@@ -210,7 +210,7 @@ class Items(fields.List):
         if type(value) is dict:
             value = list(value.values())
         if type(value) is not list:
-            raise _wrong_type("array", value)
+            raise wrong_type("array", value)
         read = self.inner.deserialize
         items: list[Any] = []
         errors: dict[int, Any] = {}
@@ -229,7 +229,9 @@ class Part(fields.Nested):
 
     _reader: Reader | None = None
 
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> dict[str, Any]:
+    def _deserialize(  # type: ignore[override]
+        self, value: Any, attr: Any, data: Any, **kwargs: Any
+    ) -> dict[str, Any]:
         if self._reader is None:
             self._reader = Reader(self.schema)
         return self._reader.read(value)
@@ -240,7 +242,7 @@ class Either(fields.Field):
 
     def __init__(self, inner: fields.Field, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.inner = inner
+        self.inner: Any = inner
         self.many = Items(inner)
 
     def _bind_to_schema(self, field_name: str, parent: Any) -> None:
@@ -258,7 +260,7 @@ class Attributes(fields.Dict):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> dict[str, Any]:
         if type(value) is not dict:
-            raise _wrong_type("object", value)
+            raise wrong_type("object", value)
         kept = {key: item for key, item in value.items() if item is not None}
         errors = {key: [message] for key, item in kept.items() if (message := _unfit(item))}
         if errors:
@@ -280,7 +282,7 @@ class Anything(fields.Dict):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> dict[str, Any]:
         if type(value) is not dict:
-            raise _wrong_type("object", value)
+            raise wrong_type("object", value)
         return value
 
 
@@ -301,7 +303,7 @@ class Reader:
     def read(self, data: Any) -> dict[str, Any]:
         """The cleaned copy of `data`; raises marshmallow's ValidationError."""
         if type(data) is not dict:
-            raise _wrong_type("object", data)
+            raise wrong_type("object", data)
         read: dict[str, Any] = {}
         errors: dict[str, Any] = {}
         for key, value in data.items():
