@@ -43,6 +43,7 @@ POSTGRES_FLAGS = {
     "maintenance_work_mem": "256MB",
     "max_connections": "100",
 }
+ENOUGH_SHARED_MEMORY_BYTES = 1 << 30
 THROWAWAY_FLAGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -181,12 +182,18 @@ def postgres(home: Path, flags: dict[str, str] | None = None) -> Service:
     """A Postgres on this home: makes the cluster at the first call, says how to run it."""
     sockets = _postgres_sockets(home)
     data = _cluster(home)
-    settings = POSTGRES_FLAGS | {"unix_socket_directories": str(sockets)} | (flags or {})
+    own = {"unix_socket_directories": str(sockets)} | _shared_memory()
+    settings = POSTGRES_FLAGS | own | (flags or {})
     command = [str(postgres_binary("postgres")), "-D", str(data)]
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
-    url = f"postgresql://{USER}@/{DATABASE}?host={quote(str(sockets), safe='')}"
-    return Service("postgres", _as_postgres(home, command), url)
+    return Service("postgres", _as_postgres(home, command), postgres_url(home))
+
+
+def postgres_url(home: Path) -> str:
+    """Where the embedded Postgres of this home listens, whether it runs or not."""
+    sockets = quote(str(sockets_folder(home) / "postgres"), safe="")
+    return f"postgresql://{USER}@/{DATABASE}?host={sockets}"
 
 
 def _postgres_sockets(home: Path) -> Path:
@@ -195,6 +202,16 @@ def _postgres_sockets(home: Path) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     _give_to_postgres(home, folder)
     return folder
+
+
+def _shared_memory() -> dict[str, str]:
+    """Containers often have 64 MB of /dev/shm, too little for a parallel index build."""
+    try:
+        found = os.statvfs("/dev/shm")
+    except OSError:
+        return {"dynamic_shared_memory_type": "mmap"}
+    enough = found.f_frsize * found.f_blocks >= ENOUGH_SHARED_MEMORY_BYTES
+    return {} if enough else {"dynamic_shared_memory_type": "mmap"}
 
 
 def _give_to_postgres(home: Path, folder: Path) -> None:
@@ -230,10 +247,15 @@ def _cluster(home: Path) -> Path:
 def create_database(url: str, timeout_s: float = 600.0) -> None:
     """Wait until the embedded Postgres answers (a large recovery takes minutes), make `attune`."""
     server = url.replace(f"/{DATABASE}?", "/postgres?")
-    wait_for(lambda: _answers(server), timeout_s, "Postgres did not answer")
+    wait_for_postgres(server, timeout_s)
     already = contextlib.suppress(psycopg.errors.DuplicateDatabase)
     with already, psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"create database {DATABASE}")
+
+
+def wait_for_postgres(url: str, timeout_s: float = 600.0) -> None:
+    """Until it takes connections; ServicesUnusable after the timeout."""
+    wait_for(lambda: _answers(url), timeout_s, "Postgres did not answer")
 
 
 def _answers(url: str) -> bool:

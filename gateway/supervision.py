@@ -24,6 +24,7 @@ from schemas.errors import AttuneError
 ROOT = Path(__file__).parent.parent
 STOP_WAIT_S = {"postgres": 60, "redis": 10}
 ROLE_STOP_WAIT_S = 20
+PORT_WAIT_S = 5.0
 # Supervisor waits one second longer after each failed start; it must never give up.
 START_RETRIES = 100_000
 
@@ -47,13 +48,13 @@ def start(settings: Settings) -> None:
     homes.make(settings.home)
     _check_path(settings.home)
     descriptor = homes.hold(settings.home)
-    _wait_for_port(settings.port)
+    wait_for_port(settings.port)
     os.environ |= _environment(settings)
     embedded = _embedded(settings)
     running = _running(settings, embedded)
     os.environ |= {"DATABASE_URL": running.database_url, "REDIS_URL": running.redis_url}
     config = settings.run_dir / "supervisord.conf"
-    config.write_text(configuration(settings, _programs(settings, embedded)), encoding="utf-8")
+    config.write_text(configuration(settings, programs(settings, embedded)), encoding="utf-8")
     homes.publish(settings.home, running)
     _append_to_stdout()
     sys.stdout.flush()
@@ -98,7 +99,8 @@ def _running(settings: Settings, embedded: list[services.Service]) -> homes.Runn
 # programs ---------------------------------------------------------------------------------------
 
 
-def _programs(settings: Settings, embedded: list[services.Service]) -> list[Program]:
+def programs(settings: Settings, embedded: list[services.Service]) -> list[Program]:
+    """Everything the supervisor runs, in the order of its start."""
     found = [_service(settings, service) for service in embedded]
     found.append(_once("migrate", 30))
     found += [_role(name, command) for name, command in procfile(ROOT / "Procfile")]
@@ -146,11 +148,11 @@ def _once(stage: str, priority: int) -> Program:
 # configuration ----------------------------------------------------------------------------------
 
 
-def configuration(settings: Settings, programs: list[Program]) -> str:
+def configuration(settings: Settings, found: list[Program]) -> str:
     """The supervisor's configuration; no credentials in it, children inherit the environment."""
     sections = [_supervisor_section(settings)]
-    sections += [_program_section(program, _stdout(settings)) for program in programs]
-    roles = ",".join(program.name for program in programs if program.priority == 100)
+    sections += [_program_section(program, _stdout(settings)) for program in found]
+    roles = ",".join(program.name for program in found if program.priority == 100)
     sections.append(f"[group:roles]\nprograms={roles}\npriority=100\n")
     return "\n".join(sections)
 
@@ -212,10 +214,10 @@ def _append_to_stdout() -> None:
     fcntl.fcntl(1, fcntl.F_SETFL, flags | os.O_APPEND)
 
 
-def _wait_for_port(port: int) -> None:
-    """Let what a killed run left behind go away first (at most 5 s)."""
+def wait_for_port(port: int) -> None:
+    """Let what a killed run left behind go away first; CannotStart if the port stays taken."""
     try:
-        services.wait_for(lambda: _is_free(port), 5, "")
+        services.wait_for(lambda: _is_free(port), PORT_WAIT_S, "")
     except services.ServicesUnusable:
         raise CannotStart(f"port {port} is in use: stop what listens there or set PORT") from None
 

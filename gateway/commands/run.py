@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rich.table import Table
 
 from gateway import services, supervision
 from gateway.settings import TABLE, Settings, load, sources
+from schemas import database
 
 STAGES = ["migrate", "demo", "announce"]
 READY_TIMEOUT_S = 600.0
@@ -40,13 +42,23 @@ def run(stage: str | None) -> None:
 
 
 def _migrate(settings: Settings) -> None:
-    services.create_database(settings.database_url)
+    if settings.database_url == services.postgres_url(settings.home):
+        services.create_database(settings.database_url)
+    else:
+        services.wait_for_postgres(settings.database_url)
     _become("migrate")
 
 
 def _demo(settings: Settings) -> None:
     _wait_until_ready(settings)
+    services.wait_for(lambda: _has_partitions(settings), READY_TIMEOUT_S, "partitions are missing")
     _become("demo")
+
+
+def _has_partitions(settings: Settings) -> bool:
+    """Ready means that the tables are there; `migrate` makes the partitions right after."""
+    with database.connect(settings.database_url) as connection:
+        return not database.missing_partitions(connection, at=datetime.now(UTC))
 
 
 def _become(*command: str) -> None:
