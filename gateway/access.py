@@ -22,12 +22,15 @@ from typing import Any, Generic, TypeVar
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-import connectors
 from gateway import sealing
 from schemas import database
 from schemas.database import Connection
 from schemas.errors import AttuneError
 
+try:
+    import connectors
+except ImportError:
+    connectors = None  # type: ignore[assignment]
 try:
     from ranking.catalog import embeddings
 except ImportError:
@@ -130,6 +133,7 @@ class Key:
     scopes: frozenset[str]
     source_id: int | None
     secret: str | None
+    requests_per_second: int | None = None
 
 
 # what the doors ask ------------------------------------------------------------------------------
@@ -261,9 +265,9 @@ def _find_key(connection: Connection, text: str) -> Key | None:
     row = connection.execute(SQL.key, {"key_hash": sealing.digest(text)}).fetchone()
     if row is None:
         return None
-    site_id, key_id, kind, scopes, source_id, sealed = row
+    site_id, key_id, kind, scopes, source_id, sealed, per_second = row
     secret = sealing.open_sealed(sealed) if sealed is not None else None
-    return Key(site_id, key_id, kind, frozenset(scopes), source_id, secret)
+    return Key(site_id, key_id, kind, frozenset(scopes), source_id, secret, per_second)
 
 
 def _source(connection: Connection, statement: str, **params: Any) -> Source | None:

@@ -59,8 +59,9 @@ values (%(key_hash)s, %(site_id)s, %(kind)s, %(scopes)s, %(source_id)s, %(sealed
 returning key_id;
 
 -- name: key
-select site_id, key_id, kind, scopes, source_id, sealed
-from keys
+select site_id, key_id, kind, scopes, source_id, sealed,
+       (settings ->> 'requests_per_second')::int as requests_per_second
+from keys join sites using (site_id)
 where key_hash = %(key_hash)s and (expires_at is null or expires_at > now());
 
 -- name: live_secret_keys

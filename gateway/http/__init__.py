@@ -1,0 +1,143 @@
+"""The web application: `create_app` puts together what the modules beside it define.
+
+gunicorn calls it in each worker; tests call it with settings of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from importlib import import_module
+from typing import Any
+
+import msgspec
+import structlog
+from flask import Flask, Response, g, has_request_context, request
+from flask.json.provider import JSONProvider
+from flask_smorest import Api, Blueprint
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from gateway import logs, sealing
+from gateway.http import cors, errors, limits, metrics, state
+from gateway.settings import Settings, load
+
+log = structlog.get_logger(__name__)
+
+BLUEPRINTS = (
+    "gateway.http.health:blueprint",
+    "gateway.http.metrics:blueprint",
+    "gateway.http.documents:blueprint",
+    "gateway.http.webhooks:blueprint",
+    "gateway.http.v1.interactions:blueprint",
+    "gateway.http.v1.products:blueprint",
+    "gateway.http.v1.users:blueprint",
+    "gateway.http.v1.recommendation:blueprint",
+    "gateway.http.admin:blueprint",
+    "gateway.http.demo:blueprint",
+)
+SLOW_S = 1.0
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The application with every route; opens no connection yet."""
+    settings = settings or load()
+    sealing.unlock(settings.secret_key)
+    logs.configure(settings.log_level, _add_request)
+    app = Flask("gateway", static_folder=None)
+    app.json = Json(app)
+    # A redirect would turn a POST into a GET.
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, hops, hops, hops)  # type: ignore[method-assign]
+    state.attach(app, settings)
+    _register(app, settings)
+    errors.install(app)
+    app.before_request(_before)
+    app.after_request(_after)
+    return app
+
+
+def _register(app: Flask, settings: Settings) -> None:
+    """flask-smorest documents the routes; it neither parses bodies nor answers errors."""
+    api = Api(
+        app,
+        spec_kwargs={
+            "title": "Attune",
+            "version": "1",
+            "openapi_version": "3.0.3",
+            "servers": [{"url": settings.public_url}],
+        },
+    )
+    for path in BLUEPRINTS:
+        module, name = path.split(":")
+        try:
+            blueprint = getattr(import_module(module), name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not module.startswith(error.name):
+                raise
+            continue
+        if isinstance(blueprint, Blueprint):
+            api.register_blueprint(blueprint)
+        else:
+            app.register_blueprint(blueprint)
+
+
+class Json(JSONProvider):
+    """Answers as compact JSON; NaN becomes null, since no browser reads it."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        return _encoder.encode(obj).decode()
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        return msgspec.json.decode(s)
+
+    def response(self, *args: Any, **kwargs: Any) -> Response:
+        body = _encoder.encode(self._prepare_response_obj(args, kwargs))
+        return Response(body, mimetype="application/json")
+
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+# around each request -----------------------------------------------------------------------------
+
+
+def _before() -> Response | None:
+    g.started_at = time.perf_counter()
+    return cors.preflight()
+
+
+def _after(response: Response) -> Response:
+    """What every answer gets, errors too; all of it together costs well under 0.1 ms."""
+    response.headers["X-Request-Id"] = request_id()
+    cors.add_headers(response)
+    limits.add_headers(response)
+    seconds = time.perf_counter() - g.started_at
+    metrics.observe(request, response.status_code, seconds)
+    if response.status_code >= 500 or seconds > SLOW_S:
+        log.warning("request", status=response.status_code, seconds=round(seconds, 4))
+    else:
+        log.debug("request", status=response.status_code, seconds=round(seconds, 4))
+    return response
+
+
+def request_id() -> str:
+    """Names this request in the logs and to its sender."""
+    if "request_id" not in g:
+        g.request_id = os.urandom(8).hex()
+    found: str = g.request_id
+    return found
+
+
+def _add_request(logger: Any, method: str, event: Any) -> Any:
+    """Of the URL only the path: its query may hold a key."""
+    if has_request_context():
+        event.update(
+            request=request_id(),
+            site=g.get("site_id"),
+            method=request.method,
+            path=request.path,
+        )
+    return event

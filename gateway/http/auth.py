@@ -1,0 +1,82 @@
+"""Who is asking: the key of a request, its scopes, its limit, and the proof of a user's id.
+
+Every view of `/v1` and `/admin/v1` begins with `key = authenticate("scope")`.
+"""
+
+from __future__ import annotations
+
+from flask import g, request
+
+from gateway import access
+from gateway.access import Key, Source
+from gateway.http import limits, state
+from gateway.http.errors import LacksScope, NotAllowed, NotAuthentic, NotFound
+
+LONGEST_KEY = 256
+
+
+def authenticate(scope: str) -> Key:
+    """The key of this request, which has the scope and is within its limit.
+
+    Raises NotAuthentic (401), LacksScope (403), TooFast (429).
+    """
+    key = _key(_presented())
+    g.site_id = key.site_id
+    if scope not in key.scopes:
+        raise LacksScope(
+            f"this {key.kind} key may not do this, it lacks the scope {scope}: use a key that has it"
+        )
+    limits.check(key)
+    return key
+
+
+def check_user_hash(
+    key: Key, user_id: str | None, user_hash: str | None, user_type: str | None = None
+) -> None:
+    """Raise NotAllowed (403) where a publishable key names a user without proof.
+
+    The proof is the HMAC-SHA256 of `user_id`, or of `user_type:user_id`, with a secret key of the
+    site. Secret keys and requests without a user id need none.
+    """
+    if not user_id or key.kind == "secret":
+        return
+    message = f"{user_type}:{user_id}" if user_type else user_id
+    with state.serving().connection() as connection:
+        if access.user_hash_matches(connection, key.site_id, message, user_hash):
+            return
+    raise NotAllowed(
+        "user_hash is missing or wrong: a publishable key needs the hex HMAC-SHA256 of the "
+        "user_id, made with the secret key"
+    )
+
+
+def source(public_id: str, connector: str) -> Source:
+    """The source named in a URL; raises NotFound where it is not one of that connector."""
+    found = access.known_source(public_id)
+    if found is None:
+        with state.ingest().connection() as connection:
+            found = access.source_by_public_id(connection, public_id)
+    if found is None or found.connector != connector:
+        raise NotFound(f"there is no {connector} source of this address: check its URL")
+    g.site_id = found.site_id
+    return found
+
+
+def _presented() -> str:
+    in_query, in_header = request.args.get("api_key"), request.headers.get("X-API-KEY")
+    if in_query and in_header and in_query != in_header:
+        raise NotAuthentic
+    text = in_query or in_header
+    if not text or len(text) > LONGEST_KEY:
+        raise NotAuthentic
+    return text
+
+
+def _key(text: str) -> Key:
+    key = access.known_key(text)
+    if key is None:
+        with state.serving().connection() as connection:
+            key = access.key_for(connection, text)
+    if key is None:
+        raise NotAuthentic
+    return key

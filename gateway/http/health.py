@@ -1,0 +1,89 @@
+"""`/healthz`: this process lives. `/readyz`: it can answer, and what is missing if not all is well.
+
+Load balancers and `make run` ask; neither needs a key.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import redis
+from flask import Response, jsonify
+from flask_smorest import Blueprint
+
+from gateway.http import state
+from schemas import database
+from schemas.database import Connection
+
+SQL = database.queries(__file__)
+
+ROLES = ("worker", "encoder", "trainer", "clock")
+STALE_HEARTBEAT_S = 60
+
+blueprint = Blueprint("health", __name__, description="Whether the gateway lives and is ready")
+
+
+@blueprint.get("/healthz")
+@blueprint.doc(responses={200: {"description": "this process lives"}})
+def healthz() -> Response:
+    """Whether this web process lives; asks nobody else."""
+    return jsonify(status="ok")
+
+
+@blueprint.get("/readyz")
+@blueprint.doc(
+    responses={
+        200: {"description": "ready; `degraded` lists what is missing"},
+        503: {"description": "no Postgres, or migrations are pending"},
+    }
+)
+def readyz() -> tuple[Response, int]:
+    """Whether requests can be answered: 503 only without Postgres or with pending migrations."""
+    try:
+        with state.serving().connection() as connection:
+            if not database.is_ready(connection):
+                return _not_ready("migrations are pending: run `python -m gateway migrate`")
+            degraded = [*_partitions(connection), *_roles(connection)]
+    except psycopg.Error as error:
+        return _not_ready(f"Postgres does not answer: {str(error).strip().splitlines()[0]}")
+    degraded += _redis()
+    return jsonify(status="degraded" if degraded else "ready", degraded=degraded), 200
+
+
+def _not_ready(reason: str) -> tuple[Response, int]:
+    response = jsonify(status="not ready", message=reason, problems=[], degraded=[])
+    response.headers["Retry-After"] = "2"
+    return response, 503
+
+
+def _partitions(connection: Connection) -> list[dict[str, Any]]:
+    missing = database.missing_partitions(connection, at=datetime.now(UTC))
+    if not missing:
+        return []
+    return [
+        {
+            "what": "partitions",
+            "message": f"partitions of the coming week are missing: {', '.join(missing)}; "
+            "is the clock running?",
+        }
+    ]
+
+
+def _roles(connection: Connection) -> list[dict[str, Any]]:
+    rows = connection.execute(SQL.beats, {"fresh_s": STALE_HEARTBEAT_S}).fetchall()
+    beating = {row[0] for row in rows}
+    return [
+        {"what": role, "message": f"no {role} has reported for {STALE_HEARTBEAT_S} s"}
+        for role in ROLES
+        if role not in beating
+    ]
+
+
+def _redis() -> list[dict[str, Any]]:
+    try:
+        state.redis_client().ping()
+    except redis.RedisError as error:
+        return [{"what": "redis", "message": f"Redis does not answer: {error}"}]
+    return []

@@ -1,0 +1,80 @@
+"""What became of everything received: received = applied + duplicate + ignored + refused + failed.
+
+Sums over the deliveries still kept; `/admin/v1/ledger`, the command line and `/metrics` read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import class_row, dict_row
+
+from schemas import database
+from schemas.database import Connection
+
+SQL = database.queries(__file__)
+
+COLUMNS = ("received", "applied", "duplicate", "ignored", "refused", "failed")
+MINUTES_AT_MOST = 1440
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """One source's sums."""
+
+    site: str
+    source: str
+    connector: str
+    received: int
+    applied: int
+    duplicate: int
+    ignored: int
+    refused: int
+    failed: int
+
+
+def totals(connection: Connection) -> list[Total]:
+    """The sums of every source of every site."""
+    with connection.cursor(row_factory=class_row(Total)) as cursor:
+        return cursor.execute(SQL.totals).fetchall()
+
+
+def backlog(connection: Connection) -> list[tuple[str, int]]:
+    """How many products wait for their vector, by site; sites without any are left out."""
+    return connection.execute(SQL.backlog).fetchall()
+
+
+def of_site(
+    connection: Connection,
+    site_id: int,
+    *,
+    source_id: int | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> dict[str, Any]:
+    """A site's sums, whole and by source: {"total": {…}, "sources": [{…}]}."""
+    params = {"site_id": site_id, "source_id": source_id, "since": since, "until": until}
+    rows = _rows(connection, SQL.by_source, params)
+    names = ("deliveries", *COLUMNS)
+    return {"total": {name: sum(row[name] for row in rows) for name in names}, "sources": rows}
+
+
+def minutes(
+    connection: Connection,
+    site_id: int,
+    *,
+    source_id: int | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int = 60,
+) -> list[dict[str, Any]]:
+    """A site's sums by minute and source, newest first, minutes without deliveries left out."""
+    params = {"site_id": site_id, "source_id": source_id, "since": since, "until": until}
+    return _rows(connection, SQL.by_minute, params | {"limit": min(limit, MINUTES_AT_MOST)})
+
+
+def _rows(connection: Connection, statement: str, params: dict[str, Any]) -> list[dict[str, Any]]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(statement, params).fetchall()

@@ -1,0 +1,48 @@
+-- The ledger is the deliveries: no counters of its own, so it is true after any crash.
+
+-- name: totals
+-- Index-only over deliveries_ledger.
+select s.name as site, source_id::text as source, connector,
+       sum(received)::bigint as received, sum(applied)::bigint as applied,
+       sum(duplicate)::bigint as duplicate, sum(ignored)::bigint as ignored,
+       sum(refused)::bigint as refused, sum(failed)::bigint as failed
+from (
+  select site_id, source_id, sum(received) as received, sum(applied) as applied,
+         sum(duplicate) as duplicate, sum(ignored) as ignored, sum(refused) as refused,
+         sum(failed) as failed
+  from deliveries group by site_id, source_id
+) d
+join sources using (site_id, source_id)
+join sites s using (site_id)
+group by s.name, source_id, connector
+order by s.name, source_id;
+
+-- name: backlog
+select s.name, count(*) from products_to_encode join sites s using (site_id) group by s.name;
+
+-- name: by_source
+select source_id, public_id, connector, count(*) as deliveries,
+       sum(received)::bigint as received, sum(applied)::bigint as applied,
+       sum(duplicate)::bigint as duplicate, sum(ignored)::bigint as ignored,
+       sum(refused)::bigint as refused, sum(failed)::bigint as failed
+from deliveries join sources using (site_id, source_id)
+where site_id = %(site_id)s
+  and (%(source_id)s::int is null or source_id = %(source_id)s)
+  and received_at >= coalesce(%(since)s::timestamptz, '-infinity')
+  and received_at < coalesce(%(until)s::timestamptz, 'infinity')
+group by source_id, public_id, connector
+order by source_id;
+
+-- name: by_minute
+select date_trunc('minute', received_at) as minute, source_id, count(*) as deliveries,
+       sum(received)::bigint as received, sum(applied)::bigint as applied,
+       sum(duplicate)::bigint as duplicate, sum(ignored)::bigint as ignored,
+       sum(refused)::bigint as refused, sum(failed)::bigint as failed
+from deliveries
+where site_id = %(site_id)s
+  and (%(source_id)s::int is null or source_id = %(source_id)s)
+  and received_at >= coalesce(%(since)s::timestamptz, '-infinity')
+  and received_at < coalesce(%(until)s::timestamptz, 'infinity')
+group by 1, 2
+order by 1 desc, 2
+limit %(limit)s;
