@@ -185,7 +185,12 @@ def _apply(connection: Connection, path: Path) -> str:
 
 
 def _exists(connection: Connection, table: str) -> bool:
-    row = connection.execute("select to_regclass(%s) is not null", [table]).fetchone()
+    """In the current schema only: a scratch schema must not find the tables behind it."""
+    row = connection.execute(
+        "select exists (select from pg_class where relname = %s "
+        "and relnamespace = current_schema()::regnamespace)",
+        [table],
+    ).fetchone()
     return bool(row and row[0])
 
 
