@@ -1,0 +1,183 @@
+"""The catalog: the records that filters, lists and the encoder read. ingest writes it.
+
+Of everything said about a product one record counts, whatever came in first: an upload or a
+deletion before a provisional record (made from an event), then the newest instant, then the
+larger hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from ranking.catalog import embeddings, encoder
+from ranking.merchandising import filters
+from schemas import database
+from schemas.database import Connection
+from schemas.facts import Product
+
+SQL = database.queries(__file__)
+
+Row = dict[str, Any]
+
+# A deletion wins over an upload of the same instant.
+DELETED_HASH = UUID(int=2**128 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Upserted:
+    """How many records were stored, how many lost to what is known, how many await a vector."""
+
+    applied: int
+    older: int
+    to_encode: int
+
+
+def upsert(
+    connection: Connection, site_id: int, products: Sequence[Product], received_at: datetime
+) -> Upserted:
+    """Store whole records, inside the caller's transaction; one that lost changes nothing."""
+    changes = _write(connection, site_id, rows(products, received_at))
+    retold = [change for change in changes if change.new_text]
+    wordless = [c.product_no for c in retold if c.existed and not c.has_text]
+    embeddings.forget(connection, site_id, wordless)
+    to_encode = embeddings.queue(connection, site_id, [c.product_no for c in retold if c.has_text])
+    return Upserted(len(changes), len(products) - len(changes), to_encode)
+
+
+def remove(connection: Connection, site_id: int, removals: Iterable[tuple[str, datetime]]) -> int:
+    """Delete products as of an instant, leaving dated tombstones (of unknown products too).
+
+    Returns how many were there.
+    """
+    tombstones = _newest(_tombstone(product_id, at) for product_id, at in removals)
+    changes = _write(connection, site_id, tombstones)
+    gone = [change.product_no for change in changes if change.existed]
+    embeddings.forget(connection, site_id, gone)
+    return len(gone)
+
+
+def get(connection: Connection, site_id: int, product_id: str) -> dict[str, Any] | None:
+    """The record as it was sent or made from an event; None if unknown or deleted."""
+    row = connection.execute(SQL.get, {"site_id": site_id, "product_id": product_id}).fetchone()
+    return row[0] if row else None
+
+
+def ids(connection: Connection, site_id: int, type: str | None = None) -> list[str]:
+    """The ids of all uploaded products, of one type only where `type` is given, in order.
+
+    Provisional products are left out: shops that synchronise delete what they do not know.
+    """
+    return [row[0] for row in connection.execute(SQL.ids, {"site_id": site_id, "type": type})]
+
+
+# rows -------------------------------------------------------------------------------------------
+
+
+def rows(products: Iterable[Product], received_at: datetime) -> list[Row]:
+    """Rows of the products table, one a product, in the order of their ids; pure."""
+    return _newest(_row(product, received_at) for product in products)
+
+
+def record_of(product: Product) -> dict[str, Any]:
+    """The record as it is stored: what was sent, without nulls."""
+    return {name: value for name, value in product.record.items() if value is not None}
+
+
+def _row(product: Product, received_at: datetime) -> Row:
+    record = record_of(product)
+    return {
+        "product_id": product.product_id,
+        "as_of": _as_of(product, received_at),
+        "record_hash": _hash(msgspec.json.encode(record, order="sorted")),
+        "deleted": False,
+        "provisional": product.provisional,
+        "text_hash": encoder.text_hash(record),
+        "record": record,
+    } | asdict(filters.columns(record))
+
+
+def _tombstone(product_id: str, at: datetime) -> Row:
+    nothing = filters.columns({"product_id": product_id})
+    return asdict(nothing) | {
+        "product_id": product_id,
+        "as_of": at.astimezone(UTC),
+        "record_hash": DELETED_HASH,
+        "deleted": True,
+        "provisional": False,
+        "text_hash": None,
+        "available": False,
+        "terms": [],
+        "record": {},
+    }
+
+
+def _as_of(product: Product, received_at: datetime) -> datetime:
+    """The sender's instant, never in the future: that would lock out every later upload.
+
+    A provisional record counts by the hour, or each event of a popular product would rewrite
+    and lock the same row.
+    """
+    sent = product.as_of or _updated_at(product.record) or received_at
+    as_of = min(sent, received_at).astimezone(UTC)
+    if product.provisional:
+        return as_of.replace(minute=0, second=0, microsecond=0)
+    return as_of
+
+
+def _updated_at(record: dict[str, Any]) -> datetime | None:
+    try:
+        updated_at = datetime.fromisoformat(record["updated_at"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return updated_at if updated_at.tzinfo else updated_at.replace(tzinfo=UTC)
+
+
+def _newest(candidates: Iterable[Row]) -> list[Row]:
+    """One row an id: `on conflict do update` cannot touch a row twice."""
+    winners: dict[str, Row] = {}
+    for row in candidates:
+        known = winners.get(row["product_id"])
+        if known is None or _rank(row) > _rank(known):
+            winners[row["product_id"]] = row
+    return [winners[product_id] for product_id in sorted(winners)]
+
+
+def _rank(row: Row) -> tuple[bool, datetime, UUID]:
+    return not row["provisional"], row["as_of"], row["record_hash"]
+
+
+def _hash(content: bytes) -> UUID:
+    return UUID(bytes=blake2b(content, digest_size=16).digest())
+
+
+# writing ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    product_no: int
+    existed: bool
+    new_text: bool
+    has_text: bool
+    new_columns: bool
+    deleted: bool
+
+
+def _write(connection: Connection, site_id: int, written: list[Row]) -> list[_Change]:
+    if not written:
+        return []
+    found = connection.execute(SQL.upsert, {"site_id": site_id, "rows": database.jsonb(written)})
+    changes = [_Change(*row) for row in found]
+    embeddings.copy_columns(
+        connection,
+        site_id,
+        [c.product_no for c in changes if c.existed and c.new_columns and not c.deleted],
+    )
+    return changes

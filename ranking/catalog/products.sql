@@ -1,0 +1,58 @@
+-- name: upsert
+-- candidates: reads only, so that the hundredth event of a product locks nothing. known: locked in
+-- the order of ids and as it is now, so that "the text changed" is true of what is replaced.
+with sent as (
+  select * from jsonb_to_recordset(%(rows)s) as r(
+    product_id text, group_key bigint, as_of timestamptz, record_hash uuid, deleted boolean,
+    provisional boolean, text_hash uuid, available boolean, original_price float8,
+    sale_price float8, rating float8, terms bigint[], ranges jsonb, record jsonb)
+),
+candidates as (
+  select s.* from sent s
+  left join products p on p.site_id = %(site_id)s and p.product_id = s.product_id
+  where p.product_id is null
+     or (not s.provisional, s.as_of, s.record_hash) > (not p.provisional, p.as_of, p.record_hash)
+),
+known as materialized (
+  select product_id, product_no, text_hash, deleted,
+    (group_key, available, original_price, sale_price, rating, terms) as columns
+  from products
+  where site_id = %(site_id)s and product_id in (select product_id from candidates)
+  order by product_id
+  for no key update
+),
+stored as (
+  insert into products as p (site_id, product_id, product_no, group_key, as_of, record_hash,
+    deleted, provisional, text_hash, available, original_price, sale_price, rating, terms, ranges,
+    record)
+  select %(site_id)s, c.product_id, coalesce(k.product_no, nextval('product_numbers')::int),
+    c.group_key, c.as_of, c.record_hash, c.deleted, c.provisional, c.text_hash, c.available,
+    c.original_price, c.sale_price, c.rating, c.terms, c.ranges, c.record
+  from candidates c left join known k using (product_id)
+  order by c.product_id
+  on conflict (site_id, product_id) do update set
+    group_key = excluded.group_key, as_of = excluded.as_of, record_hash = excluded.record_hash,
+    deleted = excluded.deleted, provisional = excluded.provisional,
+    text_hash = excluded.text_hash, available = excluded.available,
+    original_price = excluded.original_price, sale_price = excluded.sale_price,
+    rating = excluded.rating, terms = excluded.terms, ranges = excluded.ranges,
+    record = excluded.record
+  where (not excluded.provisional, excluded.as_of, excluded.record_hash)
+      > (not p.provisional, p.as_of, p.record_hash)
+  returning product_id, product_no, text_hash, deleted,
+    (group_key, available, original_price, sale_price, rating, terms) as columns
+)
+select s.product_no, k.product_no is not null and not k.deleted,
+  s.text_hash is distinct from k.text_hash, s.text_hash is not null, s.columns is distinct from k.columns, s.deleted
+from stored s left join known k using (product_id)
+order by s.product_no
+
+-- name: get
+select record from products
+where site_id = %(site_id)s and product_id = %(product_id)s and not deleted
+
+-- name: ids
+select product_id from products
+where site_id = %(site_id)s and not deleted and not provisional
+  and (%(type)s::text is null or record->>'type' = %(type)s)
+order by product_id
