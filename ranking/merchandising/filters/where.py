@@ -1,0 +1,134 @@
+"""Turns an Expression into a WHERE condition; whatever a visitor sent travels as a parameter."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, TypeGuard
+
+from psycopg import sql
+
+from ranking.merchandising.filters.expressions import (
+    And,
+    Available,
+    Bound,
+    Expression,
+    Not,
+    Or,
+    Range,
+    Terms,
+)
+from ranking.merchandising.filters.terms import COLUMN_FIELDS
+
+PRODUCTS = "p"  # the alias of products itself; any other has the filter columns but no `ranges`
+
+_HAS = sql.SQL("{alias}.terms @> {terms}::bigint[]")
+_HAS_ANY = sql.SQL("{alias}.terms && {terms}::bigint[]")
+_AVAILABLE = sql.SQL("{alias}.available")
+# "is not null", because NOT of an unknown comparison would be unknown too.
+_COLUMN = sql.SQL("({column} is not null and {bounds})")
+_IN_RANGES = sql.SQL("{alias}.ranges @? {path}::jsonpath")
+_IN_PRODUCTS = sql.SQL(
+    "exists (select 1 from products ranged where ranged.site_id = {alias}.site_id "
+    "and ranged.product_no = {alias}.product_no and ranged.ranges @? {path}::jsonpath)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A condition for a WHERE, its parameters, and whether it looks beyond the aliased table."""
+
+    where: sql.Composable
+    params: dict[str, Any]
+    joins_products: bool
+
+
+@lru_cache(maxsize=512)
+def compile(expression: Expression, alias: str) -> Filter:
+    """The condition on the vector table or products called `alias` ("p" is products).
+
+    Never unknown (null), never a cast error. Names of parameters follow from their values, so the
+    parameters of two filters can be put into one statement. Cached: don't change `params`.
+    """
+    compiler = _Compiler(alias)
+    where = compiler.where(expression)
+    return Filter(where, compiler.params, compiler.joins_products)
+
+
+class _Compiler:
+    def __init__(self, alias: str) -> None:
+        self.on_products = alias == PRODUCTS
+        self.alias = sql.Identifier(alias)
+        self.params: dict[str, Any] = {}
+        self.joins_products = False
+
+    def where(self, expression: Expression) -> sql.Composable:
+        match expression:
+            case Terms(any_of):
+                how = _HAS if len(any_of) == 1 else _HAS_ANY
+                return how.format(alias=self.alias, terms=self._bind("terms", list(any_of)))
+            case Range():
+                return self._range(expression)
+            case Available():
+                return _AVAILABLE.format(alias=self.alias)
+            case Not(item):
+                return sql.SQL("not ({})").format(self.where(item))
+            case And(items):
+                return self._joined(" and ", self._all_terms(items), otherwise="true")
+            case Or(items):
+                return self._joined(" or ", [self.where(item) for item in items], otherwise="false")
+
+    def _joined(self, word: str, parts: list[sql.Composable], otherwise: str) -> sql.Composable:
+        if not parts:
+            return sql.SQL(otherwise)  # type: ignore[arg-type]
+        return sql.SQL("({})").format(sql.SQL(word).join(parts))  # type: ignore[arg-type]
+
+    def _all_terms(self, items: tuple[Expression, ...]) -> list[sql.Composable]:
+        """Terms that must all be there cost one comparison together."""
+        single = [item.any_of[0] for item in items if _is_single(item)]
+        others = [self.where(item) for item in items if not _is_single(item)]
+        if not single:
+            return others
+        return [_HAS.format(alias=self.alias, terms=self._bind("terms", single)), *others]
+
+    def _range(self, asked: Range) -> sql.Composable:
+        if asked.field in COLUMN_FIELDS:
+            return self._column(asked)
+        path = self._bind("path", _path(asked))
+        self.joins_products |= not self.on_products
+        condition = _IN_RANGES if self.on_products else _IN_PRODUCTS
+        return condition.format(alias=self.alias, path=path)
+
+    def _column(self, asked: Range) -> sql.Composable:
+        column = sql.SQL("{}.{}").format(self.alias, sql.Identifier(asked.field))
+        bounds = [
+            sql.SQL("{} {} {}::float8").format(
+                column, sql.SQL(sign), self._bind("number", float(bound.value))
+            )
+            for sign, bound in _signs(asked)
+        ]
+        return _COLUMN.format(column=column, bounds=sql.SQL(" and ").join(bounds))
+
+    def _bind(self, kind: str, value: Any) -> sql.Placeholder:
+        digest = blake2b(repr(value).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+        name = f"{kind}_{digest}"
+        self.params[name] = value
+        return sql.Placeholder(name)
+
+
+def _is_single(item: Expression) -> TypeGuard[Terms]:
+    return isinstance(item, Terms) and len(item.any_of) == 1
+
+
+def _signs(asked: Range) -> list[tuple[Any, Bound]]:
+    ends = (">", asked.lower), ("<", asked.upper)
+    return [(f"{sign}=" if end.inclusive else sign, end) for sign, end in ends if end is not None]
+
+
+def _path(asked: Range) -> str:
+    """A jsonpath that some value of the field passes; other types than the bounds' never do."""
+    name = json.dumps(asked.field)
+    conditions = [f"@ {sign} {json.dumps(bound.value)}" for sign, bound in _signs(asked)]
+    return f"$.{name} ? ({' && '.join(conditions)})"
