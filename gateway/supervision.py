@@ -1,8 +1,8 @@
 """`run`: everything of one installation as children of one supervisor, made from the Procfile.
 
 This process becomes supervisord by exec, so it holds the home's lock for as long as anything of
-it runs. Services start first and stop last; the roles are one group; a dead child is started
-again; if the supervisor itself is killed, the kernel ends every child.
+it runs. Services start first and stop last; roles and one-shot steps are one group; a dead child
+is started again; if the supervisor itself is killed, the kernel ends every child.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ ROOT = Path(__file__).parent.parent
 STOP_WAIT_S = {"postgres": 60, "redis": 10}
 ROLE_STOP_WAIT_S = 20
 PORT_WAIT_S = 5.0
+# Priorities: Postgres 10, Redis 20, then everything that needs them.
+FIRST_OF_OURS = 30
 # Supervisor waits one second longer after each failed start; it must never give up.
 START_RETRIES = 100_000
 
@@ -102,7 +104,7 @@ def _running(settings: Settings, embedded: list[services.Service]) -> homes.Runn
 def programs(settings: Settings, embedded: list[services.Service]) -> list[Program]:
     """Everything the supervisor runs, in the order of its start."""
     found = [_service(settings, service) for service in embedded]
-    found.append(_once("migrate", 30))
+    found.append(_once("migrate", FIRST_OF_OURS))
     found += [_role(name, command) for name, command in procfile(ROOT / "Procfile")]
     if settings.demo:
         found.append(_once("demo", 200))
@@ -152,8 +154,9 @@ def configuration(settings: Settings, found: list[Program]) -> str:
     """The supervisor's configuration; no credentials in it, children inherit the environment."""
     sections = [_supervisor_section(settings)]
     sections += [_program_section(program, _stdout(settings)) for program in found]
-    roles = ",".join(program.name for program in found if program.priority == 100)
-    sections.append(f"[group:roles]\nprograms={roles}\npriority=100\n")
+    # One group, because supervisor takes up to a second from one group to the next when it stops.
+    ours = ",".join(program.name for program in found if program.priority >= FIRST_OF_OURS)
+    sections.append(f"[group:gateway]\nprograms={ours}\npriority={FIRST_OF_OURS}\n")
     return "\n".join(sections)
 
 

@@ -34,15 +34,26 @@ def _a_service(name: str) -> services.Service:
 def test_services_start_before_roles_and_roles_before_the_demo(current: Settings) -> None:
     made = _configuration(current, [_a_service("postgres"), _a_service("redis")])
 
-    order = ["program:postgres", "program:redis", "program:migrate", "group:roles", "program:demo"]
-    priorities = [int(made[section]["priority"]) for section in order]
+    order = ["postgres", "redis", "migrate", "web", "demo"]
+    priorities = [int(made[f"program:{name}"]["priority"]) for name in order]
     assert priorities == sorted(priorities)
+    assert int(made["group:gateway"]["priority"]) > int(made["program:redis"]["priority"])
 
 
 def test_the_roles_are_those_of_the_procfile(current: Settings) -> None:
     made = _configuration(current, [])
 
-    assert made["group:roles"]["programs"] == "web,worker,encoder,trainer,clock"
+    programs = made["group:gateway"]["programs"].split(",")
+    assert programs == [
+        "migrate",
+        "web",
+        "worker",
+        "encoder",
+        "trainer",
+        "clock",
+        "demo",
+        "announce",
+    ]
 
 
 def test_postgres_is_stopped_by_int_since_term_waits_for_clients(current: Settings) -> None:
