@@ -116,6 +116,9 @@ create table events (
   primary key (site_id, occurred_at, event_id)
 ) partition by range (occurred_at);
 create index events_actor on events (site_id, actor_id, occurred_at desc, event_id);
+-- What a visitor bought, without reading everything they looked at since.
+create index events_purchases on events (site_id, actor_id, occurred_at desc, event_id)
+  where type = 'purchase';
 
 -- who -----------------------------------------------------------------------------------------
 -- actor_id is a keyed hash of (kind, sent id). An erased actor keeps its row as the tombstone:
