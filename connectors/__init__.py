@@ -1,0 +1,41 @@
+"""The connectors: a folder each, and a line each in CONNECTORS. They touch no database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from connectors.authenticity import Authenticity
+from connectors.segment import receive as segment_receive
+from connectors.segment import translate as segment_translate
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """How one platform's requests become facts.
+
+    `authenticate(headers, body, secrets, settings)` judges the raw bytes and never raises.
+    `records(payload)` undoes wrappers: (JSON pointer into the body, record).
+    `translate(topic, record, settings)` gives facts as plain dicts, or raises Ignored, Unsupported
+    or Malformed.
+    """
+
+    name: str
+    authenticate: Callable[[Mapping[str, str], bytes, list[str], Settings], Authenticity]
+    records: Callable[[Any], Iterator[tuple[str, Any]]]
+    translate: Callable[[str | None, Any, Settings], list[dict[str, Any]]]
+
+
+CONNECTORS: dict[str, Connector] = {
+    "segment": Connector(
+        "segment",
+        segment_receive.authenticate,
+        segment_receive.records,
+        segment_translate.translate,
+    ),
+}
+
+__all__ = ["CONNECTORS", "Authenticity", "Connector"]

@@ -1,0 +1,1 @@
+"""Segment: what its servers push to us (webhook destinations)."""

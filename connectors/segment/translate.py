@@ -1,0 +1,91 @@
+"""Segment's calls as facts: who may pass, then the family of the call's type.
+
+Names and rules: https://segment.com/docs/connections/spec/ (V2, and V1 as aliases).
+"""
+
+from __future__ import annotations
+
+import json
+import marshal
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from connectors import values
+from connectors.segment import message, page, people, track
+from connectors.segment.message import Fact, Message, an_object
+from schemas import Ignored, Malformed
+
+TYPES: dict[str, Callable[[Message], list[Fact]]] = {
+    "track": track.track,
+    "page": page.page,
+    "screen": page.page,
+    "identify": people.identify,
+    "alias": people.alias,
+    "group": people.group,
+    "delete": people.delete,
+}
+
+# What Segment calls the destinations that end here, in `integrations`.
+OUR_NAMES = ("Attune", "Webhooks", "Webhooks (Actions)", "Actions Webhook", "Extensible Webhook")
+
+MAX_EVENT_BYTES = 1_000_000
+
+
+def translate(topic: str | None, record: Any, settings: Mapping[str, Any]) -> list[Fact]:
+    """The facts of one call; `topic` is not used, because a record says its own type.
+
+    Settings: `product_id`, `events`, `consent` (see README.md). Raises Ignored and Malformed.
+    """
+    if not isinstance(record, dict):
+        raise Malformed("An event must be a JSON object.")
+    read = _kind(record)
+    _check_size(record)
+    if read is not people.delete:
+        _check_wanted(record, settings)
+    return read(message.read(record, settings))
+
+
+def _kind(record: dict[str, Any]) -> Callable[[Message], list[Fact]]:
+    name = values.text(record.get("type"))
+    if name is None:
+        raise Malformed("It has no `type`: let Segment send the whole event.", "/type")
+    read = TYPES.get(name.lower())
+    if read is None:
+        raise Ignored(f"Calls of the type {name[:100]!r} are not known.")
+    return read
+
+
+def _check_size(record: dict[str, Any]) -> None:
+    # JSON text is at most six times marshal's bytes, which cost a third of it to make.
+    if len(marshal.dumps(record, 2)) * 6 <= MAX_EVENT_BYTES:
+        return
+    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+    if len(text.encode("utf-8", "replace")) > MAX_EVENT_BYTES:
+        raise Malformed("The event is larger than 1 MB.")
+
+
+def _check_wanted(record: dict[str, Any], settings: Mapping[str, Any]) -> None:
+    """Raise Ignored for what the sender or the person does not want us to have."""
+    if _is_opted_out(record.get("integrations")):
+        raise Ignored("Its `integrations` leave us out.")
+    if (required := settings.get("consent")) and _is_without_consent(record, required):
+        raise Ignored("It lacks a consent category that this source requires.")
+
+
+def _is_opted_out(integrations: Any) -> bool:
+    """False for our name, or for all without a word about us. Segment has filtered; who sends
+    through it by hand may not have."""
+    if not integrations or not isinstance(integrations, dict):
+        return False
+    ours = [integrations[name] for name in OUR_NAMES if name in integrations]
+    return False in ours or (integrations.get("All") is False and not ours)
+
+
+def _is_without_consent(record: dict[str, Any], required: str | list[str]) -> bool:
+    """No consent object is no objection; an empty one is."""
+    consent = an_object(an_object(record.get("context")).get("consent"))
+    if "categoryPreferences" not in consent:
+        return False
+    given = an_object(consent["categoryPreferences"])
+    wanted = [required] if isinstance(required, str) else required
+    return not all(given.get(category) is True for category in wanted)
