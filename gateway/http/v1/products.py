@@ -1,0 +1,62 @@
+"""`/v1/products`: the catalog; an upload replaces the whole record of the same id."""
+
+from __future__ import annotations
+
+from flask import request
+from flask_smorest import Blueprint
+
+from gateway.http import auth, state
+from gateway.http.v1 import uploads
+from gateway.http.v1.uploads import Answer, IdConverter
+from ranking.catalog import products
+from schemas import v1
+
+blueprint = Blueprint("products", __name__, url_prefix="/v1")
+blueprint.record_once(lambda setup: setup.app.url_map.converters.setdefault("id", IdConverter))
+
+
+@blueprint.route("/products", methods=["POST"])
+@blueprint.doc(
+    **uploads.documented(
+        v1.upload_shape("products"), summary="Upload products", query=uploads.UPLOAD_QUERY
+    )
+)
+def post() -> Answer:
+    """Applied before the answer; vectors follow within seconds."""
+    return uploads.upload("products", "products:write")
+
+
+@blueprint.route("/products/_delete", methods=["POST"])
+@blueprint.doc(
+    **uploads.documented(v1.deletion_shape("products/_delete"), summary="Delete products")
+)
+def delete_many() -> Answer:
+    """Deleting an unknown product is a success."""
+    return uploads.upload("products/_delete", "products:write")
+
+
+@blueprint.route("/products/_ids", methods=["GET"])
+@blueprint.doc(**uploads.documented(None, summary="List the ids of all products", query=("type",)))
+def get_ids() -> Answer:
+    """404 while there is none."""
+    key = auth.authenticate("products:read")
+    kind = uploads.storable(request.args.get("type", "")) or None
+    with state.serving().connection() as connection:
+        return uploads.found_ids(products.ids(connection, key.site_id, kind))
+
+
+@blueprint.route("/products/<id:product_id>", methods=["GET"])
+@blueprint.doc(**uploads.documented(None, summary="Read a product"))
+def get(product_id: str) -> Answer:
+    """The record as it was uploaded."""
+    key = auth.authenticate("products:read")
+    with state.serving().connection() as connection:
+        return uploads.found(products.get(connection, key.site_id, uploads.storable(product_id)))
+
+
+@blueprint.route("/products/<id:product_id>", methods=["DELETE"])
+@blueprint.doc(**uploads.documented(None, summary="Delete a product"))
+def delete(product_id: str) -> Answer:
+    """Deleting an unknown product is a success."""
+    ids = {"product_ids": [product_id]}
+    return uploads.remove("products/_delete", "products:write", ids)

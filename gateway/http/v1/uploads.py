@@ -1,0 +1,235 @@
+"""What the data routes of `/v1` share: take a body, apply it, answer in Miso's words.
+
+A secret key's upload is all or nothing (its clients send the good records again), with
+`?partial=1` the good ones count. Of a publishable key's the good ones always count: nobody sends
+a beacon again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
+
+from flask import request
+from werkzeug.routing import BaseConverter
+
+from gateway import access, ingest, reading
+from gateway.access import Key, Source
+from gateway.http import auth, door, state
+from gateway.http.errors import HttpError, NotFound, Refused
+from gateway.reading import RecordProblem, Unreadable
+from schemas import v1
+from schemas.errors import Problem
+
+SECRET_BYTES = 20 * 1024 * 1024
+PUBLISHABLE_BYTES = 1024 * 1024
+
+ANONYMOUS_ID = "Attune-Anonymous-Id"
+DRY_RUN = "dry-run"  # the task id of what was not stored
+_KEPT_HEADERS = ("Content-Type", "Content-Encoding", "User-Agent")
+_TRUE = ("1", "true")
+
+NONE_INSERTED = (
+    "None of the records were inserted because at least one of them contained schema errors. "
+    "Please see the `data` field for details."
+)
+
+Answer = dict[str, Any]
+
+
+class IdConverter(BaseConverter):
+    """An id in a path: anything, slashes too, since `a%2Fb` arrives decoded."""
+
+    regex = ".+"
+    part_isolating = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of a body, whether it was applied or only tried."""
+
+    task_id: str
+    received: int
+    good: int
+    problems: Sequence[RecordProblem]
+
+
+def upload(topic: str, scope: str) -> Answer:
+    """Apply the request's body under a topic and answer with Miso's success.
+
+    Raises the errors of the key and the body; Refused (422) with Miso's lines.
+    """
+    key = auth.authenticate(scope)
+    limit = SECRET_BYTES if key.kind == "secret" else PUBLISHABLE_BYTES
+    body = door.read_body(limit, few_large=False)
+    return _success(topic, _deliver(key, topic, body))
+
+
+def remove(topic: str, scope: str, ids: dict[str, list[str]]) -> Answer:
+    """Apply a deletion that has no body of its own, as if it had come as one."""
+    key = auth.authenticate(scope)
+    return _success(topic, _deliver(key, topic, json.dumps({"data": ids}).encode()))
+
+
+def found(record: dict[str, Any] | None) -> Answer:
+    """A record's answer; raises NotFound."""
+    if record is None:
+        raise NotFound
+    return {"message": "success", "data": record}
+
+
+def found_ids(ids: list[str]) -> Answer:
+    """The answer of `_ids`; Miso says not found while there is none."""
+    if not ids:
+        raise NotFound
+    return {"message": "success", "data": {"ids": ids}}
+
+
+def storable(sent_id: str) -> str:
+    """An id from a path; raises NotFound for one that no record can have."""
+    if "\0" in sent_id:
+        raise NotFound
+    return sent_id
+
+
+def flag(name: str) -> bool:
+    """Whether a query parameter is set, in the spellings Miso knows."""
+    return request.args.get(name, "").lower() in _TRUE
+
+
+# deliver ----------------------------------------------------------------------------------------
+
+
+def _deliver(key: Key, topic: str, body: bytes) -> _Outcome:
+    source, headers = _described(_source(key), topic)
+    if flag("dry_run"):
+        outcome = _tried(source, topic, body)
+        _check(key, outcome, applied=not (_all_or_nothing(key) and outcome.problems))
+        return outcome
+    receipt = ingest.deliver(
+        state.ingest(),
+        source,
+        topic=topic,
+        headers=headers,
+        body=body,
+        all_or_nothing=_all_or_nothing(key),
+    )
+    if receipt.failed and key.kind == "secret":
+        raise HttpError(
+            f"something went wrong on our side; the delivery is kept as {receipt.delivery_id}"
+        )
+    if not receipt.refused:
+        return _Outcome(str(receipt.delivery_id), receipt.received, receipt.received, ())
+    problems = _tried(source, topic, body).problems
+    good = receipt.received - receipt.refused
+    outcome = _Outcome(str(receipt.delivery_id), receipt.received, good, problems)
+    _check(key, outcome, applied=good > 0)
+    return outcome
+
+
+def _tried(source: Source, topic: str, body: bytes) -> _Outcome:
+    """What a body would do, and every problem of it; raises Refused where it has no records."""
+    try:
+        records = reading.read(source.connector, topic, body, source.settings)
+    except Unreadable as error:
+        raise Refused(
+            str(error),
+            problems=[Problem(error.pointer, str(error))],
+            lines=[v1.unreadable_line(str(error))],
+        ) from None
+    problems = [p for one in records if one.outcome == "refused" for p in one.problems]
+    good = sum(one.outcome != "refused" for one in records)
+    return _Outcome(DRY_RUN, len(records), good, problems)
+
+
+def _check(key: Key, outcome: _Outcome, *, applied: bool) -> None:
+    """Raise Refused for bad records, unless the sender asked for the good ones alone."""
+    if not outcome.problems or (key.kind == "secret" and flag("partial")):
+        return
+    message = NONE_INSERTED
+    if applied and outcome.good:
+        message = (
+            f"{outcome.good} of {outcome.received} records were applied, the others contain "
+            "schema errors. Please see the `data` field for details."
+        )
+    raise Refused(message, problems=_problems(outcome.problems), lines=v1.lines(outcome.problems))
+
+
+def _all_or_nothing(key: Key) -> bool:
+    return key.kind == "secret" and not flag("partial")
+
+
+def _source(key: Key) -> Source:
+    with state.ingest().connection() as connection:
+        return access.api_source(connection, key.site_id)
+
+
+def _described(source: Source, topic: str) -> tuple[Source, dict[str, str]]:
+    """The source and headers of a delivery; interactions may name nobody, then the address does."""
+    headers = {name: request.headers[name] for name in _KEPT_HEADERS if name in request.headers}
+    if topic != "interactions":
+        return source, headers
+    nobody = _anonymous_id(source)
+    settings = {**source.settings, "anonymous_id": nobody}
+    return replace(source, settings=settings), headers | {ANONYMOUS_ID: nobody}
+
+
+def _anonymous_id(source: Source) -> str:
+    """One a day for each address and agent, as Miso makes it; neither can be read from it."""
+    day = datetime.now(UTC).date().isoformat()
+    seen = "\n".join((request.remote_addr or "", request.headers.get("User-Agent", ""), day))
+    digest = blake2b(seen.encode("utf-8", "replace"), key=source.pepper[:64], digest_size=16)
+    return f"ip-{digest.hexdigest()}"
+
+
+# answer -----------------------------------------------------------------------------------------
+
+
+def _success(topic: str, outcome: _Outcome) -> Answer:
+    deleted = topic in ("products/_delete", "users/_delete")
+    answer: Answer = {"message": "deleted" if deleted else "success", "errors": False}
+    # Miso's PHP client reads `data` of every answer, of interactions too.
+    answer["data"] = [] if topic.startswith("interactions") else {"task_id": outcome.task_id}
+    if topic.startswith("interactions"):
+        answer["task_id"] = outcome.task_id
+    if outcome.problems:
+        answer["message"] = f"{outcome.good} of {outcome.received} records were applied"
+        answer["problems"] = [
+            {"pointer": problem.pointer, "message": problem.reason} for problem in outcome.problems
+        ]
+    return answer
+
+
+def _problems(found: Iterable[RecordProblem]) -> list[Problem]:
+    return [Problem(problem.pointer, problem.reason, problem.value) for problem in found]
+
+
+# documents --------------------------------------------------------------------------------------
+
+
+def documented(
+    shape: dict[str, Any] | None, *, summary: str, query: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The OpenAPI parts of a data route, its body under every content type that is sent."""
+    parameters = [
+        {"in": "query", "name": name, "schema": {"type": "string"}, "description": _QUERY[name]}
+        for name in query
+    ]
+    described: dict[str, Any] = {"summary": summary, "parameters": parameters}
+    if shape is not None:
+        content = {kind: {"schema": shape} for kind in ("application/json", "text/plain")}
+        described["requestBody"] = {"required": True, "content": content}
+    return described
+
+
+UPLOAD_QUERY = ("dry_run", "async", "partial")
+_QUERY = {
+    "dry_run": "1 or true: check only, store nothing.",
+    "async": "1 or true: accepted as Miso does; an answer always means that it was applied.",
+    "partial": "1 or true, secret keys: apply the good records, answer 200 with `problems`.",
+    "type": "Only products of this type.",
+}
