@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from connectors.authenticity import Authenticity
+from connectors.authenticity import Authenticity, NotAuthentic, Verified
 from connectors.segment import receive as segment_receive
 from connectors.segment import translate as segment_translate
 
@@ -38,4 +38,4 @@ CONNECTORS: dict[str, Connector] = {
     ),
 }
 
-__all__ = ["CONNECTORS", "Authenticity", "Connector"]
+__all__ = ["CONNECTORS", "Authenticity", "Connector", "NotAuthentic", "Verified"]

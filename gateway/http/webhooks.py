@@ -1,0 +1,75 @@
+"""`/webhooks/<connector>/<source>`: what platforms push to us, signed.
+
+A 2xx leaves only when the delivery is kept and applied. A 4xx other than 408 makes a platform
+discard it for ever, so a bad record is never a reason for one: it is refused, kept and shown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, jsonify, request
+from flask_smorest import Blueprint
+
+import connectors
+from connectors import CONNECTORS
+from gateway import ingest
+from gateway.access import Source
+from gateway.apply import COUNTS, Receipt
+from gateway.http import auth, state
+from gateway.http.door import read_body
+from gateway.http.errors import NotAuthentic
+
+blueprint = Blueprint("webhooks", __name__, description="What platforms push to us")
+
+# 4,000 events of 32 KB: a batch of Segment's that we answered 413 would be lost.
+LIMIT_BYTES = 128 * 1024 * 1024
+PROBLEMS_SHOWN = 20
+# Whoever may read deliveries shall not learn from them how to send some.
+CREDENTIALS = frozenset(("authorization", "cookie", "proxy-authorization", "x-api-key"))
+
+
+@blueprint.route("/webhooks/<connector>/<source>", methods=["POST", "PUT", "PATCH"])
+@blueprint.doc(
+    responses={
+        200: {"description": "Kept and applied; bad records are counted and reported"},
+        401: {"description": "Not signed with the source's secret; nothing is kept"},
+        404: {"description": "No such source"},
+        503: {"description": "Not kept: send it again"},
+    }
+)
+def webhook(connector: str, source: str) -> Response:
+    """Take one delivery of a platform: authentic, then applied in one transaction."""
+    found = auth.source(source, connector)
+    body = read_body(LIMIT_BYTES)
+    verdict = CONNECTORS[connector].authenticate(
+        dict(request.headers), body, found.secrets, found.settings
+    )
+    if isinstance(verdict, connectors.NotAuthentic):
+        raise NotAuthentic(verdict.reason)
+    receipt = ingest.deliver(state.ingest(), found, topic=None, headers=_headers(found), body=body)
+    return jsonify(_answer(receipt))
+
+
+def _headers(source: Source) -> dict[str, str]:
+    """The headers worth keeping with the body."""
+    left_out = CREDENTIALS | {str(source.settings.get("header", "")).lower()}
+    return {name: value for name, value in request.headers.items() if name.lower() not in left_out}
+
+
+def _answer(receipt: Receipt) -> dict[str, Any]:
+    """Counts, and of what was left out the first reasons with pointers into the sender's body."""
+    shown = receipt.problems[:PROBLEMS_SHOWN]
+    return {
+        "message": _sentence(receipt),
+        "delivery": str(receipt.delivery_id),
+        **{name: getattr(receipt, name) for name in COUNTS},
+        "problems": [{"pointer": p.pointer, "message": p.reason} for p in shown],
+    }
+
+
+def _sentence(receipt: Receipt) -> str:
+    if receipt.failed:
+        return "kept; applying it failed on our side and will be tried again"
+    parts = [f"{getattr(receipt, name)} {name}" for name in COUNTS[1:] if getattr(receipt, name)]
+    return ", ".join(parts) or "nothing in it"
