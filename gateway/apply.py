@@ -24,6 +24,7 @@ SQL = database.queries(__file__)
 APPLY_NEW = SQL.fill("apply", delivery=sql.SQL(SQL.delivery))
 APPLY_AGAIN = SQL.fill("apply", delivery=sql.SQL(""))
 
+COUNTS = ("received", "applied", "duplicate", "ignored", "refused", "failed")
 EVENTS_KEPT = timedelta(days=400)
 OLDER_THAN_STORED = "older than the stored record"
 REASONS = {
@@ -76,18 +77,19 @@ def apply(
     """Apply the ready records inside the caller's transaction; with `again` the delivery exists
     (a replay) and only its effects are written."""
     effects = Collector(incoming.source, incoming.received_at, incoming.body_hash).collect(records)
-    site_id, pepper = incoming.source.site_id, incoming.source.pepper
-    to_encode = _catalog(connection, incoming, effects, records)
+    site_id = incoming.source.site_id
+    to_encode = _catalog(connection, incoming, effects)
     _people(connection, incoming, effects)
     row = connection.execute(
         APPLY_AGAIN if again else APPLY_NEW, _parameters(incoming, effects, records)
     ).fetchone()
-    applied, duplicate, ignored, left_out, rejoin = row  # type: ignore[misc]
+    applied, duplicate, ignored, left_out, rejoin, late_edges = row  # type: ignore[misc]
     identity.rebuild(connection, site_id, rejoin)
-    for ids, at in effects.erasures:
+    for ids, at in effects.erasures + _reached_by_erasure(late_edges or []):
         erase.erase(connection, site_id, ids, at)
     receipt = _receipt(incoming, effects, records, left_out or [])
     receipt.applied, receipt.duplicate, receipt.ignored = applied, duplicate, ignored
+    receipt.outcome = overall({name: getattr(receipt, name) for name in COUNTS})
     receipt.to_encode = to_encode
     return receipt
 
@@ -101,12 +103,12 @@ def needs_transaction(records: Sequence[Translated]) -> bool:
     )
 
 
-def _catalog(
-    connection: Connection,
-    incoming: Incoming,
-    effects: Effects,
-    records: Sequence[Translated],
-) -> int:
+def _reached_by_erasure(late_edges: list[list[str]]) -> list[tuple[list[UUID], datetime]]:
+    """A fact that joins an id to somebody already erased came late: the id is erased with them."""
+    return [([UUID(start), UUID(end)], datetime.fromisoformat(at)) for start, end, at in late_edges]
+
+
+def _catalog(connection: Connection, incoming: Incoming, effects: Effects) -> int:
     """Products first: the lock order is products, users, keys, edges, actors, identity."""
     site_id, received_at = incoming.source.site_id, incoming.received_at
     removed = [(r.id, r.at or received_at) for r in effects.removed if r.kind == "product"]
@@ -264,9 +266,6 @@ def lock(connection: Connection, source: Source, delivery_id: UUID) -> Kept | No
     problems = connection.execute(SQL.open_problems, _delivery(incoming)).fetchall()
     counts = {name: kept[name] for name in COUNTS}
     return Kept(incoming, counts, kept["outcome"], dict(problems))
-
-
-COUNTS = ("received", "applied", "duplicate", "ignored", "refused", "failed")
 
 
 def settle(connection: Connection, kept: Kept, receipt: Receipt) -> None:

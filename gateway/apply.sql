@@ -36,17 +36,21 @@ stored as (
          %(source)s, %(delivery)s, position, %(received_at)s
   from told where fresh and type is not null
 ),
+edges as materialized (
+  select e.*, (select max(a.erased_at) from actors a
+               where a.site_id = %(site)s and a.actor_id in (e.from_actor, e.to_actor)
+                 and a.erased_at >= e.occurred_at) as erased_at
+  from jsonb_to_recordset(%(edges)s) as e(
+    kind text, from_actor uuid, to_actor uuid, occurred_at timestamptz, unless_actor uuid)
+),
 joined as (
   insert into identity_edges (site_id, kind, from_actor, to_actor, occurred_at, unless_actor,
                               delivery_id)
   select %(site)s, e.kind, e.from_actor, e.to_actor, e.occurred_at, e.unless_actor, %(delivery)s
-  from jsonb_to_recordset(%(edges)s) as e(
-    kind text, from_actor uuid, to_actor uuid, occurred_at timestamptz, unless_actor uuid)
-  where (select count(*) from told) >= 0
-    and not exists (select from actors a where a.site_id = %(site)s
-                    and a.actor_id in (e.from_actor, e.to_actor) and a.erased_at >= e.occurred_at)
-  order by e.kind, e.from_actor, e.to_actor
-  on conflict (site_id, kind, from_actor, to_actor) do update set
+  from edges e
+  where (select count(*) from told) >= 0 and e.erased_at is null
+  order by e.from_actor, e.to_actor, e.kind
+  on conflict (site_id, from_actor, to_actor, kind) do update set
     occurred_at = excluded.occurred_at, delivery_id = excluded.delivery_id
   where excluded.occurred_at < identity_edges.occurred_at
   returning from_actor, to_actor
@@ -79,7 +83,9 @@ select c.applied, c.duplicate, c.ignored,
        array(select from_actor from joined union select to_actor from joined
              union select actor_id from touched where is_new and kind = 'user'
                      and exists (select from identity_edges e where e.site_id = %(site)s
-                                 and e.unless_actor = touched.actor_id)) as rejoin
+                                 and e.unless_actor = touched.actor_id)) as rejoin,
+       (select jsonb_agg(jsonb_build_array(from_actor, to_actor, erased_at))
+        from edges where erased_at is not null) as late_edges
 from counts c
 
 -- name: delivery

@@ -13,7 +13,7 @@ from schemas import payload, v1
 from schemas.errors import AttuneError, Ignored, Malformed, Unsupported
 from schemas.facts import Fact
 
-READERS = {**CONNECTORS, "api": v1.CONNECTOR}
+READERS: dict[str, Any] = {**CONNECTORS, "api": v1}
 
 NOTHING_FOR_US = "nothing in this record concerns us"
 

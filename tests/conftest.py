@@ -12,19 +12,23 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 import pytest
 import redis
+from cryptography.fernet import Fernet
 from psycopg import sql
+from psycopg_pool import ConnectionPool
 
-from gateway import services
+from gateway import access, sealing, services
 from schemas import database
 
 FOLDER = "ATTUNE_TESTS_FOLDER"
 POSTGRES = "ATTUNE_TESTS_DATABASE_URL"
 REDIS = "ATTUNE_TESTS_REDIS_URL"
+SECRET_KEY = Fernet.generate_key().decode()
 
 _open = contextlib.ExitStack()
 
@@ -145,3 +149,37 @@ def _empty(url: str, *, keep: set[str]) -> None:
         # References between tables would otherwise dictate an order.
         connection.execute("set local session_replication_role = replica")
         connection.execute(sql.SQL("; ").join(made + emptied))
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A site with a Segment source, and the keys of its API."""
+
+    pool: ConnectionPool[database.Connection]
+    site: access.Site
+    api: access.Source
+    segment: access.Source
+    secret_key: str
+    publishable_key: str
+
+
+@pytest.fixture
+def pool(clean_database: str, redis_url: str) -> Iterator[ConnectionPool[database.Connection]]:
+    """A pool as the doors use for ingest, on a database that is emptied afterwards."""
+    access.forget()
+    sealing.unlock(SECRET_KEY)
+    with database.open_pool(
+        clean_database, size=8, options=database.INGEST_OPTIONS, name="tests"
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture
+def shop(pool: ConnectionPool[database.Connection]) -> Shop:
+    """A site to try things on."""
+    with pool.connection() as connection:
+        keys = access.create_site(connection, "shop")
+        site = access.site(connection, "shop")
+        segment = access.create_source(connection, site, "segment").source
+        api = access.api_source(connection, site.site_id)
+    return Shop(pool, site, api, segment, keys["secret_key"], keys["publishable_key"])

@@ -25,10 +25,10 @@ def erase(
     Locks as ingest does: actors in key order, then identity. Whoever joined the visitor before the
     lock was ours is erased with it.
     """
-    actors = _visitors(connection, site_id, ids)
+    actors = _person(connection, site_id, ids, at)
     connection.execute(SQL.tombstones, {"site": site_id, "actors": actors, "at": at})
     connection.execute(identity.SQL.lock, {"site": site_id})
-    late = sorted(set(_visitors(connection, site_id, ids)) - set(actors))
+    late = sorted(set(_person(connection, site_id, ids, at)) - set(actors))
     connection.execute(SQL.tombstones, {"site": site_id, "actors": late, "at": at})
     parameters = {"site": site_id, "actors": actors + late, "at": at}
     removed = {
@@ -40,7 +40,8 @@ def erase(
     return removed
 
 
-def _visitors(connection: Connection, site_id: int, ids: Sequence[UUID]) -> list[UUID]:
-    return sorted(
-        {member for one in ids for member in identity.members_of(connection, site_id, one)}
-    )
+def _person(connection: Connection, site_id: int, ids: Sequence[UUID], at: datetime) -> list[UUID]:
+    """Whose ids these were at that instant: what was joined later is somebody's new life."""
+    parameters = {"site": site_id, "actors": list(ids), "at": at}
+    parameters["most_owners"] = identity.MOST_OWNERS
+    return [row[0] for row in connection.execute(SQL.person, parameters)]

@@ -1,3 +1,29 @@
+-- name: person
+-- All actors joined to these by facts up to that instant, in key order.
+with recursive person as (
+  select unnest(%(actors)s::uuid[]) as actor_id
+  union
+  select joined.actor_id
+  from person p cross join lateral (
+    select e.to_actor as actor_id, e.* from identity_edges e
+    where e.site_id = %(site)s and e.from_actor = p.actor_id
+    union all
+    select e.from_actor, e.* from identity_edges e
+    where e.site_id = %(site)s and e.to_actor = p.actor_id
+  ) joined
+  where joined.occurred_at <= %(at)s and joined.undone_at is null
+    and (joined.kind = 'same' or joined.to_actor = (
+      select (array_agg(o.to_actor order by o.occurred_at, o.to_actor))[1]
+      from identity_edges o
+      where o.site_id = %(site)s and o.kind in ('owned', 'alias')
+        and o.from_actor = joined.from_actor
+        and o.occurred_at <= %(at)s and o.undone_at is null
+        and not exists (select from actors a where a.site_id = %(site)s
+                        and a.actor_id = o.unless_actor and a.sent_id is not null)
+      having count(distinct o.to_actor) <= %(most_owners)s))
+)
+select actor_id from person order by actor_id
+
 -- name: tombstones
 -- In key order, like every writer of actors. An id never seen gets its tombstone too: its events
 -- may still be on their way.

@@ -144,7 +144,7 @@ create table identity_edges (
   unless_actor uuid,                        -- alias: void once this user id was sent
   delivery_id uuid,                         -- where that fact came from
   undone_at timestamptz,
-  primary key (site_id, kind, from_actor, to_actor)
+  primary key (site_id, from_actor, to_actor, kind)
 );
 create index identity_edges_to on identity_edges (site_id, to_actor);
 create index identity_edges_unless on identity_edges (site_id, unless_actor) where unless_actor is not null;
