@@ -22,19 +22,12 @@ from typing import Any, Generic, TypeVar
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+import connectors
 from gateway import sealing
+from ranking.catalog import embeddings
 from schemas import database
 from schemas.database import Connection
 from schemas.errors import AttuneError
-
-try:
-    import connectors
-except ImportError:
-    connectors = None  # type: ignore[assignment]
-try:
-    from ranking.catalog import embeddings
-except ImportError:
-    embeddings = None  # type: ignore[assignment]
 
 SQL = database.queries(__file__)
 
@@ -308,8 +301,7 @@ def create_site(connection: Connection, name: str) -> dict[str, str]:
         found = site(connection, name)
         _insert_source(connection, found, API, secrets.token_hex(20), {}, None)
         made = {kind: create_key(connection, found, kind) for kind in ("secret", "publishable")}
-        if embeddings is not None:
-            embeddings.create_tables(connection, found.site_id)
+        embeddings.create_tables(connection, found.site_id)
     return {"site": name, "secret_key": made["secret"], "publishable_key": made["publishable"]}
 
 

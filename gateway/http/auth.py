@@ -23,9 +23,7 @@ def authenticate(scope: str) -> Key:
     key = _key(_presented())
     g.site_id = key.site_id
     if scope not in key.scopes:
-        raise LacksScope(
-            f"this {key.kind} key may not do this, it lacks the scope {scope}: use a key that has it"
-        )
+        raise LacksScope(f"this {key.kind} key lacks the scope {scope}: use a key that has it")
     limits.check(key)
     return key
 

@@ -35,6 +35,7 @@ class _Lease:
 
     second: int
     left: int
+    beyond: int  # what nobody has taken of this second yet
 
 
 _lock = threading.Lock()
@@ -54,7 +55,7 @@ def check(key: Key) -> None:
             retry_after_s=1,
         )
     lease = _leases.get(key.key_id)
-    g.rate_limit = (allowed, lease.left if lease else allowed)
+    g.rate_limit = (allowed, lease.left + lease.beyond if lease else allowed)
 
 
 def add_headers(response: Response) -> None:
@@ -90,7 +91,7 @@ def _block_granted(key_id: int, second: int, allowed: int) -> bool:
     with _lock:
         lease = _leases.get(key_id)
         spare = lease.left if lease and lease.second == second else 0
-        _leases[key_id] = _Lease(second, spare + left - 1)
+        _leases[key_id] = _Lease(second, spare + left - 1, max(0, allowed - used))
     return True
 
 

@@ -1,0 +1,43 @@
+"""How a site's owner connects Segment: the clicks to make there, and a signed request to try.
+
+`sources create SITE segment` prints both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from datetime import datetime
+
+# https://segment.com/docs/connections/destinations/catalog/actions-webhook/
+CLICKS = """\
+In Segment:
+  1. Connections > Catalog > Destinations: choose "Webhooks (Actions)", then "Add destination".
+  2. Choose the source that sends your events, give the destination a name, save.
+  3. Settings > Shared Secret: {secret}
+  4. Mappings > New Mapping > Send. Events: add a condition for each type you want
+     (Track, Page, Screen, Identify, Alias), joined by "Any".
+  5. Webhook URL: {url}
+     Method: POST. Data: leave "$event". Enable batching: yes.
+  6. Save, enable the mapping, then switch the destination itself on.
+The URL must be https with a valid certificate: Segment refuses others."""
+
+
+def test_request(secret: str, at: datetime) -> tuple[dict[str, str], str]:
+    """Headers and body of one signed event, such as Segment would send at that time.
+
+    The body holds no single quote, so it can stand between two in a shell.
+    """
+    instant = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    event = {
+        "type": "track",
+        "event": "Product Viewed",
+        "messageId": f"attune-test-{int(at.timestamp() * 1000)}",
+        "anonymousId": "attune-test",
+        "timestamp": instant,
+        "properties": {"product_id": "test-product"},
+    }
+    body = json.dumps(event)
+    signature = hmac.new(secret.encode(), body.encode(), hashlib.sha1).hexdigest()
+    return {"Content-Type": "application/json", "X-Signature": signature}, body

@@ -1,0 +1,239 @@
+"""`sites`, `sources`, `keys`: who may talk to the gateway."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from connectors.segment import connect as segment
+from gateway import access
+from gateway.commands import console
+from gateway.settings import load
+
+Request = tuple[dict[str, str], str]
+
+# The clicks to make in a platform, and a signed request to try, by connector.
+CONNECT: dict[str, tuple[str, Callable[[str, datetime], Request]]] = {
+    "segment": (segment.CLICKS, segment.test_request),
+}
+
+overlap_option = click.option(
+    "--overlap",
+    type=click.FloatRange(0, 24 * 365),
+    default=24.0,
+    show_default=True,
+    help="Hours for which the old one still works.",
+)
+
+
+# sites -------------------------------------------------------------------------------------------
+
+
+@click.group()
+def sites() -> None:
+    """Make sites: one for each shop or publication."""
+
+
+@sites.command("create")
+@click.argument("name")
+@console.json_option
+def create_site(name: str, as_json: bool) -> None:
+    """Make a site with a secret and a publishable key."""
+    with console.connected() as connection:
+        made = access.create_site(connection, name)
+    if as_json:
+        console.show_json(made)
+        return
+    click.echo(
+        f"Site {name} is made.\n"
+        f"  secret key:      {made['secret_key']}   (shown only now; for your servers)\n"
+        f"  publishable key: {made['publishable_key']}   (for web pages)"
+    )
+
+
+@sites.command("list")
+@console.json_option
+def list_sites(as_json: bool) -> None:
+    """List the sites."""
+    with console.connected() as connection:
+        names = access.site_names(connection)
+    if as_json:
+        console.show_json({"sites": names})
+    else:
+        console.show_table(["site"], [[name] for name in names], "There are no sites yet.")
+
+
+# sources -----------------------------------------------------------------------------------------
+
+
+@click.group()
+def sources() -> None:
+    """Connect what sends events and catalogs."""
+
+
+@sources.command("create")
+@click.argument("site")
+@click.argument("connector")
+@click.option("--secret", help="Shared secret; one is made where it is left out.")
+@console.json_option
+def create_source(site: str, connector: str, secret: str | None, as_json: bool) -> None:
+    """Connect a platform to a site, and say what to click there."""
+    with console.connected() as connection:
+        made = access.create_source(connection, access.site(connection, site), connector, secret)
+    answer = _connection(site, made)
+    if as_json:
+        console.show_json(answer)
+    else:
+        click.echo(_instructions(connector, answer))
+
+
+def _connection(site: str, made: access.NewSource) -> dict[str, Any]:
+    answer = {
+        "site": site,
+        "source": made.source.public_id,
+        "url": f"{load().public_url}/webhooks/{made.source.connector}/{made.source.public_id}",
+        "secret": made.secret,
+    }
+    return answer | ({"write_key": made.write_key} if made.write_key else {})
+
+
+def _instructions(connector: str, answer: dict[str, Any]) -> str:
+    clicks, test_request = CONNECT[connector]
+    parts = [
+        f"Source {answer['source']} of site {answer['site']} is made.",
+        clicks.format(**answer),
+        "Try it now, signed as the platform would sign it:",
+        curl(answer["url"], *test_request(answer["secret"], datetime.now(UTC))),
+        "Watch what arrives:",
+        f"  .venv/bin/python -m gateway deliveries {answer['site']} --follow",
+    ]
+    return "\n\n".join(parts)
+
+
+def curl(url: str, headers: dict[str, str], body: str) -> str:
+    """A command that posts the body, ready for a shell."""
+    words = [f"curl -X POST {shlex.quote(url)}"]
+    words += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in headers.items()]
+    words += [f"-d {shlex.quote(body)}"]
+    return " \\\n  ".join(words)
+
+
+@sources.command("list")
+@click.argument("site")
+@console.json_option
+def list_sources(site: str, as_json: bool) -> None:
+    """List the sources of a site."""
+    with console.connected() as connection:
+        rows = access.sources(connection, access.site(connection, site))
+    names = ["public_id", "connector", "created_at"]
+    if as_json:
+        console.show_json({"sources": rows})
+    else:
+        console.show_table(names, [[row[name] for name in names] for row in rows], "No sources.")
+
+
+@sources.command("rotate")
+@click.argument("site")
+@click.argument("source")
+@click.option("--secret", help="The new secret; one is made where it is left out.")
+@overlap_option
+@console.json_option
+def rotate_source(
+    site: str, source: str, secret: str | None, overlap: float, as_json: bool
+) -> None:
+    """Give a source a new secret; the old one works until the overlap ends."""
+    with console.connected() as connection:
+        of_site = access.site(connection, site)
+        found = access.source_by_public_id(connection, source)
+        if found is None or found.site_id != of_site.site_id:
+            raise access.UnknownSource(f"site {site} has no source {source!r}")
+        fresh = access.rotate_source_secret(connection, found, secret, timedelta(hours=overlap))
+    if as_json:
+        console.show_json({"source": source, "secret": fresh})
+    else:
+        click.echo(
+            f"New secret of {source}: {fresh}\nThe old one works for {overlap:g} hours more."
+        )
+
+
+# keys --------------------------------------------------------------------------------------------
+
+
+@click.group()
+def keys() -> None:
+    """List, make, replace and revoke keys."""
+
+
+@keys.command("list")
+@click.argument("site")
+@console.json_option
+def list_keys(site: str, as_json: bool) -> None:
+    """List the keys of a site; secret ones are never shown whole."""
+    with console.connected() as connection:
+        rows = access.keys(connection, access.site(connection, site))
+    names = ["key_id", "kind", "key", "scopes", "created_at", "expires_at"]
+    if as_json:
+        console.show_json({"keys": rows})
+    else:
+        console.show_table(names, [[row[name] for name in names] for row in rows], "No keys.")
+
+
+@keys.command("create")
+@click.argument("site")
+@click.option(
+    "--kind",
+    type=click.Choice(["secret", "publishable"]),
+    default="secret",
+    show_default=True,
+    help="Publishable keys may stand in web pages.",
+)
+@click.option("--scope", "scopes", multiple=True, help="Only this scope; may be repeated.")
+@console.json_option
+def create_key(site: str, kind: str, scopes: tuple[str, ...], as_json: bool) -> None:
+    """Make one more key."""
+    with console.connected() as connection:
+        made = access.create_key(connection, access.site(connection, site), kind, list(scopes))
+    if as_json:
+        console.show_json({"site": site, "kind": kind, "key": made})
+    else:
+        click.echo(f"New {kind} key of {site}: {made}")
+
+
+@keys.command("rotate")
+@click.argument("site")
+@click.argument("key_id", type=int, required=False)
+@overlap_option
+@console.json_option
+def rotate_key(site: str, key_id: int | None, overlap: float, as_json: bool) -> None:
+    """Replace a key (without a number, the newest secret key) by a new one of its kind."""
+    with console.connected() as connection:
+        fresh, old, expires_at = access.rotate_key(
+            connection, access.site(connection, site), key_id, timedelta(hours=overlap)
+        )
+    if as_json:
+        console.show_json(
+            {"site": site, "key": fresh, "old_key_id": old, "old_expires_at": expires_at}
+        )
+    else:
+        click.echo(f"New key of {site}: {fresh}\nKey {old} works until {console.text(expires_at)}.")
+
+
+@keys.command("revoke")
+@click.argument("site")
+@click.argument("key_id", type=int)
+@console.json_option
+def revoke_key(site: str, key_id: int, as_json: bool) -> None:
+    """Refuse a key from now on; every process knows within two seconds."""
+    with console.connected() as connection:
+        access.revoke_key(connection, access.site(connection, site), key_id)
+    if as_json:
+        console.show_json({"site": site, "revoked": key_id})
+    else:
+        click.echo(f"Key {key_id} of {site} is revoked.")
+
+
+COMMANDS: list[click.Command] = [sites, sources, keys]

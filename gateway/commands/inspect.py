@@ -1,0 +1,311 @@
+"""`deliveries`, `replay`, `events`, `visitors`, `ledger`: looking inside a site."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import click
+import structlog
+from rich.console import Console
+from rich.progress import Progress
+
+from gateway import access, ingest, inspection, ledger
+from gateway.access import Site
+from gateway.commands import console
+from gateway.http.admin import shown
+from schemas import database
+from schemas.database import Connection
+
+FOLLOW_EVERY_S = 1.0
+# A delivery's time is set before it commits, so the tail looks back this far each time.
+COMMIT_MAY_TAKE = timedelta(seconds=60)
+
+COUNTS = ("applied", "duplicate", "ignored", "refused", "failed")
+
+
+class Instant(click.ParamType):
+    """An ISO 8601 time; without a zone it is UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            found = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not an ISO 8601 time, such as 2026-01-31T12:00:00Z")
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+limit_option = click.option(
+    "--limit", type=click.IntRange(1, inspection.ROWS_AT_MOST), default=20, show_default=True
+)
+since_option = click.option("--since", type=Instant(), help="Only from this time on.")
+
+
+# deliveries --------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("site")
+@click.argument("delivery_id", type=click.UUID, required=False)
+@click.option("--follow", is_flag=True, help="Show deliveries as they come, until Ctrl-C.")
+@click.option("--outcome", type=click.Choice(COUNTS), help="Only deliveries of this outcome.")
+@since_option
+@limit_option
+@console.json_option
+def deliveries(
+    site: str,
+    delivery_id: UUID | None,
+    follow: bool,
+    outcome: str | None,
+    since: datetime | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List what was received, show one delivery raw beside mapped, or follow what comes."""
+    with console.connected() as connection:
+        of_site = access.site(connection, site)
+        if delivery_id is not None:
+            _show_delivery(inspection.delivery(connection, of_site, delivery_id), as_json)
+        elif follow:
+            _follow(connection, of_site, outcome, since, as_json)
+        else:
+            rows = inspection.deliveries(
+                connection, of_site, outcome=outcome, since=since, limit=limit
+            )
+            _list(connection, of_site, rows, as_json)
+
+
+def _list(connection: Connection, site: Site, rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        console.show_json({"deliveries": rows})
+        return
+    if not rows:
+        click.echo("Nothing was received yet.")
+    for row in reversed(rows):
+        _line(connection, site, row)
+
+
+def _follow(
+    connection: Connection,
+    site: Site,
+    outcome: str | None,
+    since: datetime | None,
+    as_json: bool,
+) -> None:
+    """The live tail: one line a delivery, oldest first. JSON: one object a line."""
+    start = since or datetime.now(UTC)
+    seen: dict[UUID, datetime] = {}
+    if not as_json:
+        click.echo(f"Waiting for deliveries to {site.name}; Ctrl-C ends.", err=True)
+    while True:
+        after = max(start, datetime.now(UTC) - COMMIT_MAY_TAKE) if seen else start
+        rows = inspection.deliveries(
+            connection, site, outcome=outcome, since=after, limit=inspection.ROWS_AT_MOST
+        )
+        for row in reversed(rows):
+            if row["delivery_id"] not in seen:
+                seen[row["delivery_id"]] = row["received_at"]
+                _tell(connection, site, row, as_json)
+        seen = {each: at for each, at in seen.items() if at >= after}
+        time.sleep(FOLLOW_EVERY_S)
+
+
+def _tell(connection: Connection, site: Site, row: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        mapped = inspection.mapped_to(connection, site, row["delivery_id"])
+        click.echo(console.encoded({**row, "mapped_to": mapped}))
+    else:
+        _line(connection, site, row)
+
+
+COLOURS = {"applied": "green", "duplicate": "cyan", "ignored": "yellow"}
+
+
+def _line(connection: Connection, site: Site, row: dict[str, Any]) -> None:
+    """Time, source, outcome with its counts, what it was mapped to, and the first reason."""
+    colour = COLOURS.get(row["outcome"], "red")
+    counts = ", ".join(f"{row[name]} {name}" for name in COUNTS if row[name]) or "empty"
+    mapped = inspection.mapped_to(connection, site, row["delivery_id"])
+    parts = [
+        console.text(row["received_at"]),
+        console.text(row["connector"]),
+        f"[{colour}]{counts}[/{colour}]",
+        console.text(mapped),
+        console.text(row["reason"] or row["error"]),
+        f"[dim]{row['delivery_id']}[/dim]",
+    ]
+    Console(soft_wrap=True, highlight=False).print("  ".join(part for part in parts if part))
+
+
+def _show_delivery(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        console.show_json(found)
+        return
+    for name in ("delivery_id", "received_at", "source", "connector", "topic", "outcome", "error"):
+        click.echo(f"{name:12} {console.plain(found[name])}")
+    counts = (f"{found[name]} {name}" for name in ledger.COLUMNS)
+    click.echo(f"{'counts':12} {', '.join(counts)}")
+    for one in found["records"]:
+        reason = f": {one['reason']}" if one["reason"] else ""
+        click.echo(f"\nrecord {one['position']} {one['pointer']}  {one['outcome']}{reason}")
+        click.echo(f"  raw     {console.encoded(one['record'])}")
+        for fact in one["mapped"]:
+            click.echo(f"  mapped  {console.encoded(fact)}")
+    if not found["records"]:
+        click.echo(f"\n{found['body']}" if found["body"] else "\nThe body is not kept: a repeat.")
+
+
+# replay ------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("site")
+@click.argument("delivery_id", type=click.UUID, required=False)
+@since_option
+@console.json_option
+def replay(site: str, delivery_id: UUID | None, since: datetime | None, as_json: bool) -> None:
+    """Apply kept deliveries again: one, or all since a time that left something out.
+
+    What had been applied before changes nothing.
+    """
+    if (delivery_id is None) == (since is None):
+        raise click.UsageError("name one delivery, or give --since TIME, not both")
+    with console.sentences() as settings:
+        pool = database.open_pool(
+            settings.database_url, size=1, options=database.INGEST_OPTIONS, name="replay"
+        )
+        try:
+            receipts = _replay(pool, site, delivery_id, since)
+        finally:
+            pool.close()
+    _show_receipts(receipts, as_json)
+
+
+def _replay(
+    pool: ingest.Pool, name: str, delivery_id: UUID | None, since: datetime | None
+) -> list[dict[str, Any]]:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(60))
+    with pool.connection() as connection:
+        site = access.site(connection, name)
+        if delivery_id is not None:
+            wanted = [(inspection.source_of(connection, site, delivery_id), delivery_id)]
+        else:
+            wanted = _left_out(connection, site, since)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        return [
+            shown(ingest.replay(pool, source, each))
+            for source, each in progress.track(wanted, description="Replaying")
+        ]
+
+
+def _left_out(
+    connection: Connection, site: Site, since: datetime | None
+) -> list[tuple[access.Source, UUID]]:
+    found = inspection.replayable(connection, site, since)
+    sources = {number: access.source_by_id(connection, site.site_id, number) for number, _ in found}
+    return [(source, each) for number, each in found if (source := sources[number]) is not None]
+
+
+def _show_receipts(receipts: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        console.show_json({"replayed": receipts})
+        return
+    console.show_table(
+        ["delivery", *ledger.COLUMNS, "reason"],
+        [
+            [
+                each["delivery_id"],
+                *(each[name] for name in ledger.COLUMNS),
+                each["error"] or next((p["reason"] for p in each["problems"]), None),
+            ]
+            for each in receipts
+        ],
+        "Nothing was left out since then.",
+    )
+
+
+# events, visitors, ledger ------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("site")
+@click.option("--visitor", help="Only of this person: any user or anonymous id.")
+@click.option("--type", "kind", help="Only of this type.")
+@since_option
+@limit_option
+@console.json_option
+def events(
+    site: str,
+    visitor: str | None,
+    kind: str | None,
+    since: datetime | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List events, newest first."""
+    with console.connected() as connection:
+        rows = inspection.events(
+            connection,
+            access.site(connection, site),
+            visitor=visitor,
+            type=kind,
+            since=since,
+            limit=limit,
+        )
+    if as_json:
+        console.show_json({"events": rows})
+        return
+    names = ["occurred_at", "type", "product_ids", "user_id", "anonymous_id", "source", "event_id"]
+    console.show_table(names, [[row[name] for name in names] for row in rows], "No events.")
+
+
+@click.command()
+@click.argument("site")
+@click.argument("id")
+@console.json_option
+def visitors(site: str, id: str, as_json: bool) -> None:
+    """Show a person, by user or anonymous id: ids and what joins them, profile, interests."""
+    with console.connected() as connection:
+        found = inspection.visitor(connection, access.site(connection, site), id)
+    if as_json:
+        console.show_json(found)
+        return
+    console.show_table(["kind", "id"], [[row["kind"], row["id"]] for row in found["ids"]], "")
+    for edge in found["edges"]:
+        undone = " (undone)" if edge["undone_at"] else ""
+        click.echo(
+            f"{edge['from_kind']} {edge['from_id']} {edge['kind']} {edge['to_kind']} "
+            f"{edge['to_id']} since {console.plain(edge['occurred_at'])}{undone}"
+        )
+
+
+@click.command("ledger")
+@click.argument("site")
+@since_option
+@click.option("--minutes", type=click.IntRange(0, ledger.MINUTES_AT_MOST), default=0)
+@console.json_option
+def show_ledger(site: str, since: datetime | None, minutes: int, as_json: bool) -> None:
+    """Say what became of everything received, whole, by source and by minute."""
+    with console.connected() as connection:
+        site_id = access.site(connection, site).site_id
+        sums = ledger.of_site(connection, site_id, since=since)
+        if minutes:
+            sums["minutes"] = ledger.minutes(connection, site_id, since=since, limit=minutes)
+    if as_json:
+        console.show_json(sums)
+        return
+    names = ["deliveries", *ledger.COLUMNS]
+    rows = [
+        [row["public_id"], row["connector"], *(row[n] for n in names)] for row in sums["sources"]
+    ]
+    rows.append(["all", "", *(sums["total"][name] for name in names)])
+    console.show_table(["source", "connector", *names], rows, "")
+
+
+COMMANDS: list[click.Command] = [deliveries, replay, events, visitors, show_ledger]

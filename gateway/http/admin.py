@@ -1,0 +1,151 @@
+"""`/admin/v1`: looking inside one's own site with a secret key, and replaying deliveries."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from flask import Response, jsonify
+from flask_smorest import Blueprint
+
+from gateway import access, ingest, inspection, ledger
+from gateway.access import Site
+from gateway.http import parameters, state
+from gateway.http.auth import authenticate
+from gateway.http.errors import NotFound, Refused
+from schemas.database import Connection
+from schemas.errors import Problem
+
+OUTCOMES = ("applied", "duplicate", "ignored", "refused", "failed")
+
+blueprint = Blueprint(
+    "admin", __name__, url_prefix="/admin/v1", description="Looking inside, with a secret key"
+)
+
+
+def _query(*names: str) -> list[dict[str, Any]]:
+    return [{"in": "query", "name": name, "schema": {"type": "string"}} for name in names]
+
+
+@blueprint.get("/events")
+@blueprint.doc(parameters=_query("visitor", "type", "since", "limit"))
+def events() -> Response:
+    """Events of the site, newest first; `visitor` is any user or anonymous id of a person."""
+    key = authenticate("admin:read")
+    kind = parameters.text("type")
+    with state.serving().connection() as connection:
+        try:
+            found = inspection.events(
+                connection,
+                access.site_by_id(connection, key.site_id),
+                visitor=parameters.text("visitor"),
+                type=kind,
+                since=parameters.instant("since"),
+                limit=parameters.count("limit", inspection.ROWS),
+            )
+        except inspection.BadFilter as error:
+            raise Refused(str(error), problems=[Problem("/type", str(error))]) from None
+    return jsonify(events=found)
+
+
+@blueprint.get("/visitors/<path:sent_id>")
+def visitor(sent_id: str) -> Response:
+    """One person, by user or anonymous id: ids, the facts that join them, profile, interests."""
+    key = authenticate("admin:read")
+    with state.serving().connection() as connection:
+        return jsonify(_visitor(connection, access.site_by_id(connection, key.site_id), sent_id))
+
+
+def _visitor(connection: Connection, site: Site, sent_id: str) -> dict[str, Any]:
+    if "\0" in sent_id:
+        raise NotFound(f"nobody was ever seen as {sent_id!r}")
+    try:
+        return inspection.visitor(connection, site, sent_id)
+    except inspection.Unknown as error:
+        raise NotFound(str(error)) from None
+
+
+@blueprint.get("/deliveries")
+@blueprint.doc(parameters=_query("outcome", "since", "before", "limit"))
+def deliveries() -> Response:
+    """Deliveries, newest first; `before` is the id of the last one seen."""
+    key = authenticate("admin:read")
+    with state.serving().connection() as connection:
+        found = inspection.deliveries(
+            connection,
+            access.site_by_id(connection, key.site_id),
+            outcome=_outcome(),
+            since=parameters.instant("since"),
+            before=parameters.identifier("before"),
+            limit=parameters.count("limit", inspection.ROWS),
+        )
+    return jsonify(deliveries=found)
+
+
+def _outcome() -> str | None:
+    value = parameters.text("outcome")
+    if value is None or value in OUTCOMES:
+        return value
+    sentence = f"it must be one of: {', '.join(OUTCOMES)}"
+    raise Refused(f"outcome: {sentence}", problems=[Problem("/outcome", sentence)])
+
+
+@blueprint.get("/deliveries/<delivery_id>")
+@blueprint.doc(parameters=_query("offset", "limit"))
+def delivery(delivery_id: str) -> Response:
+    """One delivery: body and headers as they came, each record raw beside mapped, its outcome."""
+    key = authenticate("admin:read")
+    with state.ingest().connection() as connection:
+        try:
+            found = inspection.delivery(
+                connection,
+                access.site_by_id(connection, key.site_id),
+                parameters.identifier_in_path(delivery_id),
+                offset=parameters.count("offset", 0, least=0, most=10**8),
+                limit=parameters.count("limit", inspection.ROWS),
+            )
+        except inspection.Unknown as error:
+            raise NotFound(str(error)) from None
+    return jsonify(found)
+
+
+@blueprint.post("/deliveries/<delivery_id>/replay")
+def replay(delivery_id: str) -> Response:
+    """Translate and apply a kept delivery again; what was applied before changes nothing."""
+    key = authenticate("admin:write")
+    wanted = parameters.identifier_in_path(delivery_id)
+    pool = state.ingest()
+    try:
+        with pool.connection() as connection:
+            site = access.site_by_id(connection, key.site_id)
+            source = inspection.source_of(connection, site, wanted)
+        receipt = ingest.replay(pool, source, wanted)
+    except (inspection.Unknown, ingest.UnknownDelivery) as error:
+        raise NotFound(str(error)) from None
+    return jsonify(shown(receipt))
+
+
+def shown(receipt: ingest.Receipt) -> dict[str, Any]:
+    """A receipt as the command line and this door show it."""
+    return {
+        "delivery_id": receipt.delivery_id,
+        "outcome": receipt.outcome,
+        **{name: getattr(receipt, name) for name in ledger.COLUMNS},
+        "error": receipt.error,
+        "problems": [asdict(problem) for problem in receipt.problems],
+    }
+
+
+@blueprint.get("/ledger")
+@blueprint.doc(parameters=_query("since", "until", "minutes"))
+def ledger_of_site() -> Response:
+    """What became of everything received, whole, by source and for the last minutes."""
+    key = authenticate("admin:read")
+    since, until = parameters.instant("since"), parameters.instant("until")
+    minutes = parameters.count("minutes", 60, least=0, most=ledger.MINUTES_AT_MOST)
+    with state.serving().connection() as connection:
+        sums = ledger.of_site(connection, key.site_id, since=since, until=until)
+        sums["minutes"] = ledger.minutes(
+            connection, key.site_id, since=since, until=until, limit=minutes
+        )
+    return jsonify(sums)

@@ -1,0 +1,313 @@
+"""Looking inside a site: its events, its deliveries raw beside mapped, its visitors.
+
+`/admin/v1` and the command line show what these functions return: plain dicts, newest first.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from gateway import access, reading
+from gateway.access import Site, Source
+from gateway.effects import Collector
+from gateway.reading import Translated
+from ranking.visitors import identity
+from schemas import database
+from schemas.database import Connection
+from schemas.errors import AttuneError
+
+SQL = database.queries(__file__)
+
+ROWS = 100
+ROWS_AT_MOST = 1000
+# Above this a list does not translate a body again only to say what it came to.
+SUMMARISED_BYTES = 256 * 1024
+
+
+class Unknown(AttuneError):
+    """The site has no delivery or visitor of that id."""
+
+
+class BadFilter(AttuneError):
+    """A filter names something that cannot be."""
+
+
+# events ------------------------------------------------------------------------------------------
+
+
+def events(
+    connection: Connection,
+    site: Site,
+    *,
+    visitor: str | None = None,
+    type: str | None = None,
+    since: datetime | None = None,
+    limit: int = ROWS,
+) -> list[dict[str, Any]]:
+    """Events, newest first; `visitor` is any user or anonymous id of the person. BadFilter where
+    `type` is none of ours."""
+    params: dict[str, Any] = {"site_id": site.site_id, "since": since, "type": type}
+    params["limit"] = min(limit, ROWS_AT_MOST)
+    if type is not None:
+        _check_type(connection, type)
+    if visitor is not None:
+        params["actors"] = actors(connection, site, visitor)
+    statement = SQL.fill(
+        "events",
+        visitor=sql.SQL(SQL.of_actors if visitor is not None else ""),  # type: ignore[arg-type]
+        type=sql.SQL(SQL.of_type if type is not None else ""),  # type: ignore[arg-type]
+    )
+    return _rows(connection, statement, params)
+
+
+def _check_type(connection: Connection, name: str) -> None:
+    known = [row[0] for row in connection.execute(SQL.event_types)]
+    if name not in known:
+        raise BadFilter(f"there is no event type {name!r}; there are: {', '.join(known)}")
+
+
+# visitors ----------------------------------------------------------------------------------------
+
+
+def actors(connection: Connection, site: Site, sent_id: str) -> list[UUID]:
+    """All actors of the person whom an id names as user or as anonymous id; none if unknown."""
+    both = [identity.actor_id(site.pepper, kind, sent_id) for kind in ("user", "anonymous")]
+    known = connection.execute(SQL.known_actors, {"site_id": site.site_id, "actors": both})
+    found = {
+        member
+        for (actor,) in known.fetchall()
+        for member in identity.members_of(connection, site.site_id, actor)
+    }
+    return sorted(found)
+
+
+def visitor(connection: Connection, site: Site, sent_id: str) -> dict[str, Any]:
+    """A person's ids and the facts that join them; raises Unknown."""
+    members = actors(connection, site, sent_id)
+    if not members:
+        raise Unknown(f"nobody was ever seen as {sent_id!r}")
+    where = {"site_id": site.site_id, "actors": members}
+    return {
+        "ids": _rows(connection, SQL.ids, where),
+        "edges": identity.edges_of(connection, site.site_id, members),
+    }
+
+
+# deliveries --------------------------------------------------------------------------------------
+
+
+def deliveries(
+    connection: Connection,
+    site: Site,
+    *,
+    outcome: str | None = None,
+    since: datetime | None = None,
+    before: UUID | None = None,
+    limit: int = ROWS,
+) -> list[dict[str, Any]]:
+    """Deliveries, newest first, with their counts and first open reason; `before` pages on."""
+    params = {
+        "site_id": site.site_id,
+        "outcome": outcome,
+        "since": since,
+        "before": before,
+        "before_time": received_at(before) if before else None,
+        "limit": min(limit, ROWS_AT_MOST),
+    }
+    return _rows(connection, SQL.deliveries, params)
+
+
+def delivery(
+    connection: Connection,
+    site: Site,
+    delivery_id: UUID,
+    *,
+    offset: int = 0,
+    limit: int = ROWS,
+) -> dict[str, Any]:
+    """One delivery: headers and body as they came, and each record raw beside mapped with what
+    became of it. Of its records `limit` from `offset` on. Raises Unknown."""
+    row = _delivery(connection, site, delivery_id)
+    body = bytes(row.pop("body") or b"")
+    row |= _shown_body(body)
+    source = access.source_by_id(connection, site.site_id, row["source_id"])
+    row["problems"] = _problems(connection, site, row)
+    row["records"] = []
+    if body and source is not None:
+        records = _records(connection, row, source, body, slice(offset, offset + limit))
+        row["records"] = records
+    del row["source_id"], row["body_hash"]
+    return row
+
+
+def source_of(connection: Connection, site: Site, delivery_id: UUID) -> Source:
+    """The source that a delivery came from; raises Unknown."""
+    row = _delivery(connection, site, delivery_id)
+    found = access.source_by_id(connection, site.site_id, row["source_id"])
+    if found is None:
+        raise Unknown(f"the source of delivery {delivery_id} is gone")
+    return found
+
+
+def replayable(
+    connection: Connection, site: Site, since: datetime | None = None
+) -> list[tuple[int, UUID]]:
+    """(source id, delivery id) of kept deliveries that were not applied whole, oldest first."""
+    return connection.execute(SQL.replayable, {"site_id": site.site_id, "since": since}).fetchall()
+
+
+def mapped_to(connection: Connection, site: Site, delivery_id: UUID) -> str:
+    """What a delivery says, in a few words: `add_to_cart, purchase ×2, sighting`."""
+    row = _delivery(connection, site, delivery_id)
+    source = access.source_by_id(connection, site.site_id, row["source_id"])
+    if source is None or not row["bytes"] or row["bytes"] > SUMMARISED_BYTES:
+        return ""
+    try:
+        translated = reading.read(
+            source.connector, row["topic"], bytes(row["body"]), source.settings
+        )
+    except reading.Unreadable:
+        return ""
+    names: dict[str, int] = {}
+    for fact in (fact for one in translated for fact in one.facts):
+        name = fact_name(fact)
+        names[name] = names.get(name, 0) + 1
+    return ", ".join(name if count == 1 else f"{name} ×{count}" for name, count in names.items())
+
+
+def fact_name(fact: Any) -> str:
+    """An event's type, any other fact's kind."""
+    return str(getattr(fact, "type", None) or type(fact).__name__.lower())
+
+
+def received_at(delivery_id: UUID) -> datetime:
+    """The millisecond in which a delivery was received, which its version 7 id begins with."""
+    return datetime.fromtimestamp((delivery_id.int >> 80) / 1000, UTC)
+
+
+def _delivery(connection: Connection, site: Site, delivery_id: UUID) -> dict[str, Any]:
+    try:
+        at = received_at(delivery_id)
+    except (OverflowError, ValueError):
+        raise _no_delivery(delivery_id) from None
+    rows = _rows(
+        connection,
+        SQL.delivery,
+        {
+            "site_id": site.site_id,
+            "delivery_id": delivery_id,
+            "since": at,
+            "until": at + timedelta(milliseconds=1),
+        },
+    )
+    if not rows:
+        raise _no_delivery(delivery_id)
+    return rows[0]
+
+
+def _no_delivery(delivery_id: UUID) -> Unknown:
+    return Unknown(f"there is no delivery {delivery_id}, or it is no longer kept")
+
+
+def _shown_body(body: bytes) -> dict[str, str]:
+    """As text where it is UTF-8, else base64."""
+    try:
+        return {"body": body.decode(), "encoding": "utf-8"}
+    except UnicodeDecodeError:
+        return {"body": base64.b64encode(body).decode(), "encoding": "base64"}
+
+
+def _problems(connection: Connection, site: Site, row: dict[str, Any]) -> list[dict[str, Any]]:
+    where = {name: row[name] for name in ("delivery_id", "received_at")}
+    return _rows(connection, SQL.problems, where | {"site_id": site.site_id})
+
+
+# one delivery's records --------------------------------------------------------------------------
+
+
+def _records(
+    connection: Connection, row: dict[str, Any], source: Source, body: bytes, part: slice
+) -> list[dict[str, Any]]:
+    """Translated again as they would be today, with what became of each then."""
+    try:
+        translated = reading.read(source.connector, row["topic"], body, source.settings)
+    except reading.Unreadable:
+        return []
+    collected = Collector(source, row["received_at"], row["body_hash"]).collect(translated)
+    keys = [key for key in collected.records if "type" in key]
+    came_with = _came_with(connection, source, keys)
+    ids: dict[int, list[UUID]] = {}
+    for key in keys:
+        ids.setdefault(key["position"], []).append(key["event_id"])
+    problems = {p["position"]: p for p in row["problems"] if p["resolved_at"] is None}
+    return [
+        _shown(one, ids.get(one.position, []))
+        | _fate(row, one, ids.get(one.position, []), came_with, problems, collected.repeated)
+        for one in translated[part]
+    ]
+
+
+def _came_with(
+    connection: Connection, source: Source, keys: Iterable[dict[str, Any]]
+) -> dict[UUID, UUID]:
+    """The delivery that each event was first applied with."""
+    wanted = [{name: key[name] for name in ("event_id", "occurred_at")} for key in keys]
+    return dict(
+        connection.execute(
+            SQL.stored_events, {"site_id": source.site_id, "events": database.jsonb(wanted)}
+        ).fetchall()
+    )
+
+
+def _shown(one: Translated, event_ids: list[UUID]) -> dict[str, Any]:
+    facts = [{"fact": type(fact).__name__.lower(), **_present(fact)} for fact in one.facts]
+    return {
+        "position": one.position,
+        "pointer": one.pointer,
+        "record": one.record,
+        "mapped": facts,
+        "event_ids": event_ids,
+    }
+
+
+def _present(fact: Any) -> dict[str, Any]:
+    values = {name: getattr(fact, name) for name in fact.__slots__}
+    return {name: value for name, value in values.items() if value not in (None, [], {}, "")}
+
+
+def _fate(
+    row: dict[str, Any],
+    one: Translated,
+    event_ids: list[UUID],
+    came_with: dict[UUID, UUID],
+    problems: dict[int, dict[str, Any]],
+    repeated: set[int],
+) -> dict[str, Any]:
+    """What became of a record: its open problem, else where its events came from."""
+    problem = problems.get(one.position)
+    if problem is not None:
+        return {"outcome": problem["outcome"], "reason": problem["reason"]}
+    if row["outcome"] == "failed":
+        return {"outcome": "failed", "reason": row["error"]}
+    if one.position in repeated:
+        return {"outcome": "duplicate", "reason": "another record of this delivery is the same"}
+    first = next((came_with[key] for key in event_ids if key in came_with), None)
+    if first is not None and first != row["delivery_id"]:
+        return {"outcome": "duplicate", "reason": f"first came with delivery {first}"}
+    if first is None and row["duplicate"] and not row["applied"]:
+        return {"outcome": "duplicate", "reason": None}
+    return {"outcome": "applied", "reason": None}
+
+
+def _rows(
+    connection: Connection, statement: str | sql.Composed, params: dict[str, Any]
+) -> list[dict[str, Any]]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(statement, params).fetchall()
