@@ -39,7 +39,10 @@ class Running:
 def make(home: Path) -> None:
     """Make the home and its `run` folder; HomeUnusable says what to do if that is refused."""
     try:
-        (home / "run").mkdir(parents=True, exist_ok=True)
+        home.mkdir(parents=True, exist_ok=True)
+        # Logs may quote statements, so others do not look in; root's Postgres, being another
+        # user, must pass through.
+        (home / "run").mkdir(mode=0o711 if os.getuid() == 0 else 0o700, exist_ok=True)
         probe = home / "run" / f".probe-{os.getpid()}"
         probe.touch()
         probe.unlink()

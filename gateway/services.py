@@ -26,6 +26,7 @@ from urllib.parse import quote
 import psycopg
 import redis
 
+from gateway import home as homes
 from schemas.errors import AttuneError
 
 USER = "attune"
@@ -297,7 +298,7 @@ def start_postgres(home: Path, *, durable: bool = False) -> Iterator[str]:
 
     Without `durable` it is fast and loses everything in a crash of the machine.
     """
-    (home / "run").mkdir(parents=True, exist_ok=True)
+    homes.make(home)
     service = postgres(home, None if durable else THROWAWAY_FLAGS)
     with _running(service, home, signal.SIGINT):
         create_database(service.url, timeout_s=60)
@@ -307,7 +308,7 @@ def start_postgres(home: Path, *, durable: bool = False) -> Iterator[str]:
 @contextlib.contextmanager
 def start_redis(home: Path) -> Iterator[str]:
     """A Redis for as long as the block lasts; yields its URL (database 0 of 64)."""
-    (home / "run").mkdir(parents=True, exist_ok=True)
+    homes.make(home)
     service = redis_server(home)
     with _running(service, home, signal.SIGTERM):
         wait_for(lambda: _redis_answers(service.url), 30, "Redis did not answer")

@@ -11,6 +11,7 @@ import fcntl
 import os
 import shlex
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -50,6 +51,7 @@ def start(settings: Settings) -> None:
     homes.make(settings.home)
     _check_path(settings.home)
     descriptor = homes.hold(settings.home)
+    os.umask(0o077)
     wait_for_port(settings.port)
     os.environ |= _environment(settings)
     embedded = _embedded(settings)
@@ -58,8 +60,9 @@ def start(settings: Settings) -> None:
     config = settings.run_dir / "supervisord.conf"
     config.write_text(configuration(settings, programs(settings, embedded)), encoding="utf-8")
     homes.publish(settings.home, running)
-    _append_to_stdout()
     sys.stdout.flush()
+    _make_stdout_openable()
+    _append_to_stdout()
     assert os.get_inheritable(descriptor)
     command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(config)]
     os.execv(sys.executable, command)
@@ -153,7 +156,7 @@ def _once(stage: str, priority: int) -> Program:
 def configuration(settings: Settings, found: list[Program]) -> str:
     """The supervisor's configuration; no credentials in it, children inherit the environment."""
     sections = [_supervisor_section(settings)]
-    sections += [_program_section(program, _stdout(settings)) for program in found]
+    sections += [_program_section(program) for program in found]
     # One group, because supervisor takes up to a second from one group to the next when it stops.
     ours = ",".join(program.name for program in found if program.priority >= FIRST_OF_OURS)
     sections.append(f"[group:gateway]\nprograms={ours}\npriority={FIRST_OF_OURS}\n")
@@ -175,7 +178,7 @@ def _supervisor_section(settings: Settings) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _program_section(program: Program, stdout: str) -> str:
+def _program_section(program: Program) -> str:
     options: dict[str, object] = {
         "command": _escaped(shlex.join(program.command)),
         "directory": _escaped(str(ROOT)),
@@ -183,7 +186,7 @@ def _program_section(program: Program, stdout: str) -> str:
         "autorestart": "true",
         "startretries": START_RETRIES,
         "redirect_stderr": "true",
-        "stdout_logfile": _escaped(stdout),
+        "stdout_logfile": "/dev/stdout",
         "stdout_logfile_maxbytes": 0,
     }
     lines = [f"{name}={value}" for name, value in (options | program.options).items()]
@@ -202,13 +205,17 @@ def _check_path(home: Path) -> None:
 # the surroundings -------------------------------------------------------------------------------
 
 
-def _stdout(settings: Settings) -> str:
-    """Where children print: our own output, or a file where that is a socket or closed."""
+def _make_stdout_openable() -> None:
+    """Supervisor opens our output anew for its children: put a pipe before a socket or a file
+    that belongs to another user (sudo), which cannot be opened a second time."""
     try:
         os.close(os.open("/dev/stdout", os.O_WRONLY | os.O_APPEND))
     except OSError:
-        return str(settings.run_dir / "gateway.log")
-    return "/dev/stdout"
+        reader, writer = os.pipe()
+        subprocess.Popen(["cat"], stdin=reader, start_new_session=True)
+        os.dup2(writer, 1)
+        os.close(reader)
+        os.close(writer)
 
 
 def _append_to_stdout() -> None:

@@ -51,11 +51,15 @@ class GatewayProcess:
     def log(self) -> Path:
         return self.home.parent / f"{self.home.name}.log"
 
-    def start(self) -> None:
-        """Start without waiting."""
+    def start(self, output: int | None = None) -> None:
+        """Start without waiting; prints to `log` or to the descriptor given."""
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                self.command("run"), cwd=ROOT, env=self.env(), stdout=log, stderr=log
+                self.command("run"),
+                cwd=ROOT,
+                env=self.env(),
+                stdout=output or log,
+                stderr=log,
             )
 
     def command(self, *arguments: str) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from tests.journeys.gateway_process import (
     ROOT,
     GatewayProcess,
     all_gone,
+    end,
     free_port,
     gateway,
     until,
@@ -184,6 +186,36 @@ def test_the_start_prints_where_to_go(running: GatewayProcess) -> None:
     until(
         lambda: f"Attune is ready at {running.url}" in running.log.read_text(), what="the greeting"
     )
+
+
+def test_named_services_are_used_instead_of_our_own(
+    folder: Path, clean_database: str, redis_url: str
+) -> None:
+    named = {"DATABASE_URL": clean_database, "REDIS_URL": redis_url}
+    with gateway(folder / "home", environment=named) as running:
+        assert running.find("postgres") is None
+        assert running.find("redis") is None
+        assert running.say("migrate").returncode == 0
+
+
+def test_output_may_be_a_socket(folder: Path) -> None:
+    ours, theirs = socket.socketpair()
+    running = GatewayProcess(folder / "home", free_port())
+    with ours, theirs:
+        running.start(theirs.fileno())
+        theirs.close()
+        try:
+            running.wait_until_ready()
+        finally:
+            end(running)
+        assert b"Starting gunicorn" in ours.makefile("rb").read()
+
+
+def test_nobody_else_reads_what_a_run_leaves(running: GatewayProcess) -> None:
+    left = [path for path in (running.home / "run").rglob("*") if path.is_file()]
+
+    assert left
+    assert [path for path in left if path.stat().st_mode & 0o077] == []
 
 
 def _as_ordinary_user(home: Path) -> GatewayProcess:
