@@ -1,176 +1,33 @@
-"""Vectors of the catalog: found by comparing hashes, encoded, fitted, served.
+"""Encoding the catalog: what has no vector of its present text is found, encoded and served.
 
-products queues what to encode here, the encoder role drains it, the trainer fits. Raw text
-vectors lie in one table a site, those a model serves in a table of that model.
+products queues here, the encoder role drains. With `models` and `fitting`, which are named here
+too, all there is to embeddings.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import numpy as np
-from psycopg import sql
 
-from ranking.catalog.encoder import DIMENSION
+from ranking.catalog import models
+from ranking.catalog.encoder import Encodes, Vectors, text_of
+from ranking.catalog.fitting import fit, is_due
+from ranking.catalog.models import Model, NoModel, create_tables, live
 from schemas import database
 from schemas.database import Connection
-from schemas.errors import AttuneError
 
 SQL = database.queries(__file__)
 
-Vectors = np.ndarray[Any, np.dtype[np.float32]]
-
-MODEL_NAME = "text-1"
-# Exact search while matches < sqrt(exact_cost * k * rows); of 384 dimensions, storage.md 6.
-EXACT_COST = 16.0
-LIVE_CACHE_S = 1.0
-
-
-class NoModel(AttuneError):
-    """A site has no tables for its vectors."""
-
-    def __init__(self, site_id: int) -> None:
-        super().__init__(f"site {site_id} has no vector tables: create it with `sites create`")
-        self.site_id = site_id
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model as it is served. `rows` is an estimate; `params` None means the identity."""
-
-    site_id: int
-    model_id: int
-    vectors_table: str
-    texts_table: str
-    ef_search: int
-    exact_cost: float
-    has_index: bool
-    fitted_on: int
-    rows: int
-    params: bytes | None
-
-    def transform(self, raw: Vectors) -> Vectors:
-        """Raw text vectors [n, 384] as this model serves them: unit length, float32."""
-        if self._fitted is None:
-            return _unit(raw)
-        mean, rotation = self._fitted
-        return _unit((raw - mean) @ rotation)
-
-    @cached_property
-    def _fitted(self) -> tuple[Vectors, Vectors] | None:
-        if self.params is None:
-            return None
-        numbers = np.frombuffer(self.params, dtype="<f4").astype(np.float32, copy=False)
-        return numbers[:DIMENSION], numbers[DIMENSION:].reshape(DIMENSION, DIMENSION)
-
-    @property
-    def vectors(self) -> sql.Identifier:
-        return sql.Identifier(self.vectors_table)
-
-    @property
-    def texts(self) -> sql.Identifier:
-        return sql.Identifier(self.texts_table)
-
-
-def _unit(vectors: np.ndarray[Any, Any]) -> Vectors:
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: Vectors = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32, copy=False)
-    return unit
-
-
-# tables -----------------------------------------------------------------------------------------
-
-
-def create_tables(connection: Connection, site_id: int) -> None:
-    """A site's tables and its first model, the identity; does nothing where they exist."""
-    texts, vectors = _texts_table(site_id), _vectors_table(site_id, 1)
-    connection.execute(SQL.fill("create_texts", texts=sql.Identifier(texts)))
-    _create_vectors_table(connection, vectors)
-    connection.execute(
-        SQL.insert_first_model,
-        {
-            "site_id": site_id,
-            "name": MODEL_NAME,
-            "dimension": DIMENSION,
-            "vectors_table": vectors,
-            "texts_table": texts,
-            "exact_cost": EXACT_COST,
-        },
-    )
-
-
-def _create_vectors_table(connection: Connection, name: str) -> None:
-    connection.execute(SQL.fill("create_vectors", vectors=sql.Identifier(name)))
-    connection.execute(
-        SQL.fill(
-            "create_terms_index",
-            vectors=sql.Identifier(name),
-            index=sql.Identifier(f"{name}_terms"),
-        )
-    )
-
-
-def _texts_table(site_id: int) -> str:
-    return f"texts_{site_id}"
-
-
-def _vectors_table(site_id: int, model_id: int) -> str:
-    return f"vectors_{site_id}_{model_id}"
-
-
-# the live model ---------------------------------------------------------------------------------
-
-_cache: dict[tuple[str, int], tuple[float, Model]] = {}
-_cache_lock = threading.Lock()
-
-
-def live(connection: Connection, site_id: int) -> Model:
-    """The model that serves this site, at most a second old; raises NoModel."""
-    key = (connection.info.dbname, site_id)
-    known = _cache.get(key)
-    if known and time.monotonic() - known[0] < LIVE_CACHE_S:
-        return known[1]
-    model = _live(connection, site_id, known[1] if known else None)
-    with _cache_lock:
-        _cache[key] = (time.monotonic(), model)
-    return model
-
-
-def _live(connection: Connection, site_id: int, known: Model | None = None) -> Model:
-    """Read afresh, but for the parameters, which never change once a model is live."""
-    parameters = {"site_id": site_id, "known": known.model_id if known else 0}
-    row = connection.execute(SQL.live, parameters).fetchone()
-    if row is None:
-        raise NoModel(site_id)
-    fields = dict(zip(_LIVE_COLUMNS, row, strict=True))
-    if known and known.model_id == fields["model_id"]:
-        fields["params"] = known.params
-    rows = _rows(connection, fields["vectors_table"], fields.pop("estimate"))
-    return Model(site_id=site_id, rows=rows, **fields)
-
-
-_LIVE_COLUMNS = (
-    "model_id", "vectors_table", "texts_table", "ef_search", "exact_cost", "has_index",
-    "fitted_on", "params", "estimate",
-)  # fmt: skip
-
-ESTIMATE_FROM = 20_000
-
-
-def _rows(connection: Connection, table: str, estimate: int) -> int:
-    """Postgres's estimate, but small tables are counted: a new one has none."""
-    if estimate >= ESTIMATE_FROM:
-        return estimate
-    row = connection.execute(SQL.fill("count", table=sql.Identifier(table))).fetchone()
-    return int(row[0]) if row else 0
-
-
-# what follows from a change of products -----------------------------------------------------------
+__all__ = [
+    "Model", "NoModel", "create_tables", "drain", "find_dirty", "fit", "forget", "is_due", "live",
+    "queue", "sites_waiting", "waiting",
+]  # fmt: skip
 
 
 def queue(connection: Connection, site_id: int, product_nos: Sequence[int]) -> int:
@@ -182,33 +39,196 @@ def queue(connection: Connection, site_id: int, product_nos: Sequence[int]) -> i
     ).rowcount
 
 
-def copy_columns(connection: Connection, site_id: int, product_nos: Sequence[int]) -> None:
-    """Bring the filter columns beside served vectors up to date with products."""
-    if not product_nos:
-        return
-    for table in _served_tables(connection, site_id):
-        connection.execute(
-            SQL.fill("copy_columns", vectors=sql.Identifier(table)),
-            {"site_id": site_id, "product_nos": database.jsonb(product_nos)},
-        )
-
-
 def forget(connection: Connection, site_id: int, product_nos: Sequence[int]) -> None:
     """Remove every vector of these products, and the wish for one."""
     if not product_nos:
         return
     parameters = {"site_id": site_id, "product_nos": database.jsonb(product_nos)}
     connection.execute(SQL.unqueue, parameters)
-    for table in (_texts_table(site_id), *_served_tables(connection, site_id)):
-        connection.execute(SQL.fill("forget", table=sql.Identifier(table)), parameters)
+    models.forget(connection, site_id, product_nos)
 
 
-def _served_tables(connection: Connection, site_id: int) -> list[str]:
-    """The vectors tables of live models, which stay the live ones until the transaction ends.
+# encoding -----------------------------------------------------------------------------------------
 
-    A promotion takes the same lock alone. Locked in a statement of its own, because a statement
-    sees the rows of before it waited. Order of locks: products, then this one, then vectors.
+# So many are taken and sorted by length at once, and so many stored in one transaction: a kill
+# loses at most one slice's work, and nothing else.
+TAKEN = 512
+SLICE = 64
+ANALYZE_FROM = 1000
+
+MAX_ATTEMPTS = 5
+FIRST_RETRY = timedelta(seconds=30)  # four times as long after each further failure
+
+# What a tokenizer or a network raises for a text it cannot take.
+ENCODE_ERRORS = (ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, MemoryError)
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Dirty:
+    product_no: int
+    text_hash: UUID
+    record: dict[str, Any]
+
+    @property
+    def text(self) -> str:
+        return text_of(self.record)
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    product_no: int
+    text_hash: UUID
+    vector: Vectors
+
+
+def drain(
+    connection: Connection,
+    site_id: int,
+    encoder: Encodes,
+    progress: Progress | None = None,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    at: datetime | None = None,
+) -> int:
+    """Encode what waits, the newest first, until a fresh look finds nothing; returns how many.
+
+    The connection is in autocommit. Several may drain one site at once, on connections of their
+    own. `progress` is told (done, done and waiting); `stop` is asked after each slice. A product
+    that fails waits longer each time and is left after MAX_ATTEMPTS, with its error in the queue.
     """
-    connection.execute(SQL.lock_models_shared, {"site_id": site_id})
-    rows = connection.execute(SQL.served_tables, {"site_id": site_id})
+    done = 0
+    while not stop():
+        with _taken(connection, site_id, at or datetime.now(UTC)) as dirty:
+            if dirty is None:
+                break
+            done += _encode_all(connection, site_id, encoder, dirty, done, progress, stop)
+    if done >= ANALYZE_FROM:
+        models.analyze(connection, live(connection, site_id))
+    return done
+
+
+def waiting(connection: Connection, site_id: int, at: datetime | None = None) -> int:
+    """How many products can be encoded now."""
+    row = connection.execute(SQL.waiting, _due(site_id, at or datetime.now(UTC))).fetchone()
+    return int(row[0]) if row else 0
+
+
+def sites_waiting(connection: Connection, at: datetime) -> list[int]:
+    """The sites that have something to encode now."""
+    rows = connection.execute(SQL.sites_waiting, _due(0, at))
     return [row[0] for row in rows]
+
+
+def find_dirty(connection: Connection, site_id: int) -> int:
+    """Queue what the queue missed, by comparing every hash; returns how many were found."""
+    model = live(connection, site_id)
+    return connection.execute(
+        SQL.fill("find_dirty", texts=model.texts, vectors=model.vectors), {"site_id": site_id}
+    ).rowcount
+
+
+def _due(site_id: int, at: datetime) -> dict[str, Any]:
+    return {"site_id": site_id, "at": at, "max_attempts": MAX_ATTEMPTS, "limit": TAKEN}
+
+
+@contextmanager
+def _taken(connection: Connection, site_id: int, at: datetime) -> Iterator[list[_Dirty] | None]:
+    """Up to TAKEN products that no other process encodes; None where there are none.
+
+    Held by advisory locks, which end with the connection however it ends; a row lock would make
+    uploads of the same products wait for the network. Read in a second statement, because another
+    process may have finished them between our snapshot and our lock.
+    """
+    numbers = [row[0] for row in connection.execute(SQL.take, _due(site_id, at))]
+    held = {"site_id": site_id, "product_nos": database.jsonb(numbers)}
+    try:
+        read = connection.execute(SQL.read_taken, held) if numbers else None
+        yield None if read is None else [_Dirty(*row) for row in read]
+    finally:
+        if numbers and not connection.broken:
+            connection.execute(SQL.release, held)
+
+
+def _encode_all(
+    connection: Connection,
+    site_id: int,
+    encoder: Encodes,
+    dirty: list[_Dirty],
+    before: int,
+    progress: Progress | None,
+    stop: Callable[[], bool],
+) -> int:
+    done = 0
+    by_length = sorted(dirty, key=lambda product: len(product.text))
+    for start in range(0, len(by_length), SLICE):
+        if stop():
+            break
+        done += _encode_slice(connection, site_id, encoder, by_length[start : start + SLICE])
+        if progress:
+            progress(before + done, before + done + waiting(connection, site_id))
+    return done
+
+
+def _encode_slice(
+    connection: Connection, site_id: int, encoder: Encodes, products: list[_Dirty]
+) -> int:
+    """Encode and store; where the slice fails each product is tried alone."""
+    try:
+        encoded = _encode(encoder, products)
+    except ENCODE_ERRORS as error:
+        if len(products) > 1:
+            return sum(_encode_slice(connection, site_id, encoder, [one]) for one in products)
+        _note_failure(connection, site_id, products[0].product_no, error)
+        return 0
+    with connection.transaction():
+        return _store(connection, site_id, encoded)
+
+
+def _encode(encoder: Encodes, products: list[_Dirty]) -> list[_Encoded]:
+    vectors = encoder.encode([product.text for product in products])
+    if not np.isfinite(vectors).all():
+        raise ArithmeticError("the vector is not finite")
+    return [
+        _Encoded(product.product_no, product.text_hash, vector)
+        for product, vector in zip(products, vectors, strict=True)
+    ]
+
+
+def _note_failure(
+    connection: Connection, site_id: int, product_no: int, error: BaseException
+) -> None:
+    connection.execute(
+        SQL.note_failure,
+        {
+            "site_id": site_id,
+            "product_no": product_no,
+            "error": f"{type(error).__name__}: {error}"[:500],
+            "at": datetime.now(UTC),
+            "first_retry": FIRST_RETRY,
+        },
+    )
+
+
+def _store(connection: Connection, site_id: int, encoded: list[_Encoded]) -> int:
+    """Write raw and served vectors of those whose text is still the encoded one.
+
+    Their rows are locked first: an upload that changes one of them comes wholly before (then the
+    hash or the columns read here are its own) or wholly after (then it finds our rows).
+    """
+    numbers = [one.product_no for one in encoded]
+    locked = connection.execute(SQL.lock_products, {"site_id": site_id, "product_nos": numbers})
+    current = dict(locked.fetchall())
+    valid = [one for one in encoded if current.get(one.product_no) == one.text_hash]
+    if not valid:
+        return 0
+    model = models.locked_live(connection, site_id)
+    numbers = [one.product_no for one in valid]
+    hashes = [one.text_hash for one in valid]
+    raw = np.stack([one.vector for one in valid])
+    models.write_texts(connection, site_id, model.texts, numbers, hashes, raw)
+    served = model.transform(raw)
+    models.write_vectors(connection, site_id, model.vectors, numbers, hashes, served)
+    connection.execute(SQL.unqueue, {"site_id": site_id, "product_nos": database.jsonb(numbers)})
+    return len(valid)

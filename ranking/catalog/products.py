@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from ranking.catalog import embeddings, encoder
+from ranking.catalog import embeddings, encoder, models
 from ranking.merchandising import filters
 from schemas import database
 from schemas.database import Connection
@@ -175,7 +175,7 @@ def _write(connection: Connection, site_id: int, written: list[Row]) -> list[_Ch
         return []
     found = connection.execute(SQL.upsert, {"site_id": site_id, "rows": database.jsonb(written)})
     changes = [_Change(*row) for row in found]
-    embeddings.copy_columns(
+    models.copy_columns(
         connection,
         site_id,
         [c.product_no for c in changes if c.existed and c.new_columns and not c.deleted],

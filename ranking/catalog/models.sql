@@ -1,0 +1,176 @@
+-- name: create_texts
+create table if not exists {texts} (like texts_template including all)
+
+-- name: create_vectors
+create table if not exists {vectors} (like vectors_template including all)
+
+-- name: create_terms_index
+create index if not exists {index} on {vectors} using gin (terms)
+
+-- name: insert_first_model
+insert into models (site_id, model_id, name, state, dimension, vectors_table, texts_table,
+  exact_cost, promoted_at)
+values (%(site_id)s, 1, %(name)s, 'live', %(dimension)s, %(vectors_table)s, %(texts_table)s,
+  %(exact_cost)s, current_timestamp)
+on conflict (site_id, model_id) do nothing
+
+-- name: live
+-- params (600 kB) only of a model that the caller does not know yet.
+select model_id, vectors_table, texts_table, ef_search, exact_cost, has_index, fitted_on,
+  case when model_id <> %(known)s then params end,
+  coalesce((select reltuples::bigint from pg_class where oid = to_regclass(vectors_table)), 0)
+from models
+where site_id = %(site_id)s and name = %(name)s and state = 'live'
+
+-- name: count
+select count(*) from {table}
+
+-- name: lock_models_shared
+select pg_advisory_xact_lock_shared(hashtext('ranking.catalog.models'), %(site_id)s)
+
+-- name: served_tables
+select vectors_table from models where site_id = %(site_id)s and state = 'live' order by model_id
+
+-- name: copy_columns
+update {vectors} v set group_key = p.group_key, available = p.available,
+  original_price = p.original_price, sale_price = p.sale_price, rating = p.rating, terms = p.terms
+from jsonb_array_elements_text(%(product_nos)s) as n
+join products p on p.site_id = %(site_id)s and p.product_no = n::int
+where v.site_id = %(site_id)s and v.product_no = p.product_no
+
+-- name: forget
+delete from {table}
+where site_id = %(site_id)s
+  and product_no in (select n::int from jsonb_array_elements_text(%(product_nos)s) as n)
+
+-- name: write_texts
+insert into {texts} (site_id, product_no, text_hash, vector)
+select %(site_id)s, n, h, v
+from unnest(%(product_nos)s::int[], %(hashes)s::uuid[], %(vectors)s::vector[]) as e(n, h, v)
+order by n
+on conflict (site_id, product_no) do update set
+  text_hash = excluded.text_hash, vector = excluded.vector
+
+-- name: write_vectors
+insert into {vectors} (site_id, product_no, group_key, available, original_price, sale_price,
+  rating, terms, text_hash, vector)
+select p.site_id, p.product_no, p.group_key, p.available, p.original_price, p.sale_price,
+  p.rating, p.terms, e.h, e.v
+from unnest(%(product_nos)s::int[], %(hashes)s::uuid[], %(served)s::halfvec[]) as e(n, h, v)
+join products p on p.site_id = %(site_id)s and p.product_no = e.n and not p.deleted
+order by p.product_no
+on conflict (site_id, product_no) do update set
+  group_key = excluded.group_key, available = excluded.available,
+  original_price = excluded.original_price, sale_price = excluded.sale_price,
+  rating = excluded.rating, terms = excluded.terms, text_hash = excluded.text_hash,
+  vector = excluded.vector
+
+-- name: analyze
+analyze {vectors}
+
+-- name: count_up_to
+select count(*) from (select 1 from {table} limit %(limit)s) as some
+
+-- name: lock_models
+select pg_advisory_xact_lock(hashtext('ranking.catalog.models'), %(site_id)s)
+
+-- name: begin
+insert into models (site_id, model_id, name, state, dimension, vectors_table, texts_table,
+  exact_cost, params, fitted_on)
+select %(site_id)s, model_id, %(name)s, 'building', %(dimension)s,
+  'vectors_' || %(site_id)s::int || '_' || model_id, %(texts_table)s, %(exact_cost)s, %(params)s,
+  %(fitted_on)s
+from (select max(model_id) + 1 as model_id from models where site_id = %(site_id)s) as next
+returning model_id, vectors_table
+
+-- name: give_up
+-- What a fit that was killed left behind; its lock is ours now.
+update models set state = 'failed' where site_id = %(site_id)s and state = 'building'
+returning vectors_table
+
+-- name: retire
+update models set state = 'retired'
+where site_id = %(site_id)s and name = %(name)s and state = 'live'
+
+-- name: promote
+update models set state = 'live', ef_search = %(ef_search)s, has_index = %(has_index)s,
+  record = %(record)s, promoted_at = current_timestamp
+where site_id = %(site_id)s and model_id = %(model_id)s
+
+-- name: left_over
+-- Tables of models before the last one: nobody who saw an older model live still reads them.
+select vectors_table from models
+where site_id = %(site_id)s and name = %(name)s and state = 'retired'
+  and to_regclass(vectors_table) is not null
+order by model_id desc
+offset 1
+
+-- name: drop
+drop table if exists {vectors}
+
+-- name: read_texts
+select product_no, text_hash, vector from {texts}
+where site_id = %(site_id)s and product_no > %(after)s
+order by product_no
+limit %(limit)s
+
+-- name: read_stale
+select t.product_no, t.text_hash, t.vector from {texts} t
+left join {vectors} v on v.site_id = t.site_id and v.product_no = t.product_no
+where t.site_id = %(site_id)s and t.product_no > %(after)s
+  and v.text_hash is distinct from t.text_hash
+order by t.product_no
+limit %(limit)s
+
+-- name: forget_gone
+delete from {vectors} v
+where site_id = %(site_id)s and not exists (
+  select from {texts} t where t.site_id = v.site_id and t.product_no = v.product_no)
+
+-- name: copy_all_columns
+update {vectors} v set group_key = p.group_key, available = p.available,
+  original_price = p.original_price, sale_price = p.sale_price, rating = p.rating, terms = p.terms
+from products p
+where v.site_id = %(site_id)s and p.site_id = v.site_id and p.product_no = v.product_no
+  and (v.group_key, v.available, v.original_price, v.sale_price, v.rating, v.terms)
+    is distinct from (p.group_key, p.available, p.original_price, p.sale_price, p.rating, p.terms)
+
+-- name: create_index
+create index {index} on {vectors} using hnsw (vector halfvec_ip_ops)
+with (m = 16, ef_construction = 64)
+
+-- name: sample
+select vector from {vectors} where site_id = %(site_id)s order by hashint4(product_no) limit %(limit)s
+
+-- name: nearest_exact
+with scored as materialized (
+  select product_no, vector <#> %(query)s::halfvec as distance from {vectors}
+)
+select distance from scored order by distance limit %(limit)s
+
+-- name: nearest_by_index
+select vector <#> %(query)s::halfvec as distance from {vectors}
+order by vector <#> %(query)s::halfvec limit %(limit)s
+
+-- name: lock_fit
+select pg_try_advisory_lock(hashtext('ranking.catalog.fitting'), %(site_id)s)
+
+-- name: unlock_fit
+select pg_advisory_unlock(hashtext('ranking.catalog.fitting'), %(site_id)s)
+
+-- name: index_memory
+select set_config('maintenance_work_mem', %(memory)s, true),
+  set_config('max_parallel_maintenance_workers', %(helpers)s, true),
+  set_config('statement_timeout', '0', true)
+
+-- name: drop_index
+drop index {index}
+
+-- name: search_settings
+select set_config('hnsw.ef_search', %(ef_search)s, true),
+  set_config('hnsw.iterative_scan', 'relaxed_order', true),
+  set_config('enable_seqscan', 'off', true)
+
+-- name: wait_briefly
+-- While we wait for the lock, uploads that need it wait behind us.
+set local lock_timeout = '500ms'

@@ -1,0 +1,131 @@
+"""The products nearest to a vector, hard filters kept and never fewer than there are.
+
+Strategies call it. Exact search or HNSW is our choice per query, never the planner's: exact while
+the filter's matches are few, else the index, and exact again where the index came back short.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ranking.catalog.embeddings import Model
+from ranking.catalog.records import int_array
+from ranking.merchandising.filters import Filter
+from schemas import database
+from schemas.database import Connection
+
+SQL = database.queries(__file__)
+
+Vector = np.ndarray[Any, np.dtype[np.float32]]
+
+ALIAS = "v"  # what filters call the vector table
+SESSION_EF_SEARCH = 200  # what serving connections set
+# A condition that looks into products costs four times as much a match.
+JOIN_COST = 4
+ESTIMATE_CACHE_S = 60.0
+CACHED = 10_000
+
+
+class Neighbour(NamedTuple):
+    """One product and its inner product with the vector (cosine, where both have unit length)."""
+
+    product_no: int
+    product_id: str
+    group_key: int
+    similarity: float
+
+
+def nearest(
+    connection: Connection,
+    model: Model,
+    vector: Vector,
+    filter: Filter,
+    limit: int,
+    excluded_nos: Iterable[int] = (),
+) -> list[Neighbour]:
+    """The `limit` nearest available products that pass the filter, nearest first, ties by number.
+
+    `filter` is compiled for the alias "v". Fewer come back only where fewer match.
+    """
+    parameters = {
+        "site_id": model.site_id,
+        "vector": vector,
+        "excluded": int_array(excluded_nos),
+        "limit": limit,
+        **filter.params,
+    }
+    if not use_index(connection, model, filter, limit):
+        return _run(connection, "exact", model, filter, parameters)
+    found = _indexed(connection, model, filter, parameters)
+    if len(found) < limit:
+        return _run(connection, "exact", model, filter, parameters)
+    return found
+
+
+def use_index(connection: Connection, model: Model, filter: Filter, limit: int) -> bool:
+    """Whether HNSW is cheaper: exact costs grow with the matches, its with their rarity."""
+    if not model.has_index:
+        return False
+    cost = JOIN_COST if filter.joins_products else 1
+    bound = math.sqrt(model.exact_cost * limit * model.rows)
+    return cost * matches(connection, model, filter) >= bound
+
+
+def _indexed(
+    connection: Connection, model: Model, filter: Filter, parameters: dict[str, Any]
+) -> list[Neighbour]:
+    if model.ef_search == SESSION_EF_SEARCH:
+        return _run(connection, "indexed", model, filter, parameters)
+    with connection.transaction():
+        connection.execute(SQL.ef_search, {"ef_search": model.ef_search})
+        return _run(connection, "indexed", model, filter, parameters)
+
+
+def _run(
+    connection: Connection, name: str, model: Model, filter: Filter, parameters: dict[str, Any]
+) -> list[Neighbour]:
+    """Never prepared: a generic plan knows neither the filter's values nor the vector."""
+    statement = _statement(name, model, filter)
+    rows = connection.execute(statement, parameters, prepare=False)
+    return [Neighbour(*row) for row in rows]
+
+
+_statements: dict[tuple[str, str, bytes], bytes] = {}
+
+
+def _statement(name: str, model: Model, filter: Filter) -> bytes:
+    """Filled once a condition: to compose the same statement again costs more than to send it."""
+    key = (name, model.vectors_table, filter.where.as_bytes())
+    known = _statements.get(key)
+    if known is None:
+        filled = SQL.fill(name, vectors=model.vectors, filter=filter.where)
+        if len(_statements) >= CACHED:
+            _statements.clear()
+        known = _statements[key] = filled.as_bytes()
+    return known
+
+
+# estimates --------------------------------------------------------------------------------------
+
+_estimates: dict[Any, tuple[float, int]] = {}
+
+
+def matches(connection: Connection, model: Model, filter: Filter) -> int:
+    """The planner's guess of how many products pass the filter alone; a minute old at most."""
+    statement = _statement("matches", model, filter)
+    key = (connection.info.dbname, statement, repr(filter.params))
+    known = _estimates.get(key)
+    if known and known[0] > time.monotonic():
+        return known[1]
+    parameters = {"site_id": model.site_id, **filter.params}
+    row = connection.execute(statement, parameters, prepare=False).fetchone()
+    estimate = int(row[0][0]["Plan"]["Plan Rows"]) if row else 0
+    if len(_estimates) >= CACHED:
+        _estimates.clear()
+    _estimates[key] = (time.monotonic() + ESTIMATE_CACHE_S, estimate)
+    return estimate

@@ -1,0 +1,16 @@
+-- name: numbers
+select p.product_id, p.product_no, p.group_key
+from jsonb_array_elements_text(%(ids)s) as wanted(product_id)
+join products p on p.site_id = %(site_id)s and p.product_id = wanted.product_id
+
+-- name: variants
+select p.product_id, p.product_no, p.group_key
+from products p
+where p.site_id = %(site_id)s and not p.deleted and p.terms && %(groups)s::bigint[]
+order by p.product_no
+limit %(limit)s
+
+-- name: fields
+select p.product_no, p.record
+from products p
+where p.site_id = %(site_id)s and p.product_no = any(%(product_nos)s::int[]) and not p.deleted
