@@ -54,7 +54,7 @@ def source(public_id: str, connector: str) -> Source:
     if found is None:
         with state.ingest().connection() as connection:
             found = access.source_by_public_id(connection, public_id)
-    if found is None or found.connector != connector:
+    if found is None or found.connector != connector or connector == access.API:
         raise NotFound(f"there is no {connector} source of this address: check its URL")
     g.site_id = found.site_id
     return found
