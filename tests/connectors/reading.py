@@ -1,0 +1,57 @@
+"""A connector's fixtures as tests see them: bodies, and what their records became."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import schemas
+from connectors import CONNECTORS
+from schemas import payload
+
+ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared" / "fixtures"
+
+
+def outcomes(connector: str, body: bytes, settings: Mapping[str, Any] | None = None) -> list[Any]:
+    """Each record's facts, or {"ignored": reason} or {"refused": reason, "pointer": …}."""
+    reader = CONNECTORS[connector]
+    return [
+        outcome(connector, record, settings, pointer)
+        for pointer, record in reader.records(payload.parse(body))
+    ]
+
+
+def outcome(
+    connector: str, record: Any, settings: Mapping[str, Any] | None = None, pointer: str = ""
+) -> Any:
+    """One record's facts without their absent parts; every fact must also load."""
+    try:
+        facts = CONNECTORS[connector].translate(None, record, settings or {})
+    except schemas.Malformed as error:
+        return {"refused": error.reason, "pointer": pointer + error.pointer}
+    except (schemas.Ignored, schemas.Unsupported) as error:
+        return {"ignored": error.reason}
+    for fact in facts:
+        schemas.load(fact)
+    return [present(fact) for fact in facts]
+
+
+def words(result: Any) -> str:
+    """An outcome in short: event types and kinds of facts, without products made from events."""
+    if isinstance(result, dict):
+        return next(iter(result))
+    events = [fact["type"] for fact in result if fact["fact"] == "event"]
+    others = [fact["fact"] for fact in result if fact["fact"] not in ("event", "product")]
+    return " ".join(events or sorted(others, key=["merge", "user", "sighting", "erase"].index))
+
+
+def present(value: Any) -> Any:
+    """The value as JSON without nulls; times in ISO 8601."""
+    if isinstance(value, dict):
+        return {key: present(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [present(item) for item in value]
+    return value.isoformat() if isinstance(value, datetime) else value
