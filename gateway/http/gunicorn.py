@@ -1,11 +1,15 @@
 """gunicorn's configuration for the web role; read as a file, before the application is imported.
 
+The application is imported once and forked: it opens pools, Redis and models at their first use,
+so a worker has its own, shares the memory of the code and replaces a dead one at once.
+
 Measured on two cores: threads with three processes answer most requests per second, and no
 request is ended by a timeout, so the application reads bodies with a deadline of its own.
 """
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from gateway.settings import load
@@ -21,12 +25,19 @@ keepalive = 5
 timeout = 30
 graceful_timeout = 10
 max_requests = 0
+preload_app = True
 # gunicorn's control socket is one per user and shared by every gunicorn of that user.
 control_socket_disable = True
 worker_tmp_dir = str(_settings.run_dir)
 proc_name = "attune-web"
 loglevel = _settings.log_level.lower()
 accesslog = None
+
+
+def when_ready(server: Any) -> None:
+    """Keep the collector from touching, and so copying, what all workers share."""
+    gc.collect()
+    gc.freeze()
 
 
 def child_exit(server: Any, worker: Any) -> None:
