@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from gateway import logs
 from gateway.settings import Settings, load
 from schemas import database
 
@@ -71,6 +72,7 @@ def _work(role: str) -> None:
 
 def _ready_settings() -> Settings:
     settings = load()
+    logs.configure(settings.log_level)
     database.wait_until_ready(settings.database_url, timeout_s=READY_TIMEOUT_S)
     return settings
 

@@ -46,23 +46,21 @@ def _migrate(settings: Settings) -> None:
         services.create_database(settings.database_url)
     else:
         services.wait_for_postgres(settings.database_url)
-    _become("migrate")
+    applied = database.migrate(settings.database_url)
+    if applied:
+        click.echo(f"Applied migrations: {', '.join(applied)}")
 
 
 def _demo(settings: Settings) -> None:
     _wait_until_ready(settings)
     services.wait_for(lambda: _has_partitions(settings), READY_TIMEOUT_S, "partitions are missing")
-    _become("demo")
+    os.execv(sys.executable, [sys.executable, "-m", "gateway", "demo"])
 
 
 def _has_partitions(settings: Settings) -> bool:
     """Ready means that the tables are there; `migrate` makes the partitions right after."""
     with database.connect(settings.database_url) as connection:
         return not database.missing_partitions(connection, at=datetime.now(UTC))
-
-
-def _become(*command: str) -> None:
-    os.execv(sys.executable, [sys.executable, "-m", "gateway", *command])
 
 
 def _wait_until_ready(settings: Settings) -> None:
