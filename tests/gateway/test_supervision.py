@@ -118,3 +118,12 @@ def test_a_folder_put_there_by_somebody_else_is_refused(
             services.sockets_folder(tmp_path / ("x" * 100))
     finally:
         folder.unlink()
+
+
+def test_a_cluster_of_another_major_version_is_named(tmp_path: Path) -> None:
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres" / "PG_VERSION").write_text("12\n")
+    (tmp_path / "run").mkdir()
+
+    with pytest.raises(services.ServicesUnusable, match="made by PostgreSQL 12"):
+        services.postgres(tmp_path)
