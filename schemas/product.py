@@ -19,6 +19,7 @@ from schemas.fields import (
     RecordDate,
     Text,
     Uri,
+    one_or_many,
 )
 
 _TRANSLATION = re.compile(r"i18n_[A-Za-z]{2,3}(?:[_-][A-Za-z0-9]{2,8})*")
@@ -91,7 +92,16 @@ class ProductSchema(Schema):
             ["IN_STOCK", "OUT_OF_STOCK", "PRE_ORDER"], error="It must be one of: {choices}."
         )
     )
-    location = Either(Part(LocationSchema))
+    location = Either(
+        Part(LocationSchema),
+        metadata=one_or_many(
+            {
+                "type": "object",
+                "required": ["lat", "lon"],
+                "properties": {"lat": {"type": "number"}, "lon": {"type": "number"}},
+            }
+        ),
+    )
     rating = Number(validate=Range(0, 5, error="A rating must be between 0 and 5."))
     enable_question_answering = Flag()
     custom_attributes = Attributes()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from marshmallow import Schema, ValidationError
-from marshmallow.validate import And, Length, Regexp
+from marshmallow.validate import And, Length, OneOf, Regexp
 
 from schemas.errors import Invalid, Malformed, Problem
 from schemas.event import EVENT_TYPES, EventSchema
@@ -20,9 +20,11 @@ from schemas.fields import (
     Id,
     Quantity,
     Reader,
+    Text,
     escape,
     instant,
     lenient_instant,
+    one_or_many,
     present,
     problems,
     wrong_type,
@@ -97,7 +99,8 @@ def _interaction_schema(name: str) -> type[Schema]:
     """The shape of one interaction type, from the same fields that check it."""
     declared = dict(EventSchema._declared_fields)
     declared["timestamp"] = declared["occurred_at"]
-    declared["quantities"] = Either(Quantity())
+    declared["quantities"] = Either(Quantity(), metadata=one_or_many({"type": "number"}))
+    declared["type"] = Text(required=True, validate=OneOf([name]))
     own = {field: declared[field] for field in (*_COMMON, *_OWN.get(name, _PRODUCTS))}
     title = "".join(word.capitalize() for word in name.split("_"))
     return Schema.from_dict(own, name=title)
