@@ -110,3 +110,10 @@ def _count(name: str, block: int) -> int | None:
         _redis_away_until = time.monotonic() + RETRY_REDIS_AFTER_S
         log.warning("limits are off, Redis is away", error=str(error))
         return None
+
+
+def forget() -> None:
+    """Begin anew, also with asking Redis."""
+    global _redis_away_until
+    _redis_away_until = 0.0
+    _leases.clear()
