@@ -61,11 +61,12 @@ TYPE_WEIGHTS = {
 RATED_WELL, RATED_SO_SO, RATED_BADLY = 2.0, 0.5, -1.0
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
-STOP_WORDS = frozenset(
-    "the and for with from this that your our are was you all new set pack size of in on by to an "
-    "und der die das mit für von aus ein eine les des pour avec sur une los las con para por del "
-    "una het een van voor met".split()
-)
+STOP_WORDS = frozenset((
+    "the", "and", "for", "with", "from", "this", "that", "your", "our", "are", "was", "you",
+    "all", "new", "set", "pack", "size", "und", "der", "die", "das", "mit", "für", "von",
+    "aus", "ein", "eine", "les", "des", "pour", "avec", "sur", "une", "los", "las", "con",
+    "para", "por", "del", "una", "het", "een", "van", "voor", "met",
+))  # fmt: skip
 
 
 class Happened(NamedTuple):
@@ -161,12 +162,14 @@ def query_of(event: Happened) -> str | None:
 
 
 def contents(
-    happened: Sequence[Happened],
+    happened: Iterable[Happened],
+    counted: Iterable[tuple[Happened, float]],
     bought: Iterable[tuple[str, datetime]],
     products: Mapping[str, Known],
 ) -> Contents:
-    """Everything but the vector; `products` knows the products of all these events by id."""
-    told = [_told(event, weight, products) for event, weight in telling(happened)]
+    """Everything but the vector. `counted` is what `telling` made of `happened`; `products` knows
+    the products of all of them by id."""
+    told = [_told(event, weight, products) for event, weight in counted]
     return Contents(
         events=told,
         touched=_touched(happened, products),
@@ -176,7 +179,7 @@ def contents(
     )
 
 
-def vector(
+def interest_vector(
     told: Sequence[Told], products: Mapping[str, Known], queries: Mapping[str, Vector]
 ) -> Vector | None:
     """The weighted mean of what the events stand for, of unit length; None without an interest."""
@@ -203,9 +206,9 @@ def event_vector(
         for product_id in told.product_ids
         if (product := products.get(product_id)) and product.vector is not None
     ]
-    if len(found) < 2:
-        return found[0] if found else None
-    mean: Vector = np.mean(found, axis=0)
+    if not found:
+        return None
+    mean: Vector = np.mean(np.stack(found), axis=0, dtype=np.float32)
     return mean
 
 

@@ -1,0 +1,276 @@
+"""What we know of a visitor now. Every answer reads it; the admin API shows it.
+
+A profile is a pure function of the visitor's events, the live model and the product vectors. It
+is kept with a fingerprint of its members' versions and made anew wherever that differs, so late
+events, merges, erasure and replays need no code of their own here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+import numpy as np
+
+from ranking.catalog import embeddings, queries, records
+from ranking.catalog.embeddings import Model
+from ranking.visitors.interests import (
+    MAX_PRODUCTS,
+    Contents,
+    Happened,
+    Known,
+    Told,
+    Vector,
+    contents,
+    event_vector,
+    interest_vector,
+    query_of,
+    telling,
+)
+from schemas import database
+from schemas.database import Connection
+from schemas.facts import Event
+
+SQL = database.queries(__file__)
+
+# Part of every fingerprint: raise it with any change in what a profile is made of.
+RECIPE = 1
+# Enough for 50 touched products; more only where the same few are looked at again and again.
+MOST_EVENTS = 200
+MOST_PURCHASES = 200
+MOST_BOUGHT = 500  # products
+
+IMPRESSIONS = ("impression", "viewable_impression")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """`vector` None: nothing is known that a list could lean to."""
+
+    visitor_id: UUID | None = None
+    vector: Vector | None = None
+    contents: Contents = field(default_factory=Contents)
+
+
+NOBODY = Profile()
+
+
+class _Read(NamedTuple):
+    visitor_id: UUID
+    known: bool
+    fingerprint: UUID
+    data: str | None
+    vector: Any
+    happened: str | None
+    bought: str | None
+
+
+def current(
+    connection: Connection,
+    site_id: int,
+    actor: UUID | None,
+    *,
+    at: datetime,
+    additional: Sequence[Event] = (),
+) -> Profile:
+    """The profile of the visitor that this actor belongs to, true of every committed event.
+
+    `additional` counts as if it had happened after everything else, oldest first, and is written
+    nowhere. An unknown actor, or None, is somebody of whom nothing else is known.
+    """
+    model = embeddings.live(connection, site_id)
+    found = _read(connection, model, actor, at, reread=bool(additional)) if actor else None
+    if found and found.data is not None:
+        return _stored(found)
+    happened = [*_imagined(additional), *_decoded(found)]
+    made, complete = _make(connection, model, happened, _bought(found))
+    profile = replace(made, visitor_id=found.visitor_id if found else None)
+    if found and found.known and not additional:
+        _store(connection, model, profile, found.fingerprint if complete else None, at)
+    return profile
+
+
+def event_vectors(
+    connection: Connection, model: Model, events: Sequence[Told]
+) -> list[Vector | None]:
+    """What each of a profile's events stands for in the model's space; explanations ask."""
+    ids = {product_id for one in events for product_id in one.product_ids}
+    products, _ = _products(connection, model, ids, ids)
+    texts = {one.query for one in events if one.query is not None}
+    searched = _queries(connection, model, texts)
+    return [event_vector(one, products, searched) for one in events]
+
+
+def interests(profile: Profile) -> dict[str, Any]:
+    """Interest tags, price affinity and the events behind them, as the API shows them."""
+    shown: dict[str, Any] = msgspec.to_builtins(
+        {
+            "tags": profile.contents.interests,
+            "price": profile.contents.price,
+            "events": profile.contents.events,
+        }
+    )
+    return shown
+
+
+# reading ----------------------------------------------------------------------------------------
+
+_CONTENTS = msgspec.json.Decoder(Contents)
+_HAPPENED = msgspec.json.Decoder(list[Happened])
+_BOUGHT = msgspec.json.Decoder(list[tuple[str, datetime]])
+
+
+def _read(
+    connection: Connection, model: Model, actor: UUID, at: datetime, *, reread: bool
+) -> _Read:
+    parameters = {
+        "site_id": model.site_id,
+        "actor": actor,
+        "at": at,
+        "model_id": model.model_id,
+        "recipe": RECIPE,
+        "reread": reread,
+        "most_events": MOST_EVENTS,
+        "most_purchases": MOST_PURCHASES,
+        "most_bought": MOST_BOUGHT,
+    }
+    # Binary, because a vector of 384 numbers as text takes longer to read than to search with.
+    with connection.cursor(binary=True) as cursor:
+        row = cursor.execute(SQL.read, parameters).fetchone()
+    assert row is not None, "the statement always gives one row"
+    return _Read(*row)
+
+
+def _stored(found: _Read) -> Profile:
+    vector = None if found.vector is None else found.vector.to_numpy()
+    return Profile(found.visitor_id, vector, _CONTENTS.decode(found.data or "{}"))
+
+
+def _decoded(found: _Read | None) -> list[Happened]:
+    return _HAPPENED.decode(found.happened) if found and found.happened else []
+
+
+def _bought(found: _Read | None) -> list[tuple[str, datetime]]:
+    return _BOUGHT.decode(found.bought) if found and found.bought else []
+
+
+def _imagined(additional: Sequence[Event]) -> Iterable[Happened]:
+    """Newest first, as everything here; impressions would not count either."""
+    for number, event in reversed(list(enumerate(additional))):
+        if event.type not in IMPRESSIONS:
+            yield Happened(
+                event_id=f"additional/{number}",
+                occurred_at=event.occurred_at,
+                type=event.type,
+                product_ids=event.product_ids,
+                group_ids=event.product_group_ids,
+                query=(event.search or {}).get("keywords"),
+                category=event.category,
+                duration=event.duration,
+                rating=event.rating,
+            )
+
+
+# making -----------------------------------------------------------------------------------------
+
+
+def _make(
+    connection: Connection,
+    model: Model,
+    happened: Sequence[Happened],
+    bought: Sequence[tuple[str, datetime]],
+) -> tuple[Profile, bool]:
+    """The profile, and whether all it is made of had a vector."""
+    happened = _with_variants(connection, model.site_id, happened)
+    counted = telling(happened)
+    telling_ids = {p for event, _ in counted for p in event.product_ids[:MAX_PRODUCTS]}
+    ids = {p for event in happened for p in event.product_ids} | {p for p, _ in bought}
+    products, all_encoded = _products(connection, model, ids, telling_ids)
+    texts = {text for event, _ in counted if (text := query_of(event))}
+    searched = _queries(connection, model, texts)
+    made = contents(happened, counted, bought, products)
+    vector = interest_vector(made.events, products, searched)
+    complete = all_encoded and len(products) == len(ids) and len(searched) == len(texts)
+    return Profile(vector=vector, contents=made), complete
+
+
+def _with_variants(
+    connection: Connection, site_id: int, happened: Sequence[Happened]
+) -> Sequence[Happened]:
+    """Events of whole groups, told as events of all their products."""
+    groups = {group_id for event in happened for group_id in event.group_ids or ()}
+    if not groups:
+        return happened
+    variants = records.variants(connection, site_id, groups)
+    return [
+        event._replace(
+            product_ids=[
+                *event.product_ids,
+                *(v.product_id for group_id in event.group_ids or () for v in variants[group_id]),
+            ]
+        )
+        for event in happened
+    ]
+
+
+def _products(
+    connection: Connection, model: Model, ids: Iterable[str], telling_ids: set[str]
+) -> tuple[dict[str, Known], bool]:
+    """The products by id, and whether each of those that shape the vector has its own."""
+    wanted = [{"product_id": p, "telling": p in telling_ids} for p in sorted(ids)]
+    if not wanted:
+        return {}, True
+    statement = SQL.fill("products", vectors=model.vectors)
+    parameters = {"site_id": model.site_id, "wanted": database.jsonb(wanted)}
+    with connection.cursor(binary=True) as cursor:
+        rows = cursor.execute(statement, parameters).fetchall()
+    products = {row[0]: _known(row[0], row[1], row[3], row[4]) for row in rows}
+    return products, not any(pending for _, _, pending, _, _ in rows)
+
+
+def _known(product_id: str, product_no: int, vector: Any, about: str | None) -> Known:
+    if about is None:
+        return Known(product_id, product_no)
+    title, brand, tags, categories, price = msgspec.json.decode(about)
+    return Known(
+        product_id=product_id,
+        product_no=product_no,
+        vector=None if vector is None else vector.to_numpy(),
+        title=title,
+        brand=brand,
+        tags=tags or [],
+        categories=[path if isinstance(path, list) else [path] for path in categories or []],
+        price=price,
+    )
+
+
+def _queries(connection: Connection, model: Model, texts: Iterable[str]) -> dict[str, Vector]:
+    raw = queries.vectors(connection, model.site_id, texts)
+    if not raw:
+        return {}
+    return dict(zip(raw, model.transform(np.stack(list(raw.values()))), strict=True))
+
+
+def _store(
+    connection: Connection,
+    model: Model,
+    profile: Profile,
+    fingerprint: UUID | None,
+    at: datetime,
+) -> None:
+    connection.execute(
+        SQL.store,
+        {
+            "site_id": model.site_id,
+            "visitor_id": profile.visitor_id,
+            "fingerprint": fingerprint,
+            "model_id": model.model_id,
+            "at": at,
+            "data": msgspec.json.encode(profile.contents).decode(),
+            "vector": profile.vector,
+        },
+    )

@@ -1,0 +1,86 @@
+-- name: read
+-- All that a profile depends on but the products, in one snapshot: read apart, an old event could
+-- be stored under a newer version. Events are only read where the stored profile is not fresh.
+with visitor as (
+  select coalesce((select m.visitor_id from members m
+                   where m.site_id = %(site_id)s and m.actor_id = %(actor)s),
+                  %(actor)s::uuid) as visitor_id
+),
+member as materialized (
+  select a.actor_id, a.version
+  from (select m.actor_id from visitor v
+        join members m on m.site_id = %(site_id)s and m.visitor_id = v.visitor_id
+        union select %(actor)s::uuid) as ids
+  join actors a on a.site_id = %(site_id)s and a.actor_id = ids.actor_id
+),
+head as materialized (
+  select v.visitor_id, f.known, f.fingerprint, p.data, p.vector,
+         p.fingerprint = f.fingerprint and not %(reread)s
+           and p.made_at > %(at)s - interval '24 hours' as fresh
+  from visitor v
+  cross join (
+    select count(*) > 0 as known,
+           md5(concat(string_agg(actor_id || ':' || version, ',' order by actor_id), '/',
+                      %(model_id)s::int, '/', %(recipe)s::int))::uuid as fingerprint
+    from member) f
+  left join profiles p on p.site_id = %(site_id)s and p.visitor_id = v.visitor_id
+)
+select h.visitor_id, h.known, h.fingerprint,
+       case when h.fresh then h.data::text end as data,
+       case when h.fresh then h.vector::vector end as vector,
+       case when h.fresh is not true then (
+         select json_agg(json_build_array(
+                  t.event_id, t.occurred_at, t.type, t.product_ids, t.data->'product_group_ids',
+                  t.data ->'search'->>'keywords', t.data->'category', t.data->'duration',
+                  t.data->'rating') order by t.occurred_at desc, t.event_id)
+         from (
+           select e.* from member m cross join lateral (
+             -- Neither impressions nor what a page reports about itself are interests, and a
+             -- search that mirrors a call of our own API was already told by the page.
+             select * from events e
+             where e.site_id = %(site_id)s and e.actor_id = m.actor_id
+               and e.type not in ('impression', 'viewable_impression')
+               and (cardinality(e.product_ids) > 0 or e.type in ('search', 'category_page_view')
+                    or e.data ? 'product_group_ids')
+               and coalesce(e.data->>'custom_action_name', '')
+                   not in ('heartbeat', 'generic_click')
+               and coalesce(e.data->'context'->'custom_context'->>'channel', '') <> 'miso_api'
+             order by e.occurred_at desc, e.event_id limit %(most_events)s) e
+           order by e.occurred_at desc, e.event_id limit %(most_events)s) t
+       ) end::text as happened,
+       case when h.fresh is not true then (
+         select json_agg(json_build_array(b.product_id, b.occurred_at)
+                         order by b.occurred_at desc, b.product_id)
+         from (
+           select u.product_id, max(e.occurred_at) as occurred_at
+           from member m cross join lateral (
+             select e.occurred_at, e.product_ids from events e
+             where e.site_id = %(site_id)s and e.actor_id = m.actor_id and e.type = 'purchase'
+             order by e.occurred_at desc, e.event_id limit %(most_purchases)s) e
+           cross join unnest(e.product_ids) as u(product_id)
+           group by u.product_id
+           order by occurred_at desc, u.product_id limit %(most_bought)s) b
+       ) end::text as bought
+from head h
+
+-- name: products
+-- pending: there is a text that its vector does not stand for yet. Only of products that shape the
+-- vector is more than the number read.
+select p.product_id, p.product_no,
+       w.telling and p.text_hash is not null and v.text_hash is distinct from p.text_hash as pending,
+       v.vector::vector as vector,
+       case when w.telling then json_build_array(
+         p.record->'title', p.record->'brand', p.record->'tags', p.record->'categories',
+         coalesce(p.sale_price, p.original_price)) end::text as told
+from jsonb_to_recordset(%(wanted)s) as w(product_id text, telling boolean)
+join products p on p.site_id = %(site_id)s and p.product_id = w.product_id
+left join {vectors} v on w.telling and v.site_id = p.site_id and v.product_no = p.product_no
+
+-- name: store
+-- A slower writer may put an older profile over a newer one: the next reader sees its fingerprint.
+insert into profiles (site_id, visitor_id, fingerprint, model_id, made_at, data, vector)
+values (%(site_id)s, %(visitor_id)s, %(fingerprint)s, %(model_id)s, %(at)s, %(data)s::jsonb,
+        %(vector)s::vector::real[])
+on conflict (site_id, visitor_id) do update set
+  fingerprint = excluded.fingerprint, model_id = excluded.model_id, made_at = excluded.made_at,
+  data = excluded.data, vector = excluded.vector
