@@ -129,3 +129,11 @@ def matches(connection: Connection, model: Model, filter: Filter) -> int:
         _estimates.clear()
     _estimates[key] = (time.monotonic() + ESTIMATE_CACHE_S, estimate)
     return estimate
+
+
+def vectors(connection: Connection, model: Model, product_nos: Iterable[int]) -> dict[int, Vector]:
+    """The model's vectors of these products by number; explanations compare them with events."""
+    parameters = {"site_id": model.site_id, "product_nos": int_array(product_nos)}
+    with connection.cursor(binary=True) as cursor:
+        rows = cursor.execute(SQL.fill("vectors", vectors=model.vectors), parameters)
+        return {product_no: vector.to_numpy() for product_no, vector in rows}

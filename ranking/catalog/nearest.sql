@@ -37,3 +37,8 @@ where v.site_id = %(site_id)s and v.available and {filter}
 
 -- name: ef_search
 select set_config('hnsw.ef_search', %(ef_search)s::text, true)
+
+-- name: vectors
+select v.product_no, v.vector::vector as vector
+from {vectors} v
+where v.site_id = %(site_id)s and v.product_no = any(%(product_nos)s::int[])

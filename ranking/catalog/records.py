@@ -37,7 +37,7 @@ def variants(
     connection: Connection, site_id: int, group_ids: Iterable[str]
 ) -> dict[str, list[Listed]]:
     """The products of each group, by `product_group_id`; at most MAX_VARIANTS in all."""
-    keys = {term("product_group_id", group_id): group_id for group_id in group_ids}
+    keys = {group_key(group_id): group_id for group_id in group_ids}
     if not keys:
         return {}
     parameters = {"site_id": site_id, "groups": int_array(keys), "limit": MAX_VARIANTS}
@@ -55,6 +55,11 @@ def fields(
     """The whole records by number; deleted products are left out."""
     parameters = {"site_id": site_id, "product_nos": int_array(product_nos)}
     return dict(connection.execute(SQL.fields, parameters).fetchall())
+
+
+def group_key(group_id: str) -> int:
+    """The number that stands for a product group, one of its products' terms too."""
+    return term("product_group_id", group_id)
 
 
 def int_array(values: Iterable[int]) -> str:
