@@ -1,0 +1,156 @@
+"""Lists out: one question, one ranked list with its reasons. Every door and the backtest ask here.
+
+question → profile (fresh) → candidates (hard filters inside) → one per group → page → fields →
+explanation → the row that remembers the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from ranking import answers, explain
+from ranking.catalog import embeddings, records
+from ranking.question import Candidate, Question
+from ranking.strategies import STRATEGIES
+from ranking.visitors import profile
+from ranking.visitors.profile import NOBODY, Profile
+from schemas.database import Connection
+
+# Recommending these again would be pointless; similar and history have reasons to show them.
+WITHOUT_TOUCHED = frozenset(("recommend", "trending", "popular"))
+WITHOUT_PROFILE = frozenset(("similar",))
+FALLBACK = "popular"
+MORE_EACH_TRY = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One product of a list: its id, its score in [0, 1], the record's fields that were asked
+    for, and its explanation where one was."""
+
+    product_id: str
+    score: float
+    fields: dict[str, Any]
+    explanation: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`fallback` names the strategy that answered in place of one that took too long."""
+
+    miso_id: UUID | None
+    products: list[Ranked]
+    interests: dict[str, Any] | None = None
+    fallback: str | None = None
+
+
+def answer(connection: Connection, question: Question, *, remember: bool = True) -> Answer:
+    """The list that a question asks for; `remember=False` writes no row (backtest, preview).
+
+    Raises UnknownProducts, and psycopg's errors where Postgres is away.
+    """
+    question = _prepared(connection, question)
+    chosen, fallback = _chosen(connection, question)
+    miso_id = answers.record(connection, question, chosen) if remember else None
+    return Answer(
+        miso_id=miso_id,
+        products=_products(connection, question, chosen),
+        interests=profile.interests(question.visitor) if question.explain else None,
+        fallback=fallback,
+    )
+
+
+def _prepared(connection: Connection, question: Question) -> Question:
+    """With the model, the visitor, and the numbers of all that must not be in the list."""
+    model = embeddings.live(connection, question.site_id)
+    visitor = _visitor(connection, question)
+    excluded = {
+        one.product_no for one in records.numbers(connection, model.site_id, question.exclude)
+    }
+    if question.strategy in WITHOUT_TOUCHED:
+        excluded.update(visitor.contents.touched, _bought(question, visitor))
+    return replace(question, model=model, visitor=visitor, excluded=frozenset(excluded))
+
+
+def _visitor(connection: Connection, question: Question) -> Profile:
+    nobody = question.actor is None and not question.additional
+    if nobody or (question.strategy in WITHOUT_PROFILE and not question.explain):
+        return NOBODY
+    return profile.current(
+        connection,
+        question.site_id,
+        question.actor,
+        at=question.at,
+        additional=question.additional,
+    )
+
+
+def _bought(question: Question, visitor: Profile) -> list[int]:
+    since = question.at - timedelta(days=question.bought_days)
+    return [product_no for product_no, at in visitor.contents.bought if at > since]
+
+
+def _chosen(connection: Connection, question: Question) -> tuple[list[Candidate], str | None]:
+    """The list, and the fallback's name where the strategy itself took too long."""
+    try:
+        return _ranked(connection, question), None
+    except psycopg.errors.QueryCanceled:
+        if question.strategy == FALLBACK:
+            raise
+    return _ranked(connection, replace(question, strategy=FALLBACK)), FALLBACK
+
+
+def _ranked(connection: Connection, question: Question) -> list[Candidate]:
+    """As many as asked for, if so many match: where variants fill the list, more are proposed."""
+    propose = STRATEGIES[question.strategy]
+    limit = question.rows + question.rows // 4 if question.one_per_group else question.rows
+    while True:
+        proposed = propose(connection, replace(question, limit=limit))
+        chosen = _one_per_group(proposed) if question.one_per_group else proposed
+        if len(chosen) >= question.rows or len(proposed) < limit:
+            return chosen[: question.rows]
+        limit *= MORE_EACH_TRY
+
+
+def _one_per_group(proposed: Sequence[Candidate]) -> list[Candidate]:
+    """The first of each group, which is the one that suits best."""
+    first: dict[int, Candidate] = {}
+    for one in proposed:
+        first.setdefault(one.group_key, one)
+    return list(first.values())
+
+
+def _products(
+    connection: Connection, question: Question, chosen: Sequence[Candidate]
+) -> list[Ranked]:
+    numbers = [one.product_no for one in chosen]
+    kept = records.fields(connection, question.site_id, numbers) if question.fields else {}
+    explained = explain.explanations(connection, question, chosen) if question.explain else []
+    return [
+        Ranked(
+            product_id=one.product_id,
+            score=one.score,
+            fields=_fields(kept.get(one.product_no, {}), question.fields),
+            explanation=explained[position] if explained else None,
+        )
+        for position, one in enumerate(chosen)
+    ]
+
+
+def _fields(record: dict[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
+    """The fields asked for; `*` is all, `custom_attributes.*` all of these, `a.b` one of them."""
+    if "*" in wanted:
+        return record
+    found: dict[str, Any] = {name: record[name] for name in wanted if name in record}
+    custom = record.get("custom_attributes")
+    if not isinstance(custom, dict) or "custom_attributes" in found:
+        return found
+    names = [name.partition(".")[2] for name in wanted if name.startswith("custom_attributes.")]
+    some = custom if "*" in names else {name: custom[name] for name in names if name in custom}
+    return found | {"custom_attributes": some} if some else found

@@ -1,0 +1,77 @@
+"""Why a product stands where it does: its score's parts, and the visitor's events behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from ranking.catalog import nearest
+from ranking.question import Candidate, Question
+from ranking.strategies import recommend
+from ranking.visitors import profile
+from schemas.database import Connection
+
+Reasons = dict[int, list[dict[str, Any]]]
+
+MAX_REASONS = 3
+LEAST_SHARE = 0.005
+
+
+def explanations(
+    connection: Connection, question: Question, candidates: Sequence[Candidate]
+) -> list[dict[str, Any]]:
+    """Per candidate: `score`, the `parts` that sum to it, its `position` (from 1), and `because`:
+    the events that speak for it, strongest first.
+
+    Each event's `share` is what it adds to the cosine between visitor and product; over all
+    events, those against the product included, the shares sum to that cosine.
+    """
+    reasons = _reasons(connection, question, candidates)
+    return [
+        {
+            "score": one.score,
+            "parts": one.parts,
+            "position": position,
+            "because": reasons.get(one.product_no, []),
+        }
+        for position, one in enumerate(candidates, start=1)
+    ]
+
+
+def _reasons(
+    connection: Connection, question: Question, candidates: Sequence[Candidate]
+) -> Reasons:
+    interesting = [one.product_no for one in candidates if recommend.PART in one.parts]
+    if not interesting:
+        return {}
+    shares = _shares(connection, question, interesting)
+    events = [msgspec.to_builtins(one) for one in question.visitor.contents.events]
+    return {
+        product_no: [
+            events[number] | {"share": float(of_product[number])}
+            for number in np.argsort(-of_product)[:MAX_REASONS]
+            if of_product[number] > LEAST_SHARE
+        ]
+        for product_no, of_product in shares.items()
+    }
+
+
+def _shares(
+    connection: Connection, question: Question, product_nos: Sequence[int]
+) -> dict[int, np.ndarray[Any, Any]]:
+    """Per product what each event adds to the cosine."""
+    model, events = question.live_model, question.visitor.contents.events
+    stands_for = profile.event_vectors(connection, model, events)
+    nothing = np.zeros_like(question.visitor.vector)
+    weighted = np.stack(
+        [
+            nothing if vector is None else one.weight * vector
+            for one, vector in zip(events, stands_for, strict=True)
+        ]
+    )
+    length = float(np.linalg.norm(weighted.sum(axis=0))) or 1.0
+    vectors = nearest.vectors(connection, model, product_nos)
+    return {number: weighted @ vector / length for number, vector in vectors.items()}

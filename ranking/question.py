@@ -1,0 +1,78 @@
+"""What is asked of the ranking, and what a strategy proposes: the types all of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from ranking.catalog.embeddings import Model
+from ranking.merchandising import filters
+from ranking.merchandising.filters import Expression, Filter
+from ranking.visitors.profile import NOBODY, Profile
+from schemas.errors import AttuneError
+from schemas.facts import Event
+
+BOUGHT_DAYS = 90
+
+
+class UnknownProducts(AttuneError):
+    """None of the products a list should be about is in the catalog."""
+
+
+class Candidate(NamedTuple):
+    """One proposed product; its score is the sum of its named parts."""
+
+    product_no: int
+    product_id: str
+    group_key: int
+    parts: dict[str, float]
+
+    @property
+    def score(self) -> float:
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request for a list of `rows` products.
+
+    What is asked: for whom (`actor`), which strategy, which products may be in it (`filter`,
+    `exclude` ids), about which (`anchors`, `anchor_groups`: similar only), one variant a group or
+    all, with which record fields. `additional` events count as if they had happened. `at` is now
+    to everything; products bought within `bought_days` before it are not recommended.
+    The rest `answer` fills in for the strategies, `limit` among it: how many to propose.
+    """
+
+    site_id: int
+    strategy: str
+    at: datetime
+    actor: UUID | None = None
+    rows: int = 5
+    filter: Expression = field(default_factory=filters.everything)
+    exclude: Sequence[str] = ()
+    anchors: Sequence[str] = ()
+    anchor_groups: Sequence[str] = ()
+    one_per_group: bool = True
+    fields: Sequence[str] = ()
+    additional: Sequence[Event] = ()
+    explain: bool = False
+    bought_days: int = BOUGHT_DAYS
+    endpoint: str = ""
+    # by answer
+    model: Model | None = None
+    visitor: Profile = NOBODY
+    excluded: frozenset[int] = frozenset()
+    limit: int = 0
+
+    @property
+    def live_model(self) -> Model:
+        """The model that answers; strategies are only asked once it is known."""
+        assert self.model is not None, "answer() fills in the model before it asks a strategy"
+        return self.model
+
+    def where(self, alias: str) -> Filter:
+        """The filter as a condition on that table: "v" vectors, "p" products."""
+        return filters.compile(self.filter, alias)
