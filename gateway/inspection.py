@@ -18,7 +18,7 @@ from gateway import access, reading
 from gateway.access import Site, Source
 from gateway.effects import Collector
 from gateway.reading import Translated
-from ranking.visitors import identity
+from ranking.visitors import identity, profile
 from schemas import database
 from schemas.database import Connection
 from schemas.errors import AttuneError
@@ -78,25 +78,59 @@ def _check_type(connection: Connection, name: str) -> None:
 
 def actors(connection: Connection, site: Site, sent_id: str) -> list[UUID]:
     """All actors of the person whom an id names as user or as anonymous id; none if unknown."""
-    both = [identity.actor_id(site.pepper, kind, sent_id) for kind in ("user", "anonymous")]
-    known = connection.execute(SQL.known_actors, {"site_id": site.site_id, "actors": both})
-    found = {
+    members = {
         member
-        for (actor,) in known.fetchall()
+        for actor in _named(connection, site, sent_id)
         for member in identity.members_of(connection, site.site_id, actor)
     }
-    return sorted(found)
+    return sorted(members)
 
 
-def visitor(connection: Connection, site: Site, sent_id: str) -> dict[str, Any]:
-    """A person's ids and the facts that join them; raises Unknown."""
-    members = actors(connection, site, sent_id)
-    if not members:
+def visitor(connection: Connection, site: Site, sent_id: str, *, at: datetime) -> dict[str, Any]:
+    """A person's ids, the facts that join them, profile and interests at a time; raises Unknown.
+
+    An id that is both a user's and an anonymous one shows the user's profile.
+    """
+    named = _named(connection, site, sent_id)
+    if not named:
         raise Unknown(f"nobody was ever seen as {sent_id!r}")
+    members = actors(connection, site, sent_id)
     where = {"site_id": site.site_id, "actors": members}
+    known = profile.current(connection, site.site_id, named[0], at=at)
+    interests = profile.interests(known)
     return {
+        "visitor_id": known.visitor_id or named[0],
         "ids": _rows(connection, SQL.ids, where),
         "edges": identity.edges_of(connection, site.site_id, members),
+        "profile": {
+            "personal": known.vector is not None,
+            "events": interests["events"],
+            "price": interests["price"],
+            **_products_of(connection, site, known),
+        },
+        "interests": interests["tags"],
+    }
+
+
+def _named(connection: Connection, site: Site, sent_id: str) -> list[UUID]:
+    """The actors that carry this very id, the user before the anonymous one."""
+    both = [identity.actor_id(site.pepper, kind, sent_id) for kind in ("user", "anonymous")]
+    where = {"site_id": site.site_id, "actors": both}
+    known = {row[0] for row in connection.execute(SQL.known_actors, where)}
+    return [actor for actor in both if actor in known]
+
+
+def _products_of(connection: Connection, site: Site, known: profile.Profile) -> dict[str, Any]:
+    """What was touched and bought lately, newest first, by product id."""
+    touched, bought = known.contents.touched, known.contents.bought
+    numbers = [*touched, *(number for number, _ in bought)]
+    where = {"site_id": site.site_id, "numbers": numbers}
+    ids = dict(connection.execute(SQL.product_ids, where).fetchall()) if numbers else {}
+    return {
+        "touched": [ids[number] for number in touched if number in ids],
+        "bought": [
+            {"product_id": ids[number], "at": when} for number, when in bought if number in ids
+        ],
     }
 
 

@@ -33,6 +33,10 @@ select kind, sent_id as id, version, erased_at
 from actors where site_id = %(site_id)s and actor_id = any(%(actors)s)
 order by kind desc, sent_id
 
+-- name: product_ids
+select product_no, product_id from products
+where site_id = %(site_id)s and product_no = any(%(numbers)s)
+
 -- name: deliveries
 -- Newest first, each with the first reason that is still open.
 select d.delivery_id, d.received_at, s.public_id as source, s.connector, d.topic, d.outcome,

@@ -272,7 +272,9 @@ def events(
 def visitors(site: str, id: str, as_json: bool) -> None:
     """Show a person, by user or anonymous id: ids and what joins them, profile, interests."""
     with console.connected() as connection:
-        found = inspection.visitor(connection, access.site(connection, site), id)
+        found = inspection.visitor(
+            connection, access.site(connection, site), id, at=datetime.now(UTC)
+        )
     if as_json:
         console.show_json(found)
         return
@@ -283,6 +285,16 @@ def visitors(site: str, id: str, as_json: bool) -> None:
             f"{edge['from_kind']} {edge['from_id']} {edge['kind']} {edge['to_kind']} "
             f"{edge['to_id']} since {console.plain(edge['occurred_at'])}{undone}"
         )
+    click.echo()
+    console.show_table(
+        ["interest", "name", "share"],
+        [[one["kind"], one["name"], one["weight"]] for one in found["interests"]],
+        "No interests are known yet.",
+    )
+    for name in ("touched", "bought"):
+        listed = found["profile"][name]
+        ids = [one["product_id"] if isinstance(one, dict) else one for one in listed]
+        click.echo(f"{name}: {', '.join(ids) or 'nothing'}")
 
 
 @click.command("ledger")

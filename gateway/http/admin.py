@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Response, jsonify
@@ -60,7 +61,7 @@ def _visitor(connection: Connection, site: Site, sent_id: str) -> dict[str, Any]
     if "\0" in sent_id:
         raise NotFound(f"nobody was ever seen as {sent_id!r}")
     try:
-        return inspection.visitor(connection, site, sent_id)
+        return inspection.visitor(connection, site, sent_id, at=datetime.now(UTC))
     except inspection.Unknown as error:
         raise NotFound(str(error)) from None
 

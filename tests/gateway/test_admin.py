@@ -126,6 +126,18 @@ def test_a_visitor_of_odd_id_is_found(shop: Shop, admin: Admin) -> None:
     assert admin.get("visitors/a%2Fb%20c%25")["ids"][0]["id"] == "a/b c%"
 
 
+def test_a_visitor_shows_what_was_touched_and_of_what_kind(shop: Shop, admin: Admin) -> None:
+    red = {"product_id": "p1", "name": "Red teapot", "brand": "Acme"}
+    deliver(shop.pool, shop.segment, track(properties=red))
+    found = admin.get("visitors/a1")
+    assert found["profile"]["touched"] == ["p1"]
+    assert {(one["kind"], one["name"]) for one in found["interests"]} >= {
+        ("brand", "Acme"),
+        ("word", "teapot"),
+    }
+    assert found["profile"]["events"][0]["product_ids"] == ["p1"]
+
+
 @pytest.mark.parametrize("name", ["nobody", "%00", "%F0%9F%9B%92", "a//b"])
 def test_an_unknown_visitor_is_a_404(admin: Admin, name: str) -> None:
     admin.get(f"visitors/{name}", 404)
