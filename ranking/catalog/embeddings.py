@@ -69,11 +69,7 @@ Progress = Callable[[int, int], None]
 class _Dirty:
     product_no: int
     text_hash: UUID
-    record: dict[str, Any]
-
-    @property
-    def text(self) -> str:
-        return text_of(self.record)
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +140,17 @@ def _taken(connection: Connection, site_id: int, at: datetime) -> Iterator[list[
     numbers = [row[0] for row in connection.execute(SQL.take, _due(site_id, at))]
     held = {"site_id": site_id, "product_nos": database.jsonb(numbers)}
     try:
-        read = connection.execute(SQL.read_taken, held) if numbers else None
-        yield None if read is None else [_Dirty(*row) for row in read]
+        yield _read(connection, held) if numbers else None
     finally:
         if numbers and not connection.broken:
             connection.execute(SQL.release, held)
+
+
+def _read(connection: Connection, held: dict[str, Any]) -> list[_Dirty]:
+    rows = connection.execute(SQL.read_taken, held)
+    return [
+        _Dirty(product_no, text_hash, text_of(record)) for product_no, text_hash, record in rows
+    ]
 
 
 def _encode_all(

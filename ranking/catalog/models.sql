@@ -46,7 +46,7 @@ where site_id = %(site_id)s
 -- name: write_texts
 insert into {texts} (site_id, product_no, text_hash, vector)
 select %(site_id)s, n, h, v
-from unnest(%(product_nos)s::int[], %(hashes)s::uuid[], %(vectors)s::vector[]) as e(n, h, v)
+from unnest(%(product_nos)s::int[], %(hashes)s::uuid[], %(vectors)b::vector[]) as e(n, h, v)
 order by n
 on conflict (site_id, product_no) do update set
   text_hash = excluded.text_hash, vector = excluded.vector
@@ -56,7 +56,7 @@ insert into {vectors} (site_id, product_no, group_key, available, original_price
   rating, terms, text_hash, vector)
 select p.site_id, p.product_no, p.group_key, p.available, p.original_price, p.sale_price,
   p.rating, p.terms, e.h, e.v
-from unnest(%(product_nos)s::int[], %(hashes)s::uuid[], %(served)s::halfvec[]) as e(n, h, v)
+from unnest(%(product_nos)s::int[], %(hashes)s::uuid[], %(served)b::halfvec[]) as e(n, h, v)
 join products p on p.site_id = %(site_id)s and p.product_no = e.n and not p.deleted
 order by p.product_no
 on conflict (site_id, product_no) do update set
@@ -69,7 +69,7 @@ on conflict (site_id, product_no) do update set
 analyze {vectors}
 
 -- name: count_up_to
-select count(*) from (select 1 from {table} limit %(limit)s) as some
+select count(*) from (select 1 from {table} limit %(limit)s) as counted
 
 -- name: lock_models
 select pg_advisory_xact_lock(hashtext('ranking.catalog.models'), %(site_id)s)
