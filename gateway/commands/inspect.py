@@ -8,11 +8,10 @@ from typing import Any
 from uuid import UUID
 
 import click
-import structlog
 from rich.console import Console
 from rich.progress import Progress
 
-from gateway import access, ingest, inspection, ledger
+from gateway import access, ingest, inspection, ledger, logs
 from gateway.access import Site
 from gateway.commands import console
 from gateway.http.admin import shown
@@ -177,6 +176,7 @@ def replay(site: str, delivery_id: UUID | None, since: datetime | None, as_json:
     if (delivery_id is None) == (since is None):
         raise click.UsageError("name one delivery, or give --since TIME, not both")
     with console.sentences() as settings:
+        logs.configure(settings.log_level)
         pool = database.open_pool(
             settings.database_url, size=1, options=database.INGEST_OPTIONS, name="replay"
         )
@@ -190,7 +190,6 @@ def replay(site: str, delivery_id: UUID | None, since: datetime | None, as_json:
 def _replay(
     pool: ingest.Pool, name: str, delivery_id: UUID | None, since: datetime | None
 ) -> list[dict[str, Any]]:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(60))
     with pool.connection() as connection:
         site = access.site(connection, name)
         if delivery_id is not None:

@@ -198,9 +198,7 @@ def test_a_user_hash_of_another_site_is_refused(connection: Connection, site: ac
 
 
 @pytest.mark.parametrize("secret", ["", " ", "\t\n"])
-def test_an_empty_secret_is_refused(
-    connection: Connection, site: access.Site, secret: str
-) -> None:
+def test_an_empty_secret_is_refused(connection: Connection, site: access.Site, secret: str) -> None:
     with pytest.raises(access.BadRequest, match="empty"):
         access.create_source(connection, site, "segment", secret)
 

@@ -1,0 +1,224 @@
+"""The command line, on a real database: what it makes, prints and says when it cannot."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from click.testing import CliRunner, Result
+from flask.testing import FlaskClient
+
+from gateway.__main__ import cli
+from gateway.settings import Settings
+from tests.builders import ago, deliver, identify, track
+from tests.conftest import Shop
+
+Gateway = Callable[..., Result]
+
+
+@pytest.fixture
+def environment(app_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What a process needs to find the test's services."""
+    values = {
+        "DATABASE_URL": app_settings.database_url,
+        "REDIS_URL": app_settings.redis_url,
+        "ATTUNE_HOME": str(app_settings.home),
+        "ATTUNE_SECRET_KEY": app_settings.secret_key,
+        "PUBLIC_URL": app_settings.public_url,
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return values
+
+
+@pytest.fixture
+def gateway(environment: dict[str, str]) -> Gateway:
+    """`gateway("sites", "create", "shop")`: runs a command and expects `status`."""
+
+    def run(*words: str, status: int = 0) -> Result:
+        result = CliRunner().invoke(cli, words)
+        assert result.exit_code == status, result.output
+        return result
+
+    return run
+
+
+def answer(result: Result) -> Any:
+    return json.loads(result.stdout)
+
+
+# sites, keys, sources ----------------------------------------------------------------------------
+
+
+def test_a_migrated_database_has_nothing_to_apply(gateway: Gateway) -> None:
+    assert answer(gateway("migrate", "--json")) == {"applied": []}
+    assert "Nothing to apply" in gateway("migrate").stdout
+
+
+def test_a_site_is_made_with_its_keys(gateway: Gateway, client: FlaskClient) -> None:
+    made = answer(gateway("sites", "create", "books", "--json"))
+    assert set(made) == {"site", "secret_key", "publishable_key"}
+    headers = {"X-API-KEY": made["secret_key"]}
+    assert client.get("/admin/v1/ledger", headers=headers).status_code == 200
+    assert answer(gateway("sites", "list", "--json")) == {"sites": ["books"]}
+
+
+def test_the_words_say_what_the_json_says(gateway: Gateway) -> None:
+    said = gateway("sites", "create", "books").stdout
+    assert "sk_" in said and "pk_" in said and "books" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "sentence"),
+    [
+        (["sites", "create", "shop"], 1, "already"),
+        (["sites", "create", "a b"], 1, "letters"),
+        (["sources", "create", "shpo", "segment"], 1, "there are: shop"),
+        (["sources", "create", "shop", "segmnt"], 1, "there are: segment"),
+        (["sources", "create", "shop", "segment", "--secret", ""], 1, "empty"),
+        (["sources", "rotate", "shop", "nope"], 1, "no source"),
+        (["keys", "revoke", "shop", "999999"], 1, "no key"),
+        (["keys", "list", "nope"], 1, "there are: shop"),
+        (["keys", "create", "shop", "--scope", "everything"], 1, "everything"),
+        (["deliveries", "nope"], 1, "there are: shop"),
+        (["deliveries", "shop", str(uuid4())], 1, "no delivery"),
+        (["replay", "shop", str(uuid4())], 1, "no delivery"),
+        (["events", "shop", "--type", "checkout"], 1, "purchase"),
+        (["visitors", "shop", "nobody"], 1, "nobody"),
+        (["replay", "shop"], 2, "--since"),
+        (["deliveries", "shop", "x"], 2, "UUID"),
+        (["ledger", "shop", "--since", "yesterday"], 2, "ISO 8601"),
+        (["sites", "create"], 2, "NAME"),
+    ],
+)
+def test_what_cannot_be_done_is_a_sentence(
+    gateway: Gateway, shop: Shop, words: list[str], status: int, sentence: str
+) -> None:
+    result = gateway(*words, status=status)
+    assert sentence in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_without_postgres_a_command_says_so(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://x@/x?host=/nonexistent")
+    assert "Postgres does not answer" in gateway("sites", "list", status=1).stderr
+
+
+def test_keys_are_made_replaced_and_revoked(gateway: Gateway, shop: Shop) -> None:
+    made = answer(gateway("keys", "create", "shop", "--scope", "admin:read", "--json"))
+    rotated = answer(gateway("keys", "rotate", "shop", "--json"))
+    assert made["key"].startswith("sk_") and rotated["key"] != made["key"]
+    gateway("keys", "revoke", "shop", str(rotated["old_key_id"]))
+    rows = answer(gateway("keys", "list", "shop", "--json"))["keys"]
+    assert [row["expired"] for row in rows if row["key_id"] == rotated["old_key_id"]] == [True]
+    assert shop.secret_key not in gateway("keys", "list", "shop").stdout
+    assert shop.publishable_key in gateway("keys", "list", "shop").stdout
+
+
+def test_a_source_says_where_to_send(gateway: Gateway, shop: Shop) -> None:
+    made = answer(gateway("sources", "create", "shop", "segment", "--secret", "geheim", "--json"))
+    assert made["url"] == f"https://attune.example/webhooks/segment/{made['source']}"
+    assert made["secret"] == "geheim"
+    assert made["write_key"].startswith("wk_")
+
+
+def test_the_printed_curl_works_when_pasted(
+    gateway: Gateway, client: FlaskClient, shop: Shop
+) -> None:
+    said = gateway("sources", "create", "shop", "segment").stdout
+    command = said[said.index("curl ") : said.index("Watch what")].replace("\\\n", " ")
+    words = shlex.split(command)
+    headers = dict(
+        word.split(": ", 1) for before, word in itertools.pairwise(words) if before == "-H"
+    )
+    path = words[words.index("POST") + 1].removeprefix("https://attune.example")
+    sent = client.post(path, data=words[words.index("-d") + 1], headers=headers)
+    assert sent.status_code == 200, sent.text
+    assert len(answer(gateway("events", "shop", "--json"))["events"]) == 1
+
+
+def test_a_rotated_source_secret_is_shown(gateway: Gateway, shop: Shop) -> None:
+    rotated = answer(gateway("sources", "rotate", "shop", shop.segment.public_id, "--json"))
+    assert rotated["source"] == shop.segment.public_id and rotated["secret"]
+    listed = answer(gateway("sources", "list", "shop", "--json"))["sources"]
+    assert [row["connector"] for row in listed] == ["api", "segment"]
+    assert rotated["secret"] not in gateway("sources", "list", "shop").stdout
+
+
+# looking inside ----------------------------------------------------------------------------------
+
+
+def test_a_delivery_is_one_line_with_reason_and_what_it_became(
+    gateway: Gateway, shop: Shop
+) -> None:
+    deliver(shop.pool, shop.segment, [track(), track("Product Added"), 17])
+    [line] = gateway("deliveries", "shop").stdout.splitlines()
+    assert "2 applied, 1 refused" in line
+    assert "product_detail_page_view, add_to_cart" in line
+    assert "object" in line
+
+
+def test_a_delivery_is_shown_raw_beside_mapped(gateway: Gateway, shop: Shop) -> None:
+    receipt = deliver(shop.pool, shop.segment, track("[bold]Product Added", product="p7"))
+    said = gateway("deliveries", "shop", str(receipt.delivery_id)).stdout
+    assert "raw" in said and "mapped" in said and "[bold]Product Added" in said
+    shown = answer(gateway("deliveries", "shop", str(receipt.delivery_id), "--json"))
+    assert shown["records"][0]["outcome"] == "applied"
+
+
+def test_the_tail_shows_what_comes(environment: dict[str, str], shop: Shop) -> None:
+    first = deliver(shop.pool, shop.segment, track())
+    words = ["deliveries", "shop", "--follow", "--json", "--since", ago(minutes=1)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "gateway", *words],
+        stdout=subprocess.PIPE,
+        env=os.environ | environment,
+        text=True,
+    ) as tail:
+        assert tail.stdout
+        try:
+            assert json.loads(tail.stdout.readline())["delivery_id"] == str(first.delivery_id)
+            second = deliver(shop.pool, shop.segment, [track(), 17])
+            line = json.loads(tail.stdout.readline())
+        finally:
+            tail.kill()
+    assert line["delivery_id"] == str(second.delivery_id)
+    assert line["mapped_to"] == "product_detail_page_view"
+    assert line["reason"]
+
+
+def test_a_replay_says_what_became_of_each(gateway: Gateway, shop: Shop) -> None:
+    whole = deliver(shop.pool, shop.segment, track())
+    left_out = deliver(shop.pool, shop.segment, [track(), 17])
+    since = answer(gateway("replay", "shop", "--since", ago(hours=1), "--json"))["replayed"]
+    assert [each["delivery_id"] for each in since] == [str(left_out.delivery_id)]
+    single = answer(gateway("replay", "shop", str(whole.delivery_id), "--json"))["replayed"]
+    assert single[0]["received"] == 1
+    assert str(whole.delivery_id) in gateway("replay", "shop", str(whole.delivery_id)).stdout
+
+
+def test_events_and_visitors_are_shown(gateway: Gateway, shop: Shop) -> None:
+    deliver(shop.pool, shop.segment, [track(anonymousId="phone"), identify("u1", "phone")])
+    deliver(shop.pool, shop.segment, track(anonymousId="else"))
+    assert len(answer(gateway("events", "shop", "--visitor", "u1", "--json"))["events"]) == 1
+    assert "product_detail_page_view" in gateway("events", "shop").stdout
+    assert "anonymous phone owned user u1" in gateway("visitors", "shop", "u1").stdout
+    assert answer(gateway("visitors", "shop", "phone", "--json"))["edges"]
+
+
+def test_the_ledger_is_shown(gateway: Gateway, shop: Shop) -> None:
+    deliver(shop.pool, shop.segment, [track(), 17])
+    sums = answer(gateway("ledger", "shop", "--minutes", "5", "--json"))
+    assert (sums["total"]["received"], sums["total"]["refused"]) == (2, 1)
+    assert len(sums["minutes"]) == 1
+    assert shop.segment.public_id in gateway("ledger", "shop").stdout
