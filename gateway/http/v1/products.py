@@ -45,6 +45,13 @@ def get_ids() -> Answer:
         return uploads.found_ids(products.ids(connection, key.site_id, kind))
 
 
+@blueprint.route("/products/_status/<task_id>", methods=["GET"])
+@blueprint.doc(**uploads.documented(None, summary="What became of an upload"))
+def get_status(task_id: str) -> Answer:
+    """By the task id that the upload was answered with, while the delivery is kept."""
+    return uploads.status("products:read", task_id)
+
+
 @blueprint.route("/products/<id:product_id>", methods=["GET"])
 @blueprint.doc(**uploads.documented(None, summary="Read a product"))
 def get(product_id: str) -> Answer:

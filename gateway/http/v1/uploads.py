@@ -8,16 +8,18 @@ a beacon again.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
+from uuid import UUID
 
 from flask import request
 from werkzeug.routing import BaseConverter
 
-from gateway import access, ingest, reading
+from gateway import access, ingest, inspection, reading
 from gateway.access import Key, Source
 from gateway.http import auth, door, state
 from gateway.http.errors import HttpError, NotFound, Refused
@@ -87,6 +89,31 @@ def found_ids(ids: list[str]) -> Answer:
     if not ids:
         raise NotFound
     return {"message": "success", "data": {"ids": ids}}
+
+
+def status(scope: str, task_id: str) -> Answer:
+    """What became of an upload, by the task id it was answered with; raises NotFound."""
+    key = auth.authenticate(scope)
+    started = time.perf_counter()
+    try:
+        delivery_id = UUID(task_id)
+        with state.serving().connection() as connection:
+            site = access.site_by_id(connection, key.site_id)
+            kept = inspection.delivery(connection, site, delivery_id, limit=0)
+    except (ValueError, inspection.Unknown):
+        raise NotFound from None
+    bad = [problem for problem in kept["problems"] if problem["outcome"] != "ignored"]
+    return {
+        "took": round((time.perf_counter() - started) * 1000),
+        "errors": bool(bad),
+        "data": v1.lines(
+            RecordProblem(p["position"], p["pointer"], p["outcome"], p["reason"]) for p in bad
+        ),
+        "code": _STATUS_CODES.get(kept["outcome"], 200),
+    }
+
+
+_STATUS_CODES = {"refused": 422, "failed": 500}
 
 
 def storable(sent_id: str) -> str:

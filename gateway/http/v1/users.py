@@ -41,6 +41,13 @@ def get_ids() -> Answer:
         return uploads.found_ids(users.ids(connection, key.site_id))
 
 
+@blueprint.route("/users/_status/<task_id>", methods=["GET"])
+@blueprint.doc(**uploads.documented(None, summary="What became of an upload"))
+def get_status(task_id: str) -> Answer:
+    """By the task id that the upload was answered with, while the delivery is kept."""
+    return uploads.status("users:read", task_id)
+
+
 @blueprint.route("/users/<id:user_id>", methods=["GET"])
 @blueprint.doc(**uploads.documented(None, summary="Read a user"))
 def get(user_id: str) -> Answer:
