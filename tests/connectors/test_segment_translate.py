@@ -16,7 +16,7 @@ from connectors.segment.track import EVENTS, TABLE
 from connectors.segment.translate import MAX_EVENT_BYTES, TYPES, translate
 from schemas import payload
 from schemas.event import EVENT_TYPES
-from tests.connectors.reading import outcome, outcomes
+from tests.connectors.reading import ROOT, outcome, outcomes
 
 Settings = Mapping[str, Any]
 
@@ -48,6 +48,12 @@ def test_the_table_names_only_types_there_are_and_each_name_once() -> None:
     names = [name for names, _, _ in TABLE for name in names]
     assert len(names) == len(set(names)) == len(EVENTS)
     assert {row.type for row in EVENTS.values()} <= set(EVENT_TYPES)
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_the_readme_tells_each_name(name: str) -> None:
+    readme = (ROOT / "connectors" / "segment" / "README.md").read_text(encoding="utf-8")
+    assert name in readme.lower()
 
 
 @pytest.mark.parametrize("name", EVENTS)
