@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, TypeGuard
+from typing import Any, LiteralString, TypeGuard
 
 from psycopg import sql
 
@@ -19,20 +19,21 @@ from ranking.merchandising.filters.expressions import (
     Or,
     Range,
     Terms,
+    all_of,
 )
 from ranking.merchandising.filters.terms import COLUMN_FIELDS
 
-PRODUCTS = "p"  # the alias of products itself; any other has the filter columns but no `ranges`
+PRODUCTS = "p"  # the alias of products itself; any other table lacks `ranges`
 
 _HAS = sql.SQL("{alias}.terms @> {terms}::bigint[]")
 _HAS_ANY = sql.SQL("{alias}.terms && {terms}::bigint[]")
 _AVAILABLE = sql.SQL("{alias}.available")
 # "is not null", because NOT of an unknown comparison would be unknown too.
 _COLUMN = sql.SQL("({column} is not null and {bounds})")
-_IN_RANGES = sql.SQL("{alias}.ranges @? {path}::jsonpath")
+_RANGE = sql.SQL("{alias}.ranges @? {path}::jsonpath")
 _IN_PRODUCTS = sql.SQL(
     "exists (select 1 from products ranged where ranged.site_id = {alias}.site_id "
-    "and ranged.product_no = {alias}.product_no and ranged.ranges @? {path}::jsonpath)"
+    "and ranged.product_no = {alias}.product_no and {where})"
 )
 
 
@@ -52,17 +53,36 @@ def compile(expression: Expression, alias: str) -> Filter:
     Never unknown (null), never a cast error. Names of parameters follow from their values, so the
     parameters of two filters can be put into one statement. Cached: don't change `params`.
     """
-    compiler = _Compiler(alias)
-    where = compiler.where(expression)
-    return Filter(where, compiler.params, compiler.joins_products)
+    items = expression.items if isinstance(expression, And) else (expression,)
+    beyond = [item for item in items if alias != PRODUCTS and _needs_ranges(item)]
+    beside = _Compiler(alias)
+    where = beside.where(all_of([item for item in items if item not in beyond]))
+    if not beyond:
+        return Filter(where, beside.params, joins_products=False)
+    # One look-up for all that needs it: as one semi-join Postgres can estimate and hash it.
+    ranged = _Compiler("ranged")
+    found = _IN_PRODUCTS.format(alias=beside.alias, where=ranged.where(all_of(beyond)))
+    both = sql.SQL("({} and {})").format(where, found)
+    return Filter(both, beside.params | ranged.params, joins_products=True)
+
+
+def _needs_ranges(expression: Expression) -> bool:
+    match expression:
+        case And(items) | Or(items):
+            return any(map(_needs_ranges, items))
+        case Not(item):
+            return _needs_ranges(item)
+        case Range(field):
+            return field not in COLUMN_FIELDS
+    return False
 
 
 class _Compiler:
+    """Composes the condition on one table and collects its parameters."""
+
     def __init__(self, alias: str) -> None:
-        self.on_products = alias == PRODUCTS
         self.alias = sql.Identifier(alias)
         self.params: dict[str, Any] = {}
-        self.joins_products = False
 
     def where(self, expression: Expression) -> sql.Composable:
         match expression:
@@ -76,14 +96,9 @@ class _Compiler:
             case Not(item):
                 return sql.SQL("not ({})").format(self.where(item))
             case And(items):
-                return self._joined(" and ", self._all_terms(items), otherwise="true")
+                return _joined(" and ", self._all_terms(items), otherwise="true")
             case Or(items):
-                return self._joined(" or ", [self.where(item) for item in items], otherwise="false")
-
-    def _joined(self, word: str, parts: list[sql.Composable], otherwise: str) -> sql.Composable:
-        if not parts:
-            return sql.SQL(otherwise)  # type: ignore[arg-type]
-        return sql.SQL("({})").format(sql.SQL(word).join(parts))  # type: ignore[arg-type]
+                return _joined(" or ", [self.where(item) for item in items], otherwise="false")
 
     def _all_terms(self, items: tuple[Expression, ...]) -> list[sql.Composable]:
         """Terms that must all be there cost one comparison together."""
@@ -94,14 +109,8 @@ class _Compiler:
         return [_HAS.format(alias=self.alias, terms=self._bind("terms", single)), *others]
 
     def _range(self, asked: Range) -> sql.Composable:
-        if asked.field in COLUMN_FIELDS:
-            return self._column(asked)
-        path = self._bind("path", _path(asked))
-        self.joins_products |= not self.on_products
-        condition = _IN_RANGES if self.on_products else _IN_PRODUCTS
-        return condition.format(alias=self.alias, path=path)
-
-    def _column(self, asked: Range) -> sql.Composable:
+        if asked.field not in COLUMN_FIELDS:
+            return _RANGE.format(alias=self.alias, path=self._bind("path", _path(asked)))
         column = sql.SQL("{}.{}").format(self.alias, sql.Identifier(asked.field))
         bounds = [
             sql.SQL("{} {} {}::float8").format(
@@ -118,13 +127,25 @@ class _Compiler:
         return sql.Placeholder(name)
 
 
+def _joined(
+    word: LiteralString, parts: list[sql.Composable], *, otherwise: LiteralString
+) -> sql.Composable:
+    if not parts:
+        return sql.SQL(otherwise)
+    return sql.SQL("({})").format(sql.SQL(word).join(parts))
+
+
 def _is_single(item: Expression) -> TypeGuard[Terms]:
     return isinstance(item, Terms) and len(item.any_of) == 1
 
 
-def _signs(asked: Range) -> list[tuple[Any, Bound]]:
-    ends = (">", asked.lower), ("<", asked.upper)
-    return [(f"{sign}=" if end.inclusive else sign, end) for sign, end in ends if end is not None]
+def _signs(asked: Range) -> list[tuple[LiteralString, Bound]]:
+    signs: list[tuple[LiteralString, Bound]] = []
+    if asked.lower:
+        signs.append((">=" if asked.lower.inclusive else ">", asked.lower))
+    if asked.upper:
+        signs.append(("<=" if asked.upper.inclusive else "<", asked.upper))
+    return signs
 
 
 def _path(asked: Range) -> str:
