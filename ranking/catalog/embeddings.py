@@ -18,15 +18,15 @@ import numpy as np
 from ranking.catalog import models
 from ranking.catalog.encoder import Encodes, Vectors, text_of
 from ranking.catalog.fitting import fit, is_due
-from ranking.catalog.models import Model, NoModel, create_tables, live
+from ranking.catalog.models import Model, NoModel, create_tables, live, sites
 from schemas import database
 from schemas.database import Connection
 
 SQL = database.queries(__file__)
 
 __all__ = [
-    "Model", "NoModel", "create_tables", "drain", "find_dirty", "fit", "forget", "is_due", "live",
-    "queue", "sites_waiting", "waiting",
+    "Model", "NoModel", "Progress", "create_tables", "drain", "failed", "find_dirty", "fit",
+    "forget", "is_due", "live", "queue", "sites", "sites_waiting", "waiting",
 ]  # fmt: skip
 
 
@@ -108,6 +108,12 @@ def drain(
 def waiting(connection: Connection, site_id: int, at: datetime | None = None) -> int:
     """How many products can be encoded now."""
     row = connection.execute(SQL.waiting, _due(site_id, at or datetime.now(UTC))).fetchone()
+    return int(row[0]) if row else 0
+
+
+def failed(connection: Connection, site_id: int) -> int:
+    """How many products could not be encoded so far."""
+    row = connection.execute(SQL.failed, {"site_id": site_id}).fetchone()
     return int(row[0]) if row else 0
 
 

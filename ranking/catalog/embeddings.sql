@@ -18,6 +18,9 @@ where site_id = %(site_id)s
 select count(*) from products_to_encode
 where site_id = %(site_id)s and attempts < %(max_attempts)s and (attempts = 0 or queued_at <= %(at)s)
 
+-- name: failed
+select count(*) from products_to_encode where site_id = %(site_id)s and attempts > 0
+
 -- name: sites_waiting
 select distinct site_id from products_to_encode
 where attempts < %(max_attempts)s and (attempts = 0 or queued_at <= %(at)s)

@@ -123,6 +123,11 @@ def _vectors_table(site_id: int, model_id: int) -> str:
     return f"vectors_{site_id}_{model_id}"
 
 
+def sites(connection: Connection) -> list[int]:
+    """Every site that has tables for its vectors."""
+    return [row[0] for row in connection.execute(SQL.sites, {"name": MODEL_NAME})]
+
+
 # the live model ---------------------------------------------------------------------------------
 
 _cache: dict[tuple[str, int], tuple[float, Model]] = {}

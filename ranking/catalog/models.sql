@@ -174,3 +174,6 @@ select set_config('hnsw.ef_search', %(ef_search)s, true),
 -- name: wait_briefly
 -- While we wait for the lock, uploads that need it wait behind us.
 set local lock_timeout = '500ms'
+
+-- name: sites
+select site_id from models where name = %(name)s and state = 'live' order by site_id

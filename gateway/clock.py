@@ -1,0 +1,119 @@
+"""The clock: finds in Postgres what is due, claims its time slot, and gives a hint.
+
+It runs nothing itself, so that two clocks, a lost hint or a Redis that is away do no harm: what
+is still to do is found again in the next slot.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import structlog
+
+from gateway import jobs
+from gateway.settings import load
+from ranking.catalog import embeddings
+from schemas import database
+from schemas.database import Connection
+
+SQL = database.queries(__file__)
+log = structlog.get_logger(__name__)
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+AFTER_FAILURE_S = 5.0
+OVERLAP = timedelta(minutes=1)  # a delivery may commit later than it was received
+
+
+@dataclass(frozen=True)
+class Task:
+    """`due` names the sites that have something to do at an instant."""
+
+    name: str
+    every: timedelta
+    due: Callable[[Connection, datetime], list[int]]
+
+
+def run() -> None:
+    """Tick until SIGTERM or SIGINT; goes on when Postgres goes away and comes back."""
+    settings = load()
+    stop = jobs.stop_on_signals()
+    with jobs.heartbeat(settings, "clock"):
+        while not stop.is_set():
+            try:
+                with closing(database.connect(settings.database_url)) as connection:
+                    _tick_until(connection, stop)
+            except psycopg.OperationalError as error:
+                log.warning("postgres is away", error=str(error))
+                stop.wait(AFTER_FAILURE_S)
+
+
+def _tick_until(connection: Connection, stop: threading.Event) -> None:
+    while not stop.is_set():
+        now = datetime.now(UTC)
+        tick(connection, now)
+        stop.wait((_slot(now, SHORTEST) + SHORTEST - datetime.now(UTC)).total_seconds())
+
+
+def tick(connection: Connection, at: datetime) -> list[tuple[str, int]]:
+    """Give the hints of the slots that `at` lies in and nobody claimed; returns (task, site)."""
+    return [
+        (task.name, site_id)
+        for task in TASKS
+        for site_id in task.due(connection, at)
+        if _hinted(connection, task.name, site_id, _slot(at, task.every))
+    ]
+
+
+def _hinted(connection: Connection, task: str, site_id: int, slot: datetime) -> bool:
+    if not jobs.claim(connection, task, site_id, slot):
+        return False
+    if jobs.hint(task, site_id):
+        return True
+    jobs.unclaim(connection, task, site_id, slot)
+    return False
+
+
+def _slot(at: datetime, every: timedelta) -> datetime:
+    return at - (at - EPOCH) % every
+
+
+# what is due ------------------------------------------------------------------------------------
+
+
+def _sites_to_fit(connection: Connection, at: datetime) -> list[int]:
+    return [site for site in embeddings.sites(connection) if embeddings.is_due(connection, site)]
+
+
+def _sites_with_news(connection: Connection, at: datetime) -> list[int]:
+    """Sites whose events changed since the last refresh, and each hour all: the window moves."""
+    rows = connection.execute(SQL.sites_with_news, {"at": at, "overlap": OVERLAP})
+    return [row[0] for row in rows]
+
+
+def _sites_with_failures(connection: Connection, at: datetime) -> list[int]:
+    return [row[0] for row in connection.execute(SQL.sites_with_failures)]
+
+
+def _all_sites(connection: Connection, at: datetime) -> list[int]:
+    return embeddings.sites(connection)
+
+
+def _once(connection: Connection, at: datetime) -> list[int]:
+    return [jobs.EVERY_SITE]
+
+
+TASKS = (
+    Task("encode", timedelta(seconds=30), embeddings.sites_waiting),
+    Task("fit", timedelta(minutes=1), _sites_to_fit),
+    Task("popularity", timedelta(minutes=1), _sites_with_news),
+    Task("sweep_failed", timedelta(minutes=1), _sites_with_failures),
+    Task("partitions", timedelta(hours=1), _once),
+    Task("purge", timedelta(hours=1), _once),
+    Task("find_dirty", timedelta(days=1), _all_sites),
+)
+SHORTEST = min(task.every for task in TASKS)

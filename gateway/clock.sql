@@ -1,0 +1,19 @@
+-- name: sites_with_news
+-- A site where a refresh takes long is given twenty times as long until the next.
+select s.site_id from sites s
+left join lateral (
+  select slot, finished_at, started_at from task_runs r
+  where r.site_id = s.site_id and r.task = 'popularity' and r.state = 'done'
+  order by slot desc
+  limit 1
+) last on true
+where last.slot is null
+   or last.slot <= %(at)s::timestamptz - interval '1 hour'
+   or (last.slot + 20 * coalesce(last.finished_at - last.started_at, interval '0') <= %(at)s
+       and exists (
+         select from deliveries d where d.site_id = s.site_id
+           and d.received_at > last.slot - %(overlap)s::interval and d.applied > 0))
+order by s.site_id
+
+-- name: sites_with_failures
+select distinct site_id from deliveries where failed > 0 order by site_id

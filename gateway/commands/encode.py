@@ -1,0 +1,83 @@
+"""`encode SITE`: what the encoder role does by itself, at once and with its progress shown."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gateway import access
+from gateway.settings import load
+from ranking.catalog import embeddings
+from ranking.catalog.encoder import Encoder
+from schemas import database
+
+
+@click.command()
+@click.argument("site")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def encode(site: str, as_json: bool) -> None:
+    """Encode every product of SITE whose text has no vector yet.
+
+    It may be stopped and started again at any time, and run beside the encoder role.
+    """
+    settings = load()
+    with closing(database.connect(settings.database_url, options="-c jit=off")) as connection:
+        site_id = access.site(connection, site).site_id
+        embeddings.find_dirty(connection, site_id)
+        waiting = embeddings.waiting(connection, site_id)
+        started = time.monotonic()
+        encoded = _drain(connection, site_id, waiting, settings.encoder_threads)
+        seconds = time.monotonic() - started
+        left = embeddings.waiting(connection, site_id)
+        failed = embeddings.failed(connection, site_id)
+    report = {
+        "site": site,
+        "encoded": encoded,
+        "waiting": left,
+        "failed": failed,
+        "seconds": round(seconds, 1),
+    }
+    click.echo(json.dumps(report) if as_json else _sentence(report))
+
+
+def _drain(connection: database.Connection, site_id: int, waiting: int, threads: int) -> int:
+    if not waiting:
+        return 0
+    with _shown(waiting) as progress:
+        return embeddings.drain(connection, site_id, Encoder(threads), progress)
+
+
+@contextmanager
+def _shown(waiting: int) -> Iterator[embeddings.Progress]:
+    """A bar on stderr with rate and time left."""
+    columns = (
+        TextColumn("encoding"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:.0f}/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("encoding", total=waiting, rate=0.0)
+
+        def show(done: int, total: int) -> None:
+            elapsed = bar.tasks[0].elapsed or 0.0
+            bar.update(task, completed=done, total=total, rate=done / max(elapsed, 0.1))
+
+        yield show
+
+
+def _sentence(report: dict[str, object]) -> str:
+    text = f"{report['encoded']} products encoded in {report['seconds']} s"
+    if report["failed"]:
+        text += f"; {report['failed']} failed, see products_to_encode.error"
+    return text
+
+
+COMMANDS: list[click.Command] = [encode]

@@ -1,0 +1,128 @@
+"""What the jobs do. RQ calls `run` in the worker, encoder and trainer roles; each task finds its
+work in Postgres, so that one hint too many or too few changes nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import structlog
+
+from gateway import ingest, jobs
+from gateway.settings import load
+from ranking.catalog import embeddings, popularity, queries
+from ranking.catalog.encoder import Encoder
+from schemas import database
+from schemas.database import Connection
+
+log = structlog.get_logger(__name__)
+
+RUNS_KEPT = timedelta(days=7)
+QUERIES_KEPT = timedelta(days=90)
+
+Report = dict[str, Any]
+
+
+def run(task: str, site_id: int) -> None:
+    """The door of every job: whatever goes wrong is logged and noted, and found again later."""
+    jobs.started()
+    began = time.monotonic()
+    try:
+        with closing(database.connect(load().database_url, options=OPTIONS)) as connection:
+            _run(connection, task, site_id)
+    except Exception:
+        log.exception("task failed", task=task, site_id=site_id)
+    else:
+        log.info(
+            "task done", task=task, site_id=site_id, seconds=round(time.monotonic() - began, 3)
+        )
+
+
+OPTIONS = "-c jit=off -c random_page_cost=1.1"
+
+
+def _run(connection: Connection, task: str, site_id: int) -> None:
+    try:
+        report = TASKS[task](connection, site_id)
+    except psycopg.OperationalError:
+        raise  # nothing can be noted
+    except Exception as error:
+        jobs.finish(connection, task, site_id, {"error": f"{type(error).__name__}: {error}"})
+        raise
+    jobs.finish(connection, task, site_id, report)
+
+
+# catalog ----------------------------------------------------------------------------------------
+
+
+def prepare_encoder() -> None:
+    """Load the network, and export it for the web's queries where that was never done."""
+    path = _encoder().export()
+    log.info("encoder ready", queries_use=str(path))
+
+
+@functools.cache
+def _encoder() -> Encoder:
+    return Encoder(load().encoder_threads)
+
+
+def _encode(connection: Connection, site_id: int) -> Report:
+    encoded = embeddings.drain(connection, site_id, _encoder(), stop=jobs.stopping)
+    if encoded and embeddings.is_due(connection, site_id):
+        jobs.hint("fit", site_id)
+    return {"encoded": encoded}
+
+
+def _find_dirty(connection: Connection, site_id: int) -> Report:
+    found = embeddings.find_dirty(connection, site_id)
+    if found:
+        jobs.hint("encode", site_id)
+    return {"found": found}
+
+
+def _fit(connection: Connection, site_id: int) -> Report:
+    model = embeddings.fit(connection, site_id)
+    return {"model_id": model.model_id if model else None}
+
+
+def _popularity(connection: Connection, site_id: int) -> Report:
+    return {"products": popularity.refresh(connection, site_id, datetime.now(UTC))}
+
+
+# upkeep -----------------------------------------------------------------------------------------
+
+
+def _sweep_failed(connection: Connection, site_id: int) -> Report:
+    url = load().database_url
+    pool = database.open_pool(url, size=1, options=database.INGEST_OPTIONS, name="sweep")
+    with closing(pool):
+        return {"mended": ingest.retry_failed(pool, site_id)}
+
+
+def _partitions(connection: Connection, site_id: int) -> Report:
+    return {"made": database.make_partitions(connection, at=datetime.now(UTC))}
+
+
+def _purge(connection: Connection, site_id: int) -> Report:
+    now = datetime.now(UTC)
+    return {
+        "runs": jobs.purge(connection, now - RUNS_KEPT),
+        "queries": queries.purge(connection, now - QUERIES_KEPT),
+    }
+
+
+TASKS: dict[str, Callable[[Connection, int], Report]] = {
+    "encode": _encode,
+    "find_dirty": _find_dirty,
+    "fit": _fit,
+    "popularity": _popularity,
+    "sweep_failed": _sweep_failed,
+    "partitions": _partitions,
+    "purge": _purge,
+}
