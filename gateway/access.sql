@@ -3,16 +3,16 @@
 -- name: insert_site
 insert into sites (name, pepper) values (%(name)s, %(pepper)s)
 on conflict (name) do nothing
-returning site_id;
+returning site_id
 
 -- name: site_by_name
-select site_id, name, pepper, settings from sites where name = %(name)s;
+select site_id, name, pepper, settings from sites where name = %(name)s
 
 -- name: site_by_id
-select site_id, name, pepper, settings from sites where site_id = %(site_id)s;
+select site_id, name, pepper, settings from sites where site_id = %(site_id)s
 
 -- name: site_names
-select name from sites order by name;
+select name from sites order by name
 
 -- name: insert_source
 -- A source is its own scope of deduplication unless it brings the archive of another one.
@@ -22,64 +22,64 @@ insert into sources
 select %(site_id)s, source_id, %(public_id)s, %(connector)s,
        coalesce(%(dedupe_scope)s::int, source_id), %(secrets_sealed)s, %(settings)s
 from number
-returning source_id, dedupe_scope;
+returning source_id, dedupe_scope
 
 -- name: source_by_public_id
 select site_id, source_id, public_id, connector, dedupe_scope, secrets_sealed, s.settings, pepper
 from sources s join sites using (site_id)
-where public_id = %(public_id)s;
+where public_id = %(public_id)s
 
 -- name: source_by_id
 select site_id, source_id, public_id, connector, dedupe_scope, secrets_sealed, s.settings, pepper
 from sources s join sites using (site_id)
-where site_id = %(site_id)s and source_id = %(source_id)s;
+where site_id = %(site_id)s and source_id = %(source_id)s
 
 -- name: api_source
 -- The first one of the connector: every site is made with it.
 select site_id, source_id, public_id, connector, dedupe_scope, secrets_sealed, s.settings, pepper
 from sources s join sites using (site_id)
 where site_id = %(site_id)s and connector = 'api'
-order by source_id limit 1;
+order by source_id limit 1
 
 -- name: sources
 select source_id, public_id, connector, dedupe_scope, created_at
-from sources where site_id = %(site_id)s order by source_id;
+from sources where site_id = %(site_id)s order by source_id
 
 -- name: lock_source_secrets
 select secrets_sealed from sources
-where site_id = %(site_id)s and source_id = %(source_id)s for update;
+where site_id = %(site_id)s and source_id = %(source_id)s for update
 
 -- name: update_source_secrets
 update sources set secrets_sealed = %(secrets_sealed)s
-where site_id = %(site_id)s and source_id = %(source_id)s;
+where site_id = %(site_id)s and source_id = %(source_id)s
 
 -- name: insert_key
 insert into keys (key_hash, site_id, kind, scopes, source_id, sealed, plain)
 values (%(key_hash)s, %(site_id)s, %(kind)s, %(scopes)s, %(source_id)s, %(sealed)s, %(plain)s)
-returning key_id;
+returning key_id
 
 -- name: key
 select site_id, key_id, kind, scopes, source_id, sealed,
        (settings ->> 'requests_per_second')::int as requests_per_second
 from keys join sites using (site_id)
-where key_hash = %(key_hash)s and (expires_at is null or expires_at > now());
+where key_hash = %(key_hash)s and (expires_at is null or expires_at > now())
 
 -- name: live_secret_keys
 select sealed from keys
-where site_id = %(site_id)s and kind = 'secret' and (expires_at is null or expires_at > now());
+where site_id = %(site_id)s and kind = 'secret' and (expires_at is null or expires_at > now())
 
 -- name: keys
 select key_id, kind, scopes, source_id, sealed, plain, created_at, expires_at,
        coalesce(expires_at <= now(), false) as expired
-from keys where site_id = %(site_id)s order by key_id;
+from keys where site_id = %(site_id)s order by key_id
 
 -- name: retire_keys
 -- Rotation: what is already to expire sooner stays so.
 update keys set expires_at = now() + %(overlap)s
 where site_id = %(site_id)s and key_id = any(%(key_ids)s)
-  and (expires_at is null or expires_at > now() + %(overlap)s);
+  and (expires_at is null or expires_at > now() + %(overlap)s)
 
 -- name: revoke_key
 update keys set expires_at = least(expires_at, now())
 where site_id = %(site_id)s and key_id = %(key_id)s
-returning key_id;
+returning key_id

@@ -15,10 +15,10 @@ from (
 join sources using (site_id, source_id)
 join sites s using (site_id)
 group by s.name, source_id, connector
-order by s.name, source_id;
+order by s.name, source_id
 
 -- name: backlog
-select s.name, count(*) from products_to_encode join sites s using (site_id) group by s.name;
+select s.name, count(*) from products_to_encode join sites s using (site_id) group by s.name
 
 -- name: by_source
 select source_id, public_id, connector, count(*) as deliveries,
@@ -31,7 +31,7 @@ where site_id = %(site_id)s
   and received_at >= coalesce(%(since)s::timestamptz, '-infinity')
   and received_at < coalesce(%(until)s::timestamptz, 'infinity')
 group by source_id, public_id, connector
-order by source_id;
+order by source_id
 
 -- name: by_minute
 select date_trunc('minute', received_at) as minute, source_id, count(*) as deliveries,
@@ -45,4 +45,4 @@ where site_id = %(site_id)s
   and received_at < coalesce(%(until)s::timestamptz, 'infinity')
 group by 1, 2
 order by 1 desc, 2
-limit %(limit)s;
+limit %(limit)s

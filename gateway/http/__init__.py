@@ -72,11 +72,7 @@ def _register(app: Flask, settings: Settings) -> None:
     )
     for path in BLUEPRINTS:
         module, name = path.split(":")
-        try:
-            blueprint = getattr(import_module(module), name)
-        except ImportError as error:  # only while some are still being written
-            log.warning("routes left out", module=module, error=str(error))
-            continue
+        blueprint = getattr(import_module(module), name)
         if isinstance(blueprint, Blueprint):
             api.register_blueprint(blueprint)
         else:

@@ -12,10 +12,11 @@ from typing import Any
 
 import psycopg
 import structlog
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, current_app, jsonify, request
+from psycopg_pool import PoolTimeout
 from werkzeug.exceptions import HTTPException
 
-from gateway.http import metrics
+from gateway.http import metrics, state
 from schemas.errors import AttuneError, Malformed, Problem
 
 log = structlog.get_logger(__name__)
@@ -189,7 +190,15 @@ def _malformed(error: Malformed) -> Response:
 def _database_away(error: psycopg.Error) -> Response:
     """Postgres down, no connection free in time, a lock or statement timeout."""
     log.error("database unavailable", error=_first_line(error), kind=type(error).__name__)
+    if _connection_lost(error):
+        state.of(current_app).replace_broken()
     return answer(Unavailable("the database is busy or away: send the request again"))
+
+
+def _connection_lost(error: psycopg.Error) -> bool:
+    if isinstance(error, PoolTimeout):
+        return False
+    return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
 
 
 def _not_migrated(error: psycopg.Error) -> Response:

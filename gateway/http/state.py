@@ -52,6 +52,11 @@ class State:
             )
         return self._redis
 
+    def replace_broken(self) -> None:
+        """Drop connections that Postgres has closed, so that one request finds out for all."""
+        for pool in list(self._pools.values()):
+            pool.check()
+
     def close(self) -> None:
         """Give all connections back."""
         with self._opening:
