@@ -1,0 +1,123 @@
+"""A load generator that costs little beside what it measures: raw sockets, one thread.
+
+Closed loop: each connection sends its next request when the last one is answered. Open loop:
+requests start on a fixed schedule and latency counts from the scheduled start, so that a server
+that stalls cannot hide it (no coordinated omission).
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Result:
+    """Latencies in ms of the answered requests, and how they were answered."""
+
+    latencies: list[float] = field(default_factory=list)
+    statuses: dict[int, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Answers per second."""
+        return len(self.latencies) / self.seconds
+
+    def check(self) -> Result:
+        """Itself, if every answer was a 2xx."""
+        bad = {status: n for status, n in self.statuses.items() if not 200 <= status < 300}
+        if bad:
+            raise RuntimeError(f"not every answer was a 2xx: {bad}")
+        return self
+
+
+def post(path: str, body: bytes, headers: dict[str, str]) -> bytes:
+    """The bytes of a POST request on a connection that stays open."""
+    lines = [f"POST {path} HTTP/1.1", "Host: bench", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def closed(port: int, requests: Callable[[], bytes], *, connections: int, seconds: float) -> Result:
+    """As many requests as `connections` senders can have answered, one at a time each."""
+    end = time.perf_counter() + seconds
+
+    def due() -> Iterator[float]:
+        while (now := time.perf_counter()) < end:
+            yield now
+
+    return _run(port, requests, due(), connections)
+
+
+def open_loop(
+    port: int, requests: Callable[[], bytes], *, connections: int, seconds: float, rate: float
+) -> Result:
+    """`rate` requests a second, whatever the answers take."""
+    start = time.perf_counter() + 0.1
+    return _run(port, requests, (start + n / rate for n in range(int(rate * seconds))), connections)
+
+
+class _Connection:
+    """One socket with at most one request under way."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.buffer = b""
+        self.scheduled = 0.0
+
+    def send(self, request: bytes, scheduled: float) -> None:
+        self.scheduled = scheduled
+        self.buffer = b""
+        self.socket.sendall(request)
+
+    def receive(self) -> int | None:
+        """The status once the whole answer is here."""
+        chunk = self.socket.recv(262_144)
+        if not chunk:
+            raise ConnectionError("the server closed the connection")
+        self.buffer += chunk
+        head, blank, body = self.buffer.partition(b"\r\n\r\n")
+        if not blank:
+            return None
+        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
+        return int(head[9:12]) if len(body) >= length else None
+
+
+def _run(
+    port: int, requests: Callable[[], bytes], due: Iterator[float], connections: int
+) -> Result:
+    result = Result()
+    selector = selectors.DefaultSelector()
+    idle = deque(_Connection(port) for _ in range(connections))
+    for connection in idle:
+        selector.register(connection.socket, selectors.EVENT_READ, connection)
+    began = time.perf_counter()
+    upcoming = next(due, None)
+    while upcoming is not None or len(idle) < connections:
+        now = time.perf_counter()
+        while upcoming is not None and idle and upcoming <= now:
+            idle.popleft().send(requests(), upcoming)
+            upcoming = next(due, None)
+        waits = max(0.0, upcoming - now) if upcoming is not None and idle else 1.0
+        for key, _ in selector.select(waits):
+            _finish(key.data, result, idle)
+    result.seconds = time.perf_counter() - began
+    selector.close()
+    for connection in idle:
+        connection.socket.close()
+    return result
+
+
+def _finish(connection: _Connection, result: Result, idle: deque[_Connection]) -> None:
+    status = connection.receive()
+    if status is None:
+        return
+    result.latencies.append((time.perf_counter() - connection.scheduled) * 1000)
+    result.statuses[status] = result.statuses.get(status, 0) + 1
+    idle.append(connection)
