@@ -28,6 +28,13 @@ TIMESTAMP = re.compile(rb'"timestamp"\s*:\s*("[^"]*"|\d+)')
 FIXTURES = sorted((ROOT / "connectors" / "segment" / "fixtures").glob("*.json"))
 
 
+@pytest.fixture(autouse=True)
+def environment(app_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the web role's own: what a process keeps for itself, such as its hints, reads it."""
+    monkeypatch.setenv("DATABASE_URL", app_settings.database_url)
+    monkeypatch.setenv("REDIS_URL", app_settings.redis_url)
+
+
 @pytest.fixture
 def send(client: FlaskClient, shop: Shop) -> Send:
     """Posts a body to the shop's Segment source, signed as Segment signs it."""
