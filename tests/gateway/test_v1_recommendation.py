@@ -1,0 +1,258 @@
+"""The engine routes of `/v1` through the real application."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from gateway import access
+from gateway.http.v1.recommendation import NOT_BUILT
+from ranking.catalog import embeddings
+from tests.conftest import Shop
+from tests.ranking.market import Words
+
+LISTS = ["user_to_products", "user_to_trending", "user_to_history", "product_to_products"]
+TITLES = [f"{color} {thing}" for color in ("red", "blue", "green") for thing in ("mug", "hat")]
+
+
+@dataclass
+class Caller:
+    """Calls as a browser's SDK does: the key in the query, JSON text as text/plain."""
+
+    client: FlaskClient
+    shop: Shop
+
+    def post(self, path: str, body: Any, key: str | None = None) -> TestResponse:
+        text = body if isinstance(body, str | bytes) else json.dumps(body)
+        return self.client.post(
+            f"/v1/{path}",
+            query_string={"api_key": key or self.shop.publishable_key},
+            data=text,
+            content_type="text/plain;charset=UTF-8",
+        )
+
+    def asks(self, list_name: str = "user_to_products", **body: Any) -> TestResponse:
+        body = {"product_id": "red mug"} | body if list_name.startswith("product") else body
+        return self.post(f"recommendation/{list_name}", body)
+
+    def data(self, list_name: str = "user_to_products", **body: Any) -> dict[str, Any]:
+        response = self.asks(list_name, **body)
+        assert response.status_code == 200, response.text
+        return response.json["data"]  # type: ignore[index,no-any-return]
+
+    def ids(self, list_name: str = "user_to_products", **body: Any) -> list[str]:
+        return [one["product_id"] for one in self.data(list_name, **body)["products"]]
+
+    def happens(self, type: str, *product_ids: str, **fields: Any) -> None:
+        record = {"type": type, "anonymous_id": "a1", "product_ids": product_ids} | fields
+        assert self.post("interactions", {"data": [record]}).status_code == 200
+
+
+@pytest.fixture
+def caller(
+    client: FlaskClient,
+    shop: Shop,
+    clean_database: str,
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Caller]:
+    """A shop of six products, all encoded."""
+    monkeypatch.setenv("DATABASE_URL", clean_database)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    records = [{"product_id": title, "title": title, "brand": title.split()[0]} for title in TITLES]
+    made = Caller(client, shop)
+    assert made.post("products", {"data": records}, key=shop.secret_key).status_code == 200
+    with shop.pool.connection() as connection:
+        embeddings.drain(connection, shop.site.site_id, Words())
+    yield made
+
+
+@pytest.mark.parametrize("list_name", LISTS)
+def test_a_list_comes_in_misos_envelope(caller: Caller, list_name: str) -> None:
+    caller.happens("like", "red mug")
+    answer = caller.asks(list_name, anonymous_id="a1").json
+    assert answer["message"] == "success"  # type: ignore[index]
+    data = answer["data"]  # type: ignore[index]
+    assert isinstance(data["took"], int)
+    assert len(data["miso_id"]) == 36
+    for product in data["products"]:
+        assert set(product) == {"product_id", "_personalization_score", "_boosted"}
+        assert 0 <= product["_personalization_score"] <= 1
+
+
+def test_the_very_next_list_knows_what_was_clicked(caller: Caller) -> None:
+    before = caller.ids(anonymous_id="a1")
+    caller.happens("product_detail_page_view", "red mug")
+    after = caller.ids(anonymous_id="a1")
+    assert before != after
+    assert "red mug" not in after
+    assert set(after[:2]) >= {"red hat"}
+
+
+def test_five_products_are_given_unless_more_are_asked_for(caller: Caller) -> None:
+    assert len(caller.ids()) == 5
+    assert len(caller.ids(rows=2)) == 2
+    assert len(caller.ids(rows=100)) == 6
+
+
+def test_a_filter_narrows_the_list(caller: Caller) -> None:
+    assert set(caller.ids(fq='brand:"red" OR brand:"blue"')) == set(TITLES[:4])
+
+
+def test_a_wrong_filter_is_refused_with_its_place(caller: Caller) -> None:
+    response = caller.asks(fq='brand:"red')
+    assert response.status_code == 422
+    assert response.json["detail"][0]["loc"] == ["body", "fq"]  # type: ignore[index]
+
+
+def test_only_products_of_a_type_are_given(caller: Caller) -> None:
+    record = {"product_id": "b1", "title": "a book", "type": "book"}
+    caller.post("products", {"data": [record]}, key=caller.shop.secret_key)
+    assert caller.ids(type="book") == ["b1"]
+
+
+def test_products_like_one_are_those_nearest_to_it(caller: Caller) -> None:
+    listed = caller.ids("product_to_products")
+    assert "red mug" not in listed
+    assert set(listed[:3]) == {"red hat", "blue mug", "green mug"}
+
+
+@pytest.mark.parametrize(
+    "anchors",
+    [
+        {"product_id": ["red mug", "red hat"]},
+        {"product_ids": ["red mug", "red hat"]},
+        {"product_group_ids": ["red mug", "red hat"], "product_id": None},
+    ],
+)
+def test_products_may_be_like_several(caller: Caller, anchors: dict[str, Any]) -> None:
+    assert set(caller.ids("product_to_products", **anchors)) == set(TITLES[2:])
+
+
+def test_products_like_an_unknown_one_are_not_found(caller: Caller) -> None:
+    assert caller.asks("product_to_products", product_id="nobody's").status_code == 404
+
+
+def test_products_like_nothing_are_refused(caller: Caller) -> None:
+    response = caller.asks("product_to_products", product_id=None)
+    assert response.status_code == 422
+    assert "product_ids" in response.json["message"]  # type: ignore[index]
+
+
+def test_history_is_what_was_touched_newest_first(caller: Caller) -> None:
+    caller.happens("like", "red mug", timestamp="2026-01-01T00:00:00Z")
+    caller.happens("add_to_cart", "blue hat", timestamp="2026-01-02T00:00:00Z")
+    caller.happens("impression", "green hat")
+    assert caller.ids("user_to_history", anonymous_id="a1") == ["blue hat", "red mug"]
+
+
+def test_interactions_may_be_told_for_this_answer_alone(caller: Caller) -> None:
+    told = [{"type": "checkout", "product_ids": ["green hat"]}]
+    for body in ({}, {"anonymous_id": "a1"}):
+        assert caller.ids(**body, additional_interactions=told)[0] in ("green mug", "red hat")
+    assert caller.ids("user_to_history", anonymous_id="a1") == []
+
+
+def test_a_wrong_additional_interaction_is_refused_with_its_place(caller: Caller) -> None:
+    response = caller.asks(additional_interactions=[{"type": "no such thing"}])
+    assert response.status_code == 422
+    location = response.json["detail"][0]["loc"]  # type: ignore[index]
+    assert location == ["body", "additional_interactions", "0", "type"]
+
+
+def test_fields_are_given_by_name_and_wildcard(caller: Caller) -> None:
+    [product] = caller.data(fl=["title"], rows=1)["products"]
+    assert product["title"] == product["product_id"]
+    [product] = caller.data(fl=["*"], rows=1)["products"]
+    assert product["brand"]
+
+
+def test_custom_attributes_are_given_alone_or_all(caller: Caller) -> None:
+    record = {"product_id": "x", "title": "x", "type": "x", "custom_attributes": {"a": 1, "b": 2}}
+    caller.post("products", {"data": [record]}, key=caller.shop.secret_key)
+    for wanted, given in (("a", {"a": 1}), ("*", {"a": 1, "b": 2})):
+        [product] = caller.data(type="x", fl=[f"custom_attributes.{wanted}"])["products"]
+        assert product["custom_attributes"] == given
+
+
+def test_explain_names_the_events_behind_each_product(caller: Caller) -> None:
+    caller.happens("like", "red mug")
+    data = caller.data(anonymous_id="a1", explain=True)
+    first = data["products"][0]["_explanation"]
+    assert first["position"] == 1
+    assert sum(first["parts"].values()) == data["products"][0]["_personalization_score"]
+    assert first["because"][0]["product_ids"] == ["red mug"]
+    brands = [tag for tag in data["interests"]["tags"] if tag["kind"] == "brand"]
+    assert [tag["name"] for tag in brands] == ["red"]
+    assert brands[0]["event_ids"] == [first["because"][0]["event_id"]]
+
+
+def test_a_user_needs_a_proof_with_a_publishable_key(caller: Caller) -> None:
+    assert caller.asks(user_id="u1").status_code == 403
+    digest = hmac.new(caller.shop.secret_key.encode(), b"u1", hashlib.sha256).hexdigest()
+    assert caller.asks(user_id="u1", user_hash=digest.upper()).status_code == 200
+
+
+def test_both_ids_are_served_as_the_user(caller: Caller) -> None:
+    caller.happens("like", "red mug")
+    body = {"user_id": "u1", "anonymous_id": "a1"}
+    answer = caller.post("recommendation/user_to_history", body, key=caller.shop.secret_key)
+    assert answer.json["data"]["products"] == []  # type: ignore[index]
+
+
+@pytest.mark.parametrize("field", sorted(NOT_BUILT))
+def test_what_is_not_built_is_refused_by_name(caller: Caller, field: str) -> None:
+    asks_for_something = {"dithering": 2, "buy_together": True, "enable_boosting_campaigns": 7}
+    response = caller.asks(**{field: asks_for_something.get(field, "brand:x")})
+    assert response.status_code == 422
+    assert field in response.json["message"]  # type: ignore[index]
+
+
+def test_what_asks_for_nothing_is_accepted(caller: Caller) -> None:
+    nothing = {field: values[0] for field, values in NOT_BUILT.items()} | {"start": 0, "geo": None}
+    assert caller.asks(**nothing).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "[]",
+        "{",
+        '{"rows": "many"}',
+        '{"rows": -1}',
+        '{"rows": 1e9}',
+        '{"no_such_field": 1}',
+        '{"fl": "title"}',
+        '{"fq": 7}',
+        '{"exclude": [null]}',
+        '{"additional_interactions": [7]}',
+    ],
+)
+def test_a_wrong_request_is_refused(caller: Caller, body: str) -> None:
+    response = caller.post("recommendation/user_to_products", body)
+    assert response.status_code == 422, response.text
+    assert response.json["message"]  # type: ignore[index]
+    assert response.json["detail"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("list_name", LISTS)
+def test_a_list_needs_a_key(caller: Caller, list_name: str) -> None:
+    response = caller.post(f"recommendation/{list_name}", {}, key="pk_wrong")
+    assert response.status_code == 401
+    assert response.json["message"] == "invalid api key."  # type: ignore[index]
+
+
+def test_another_sites_products_are_not_listed(caller: Caller) -> None:
+    with caller.shop.pool.connection() as connection:
+        other = access.create_site(connection, "other")
+    answer = caller.post("recommendation/user_to_products", {}, key=other["publishable_key"])
+    assert answer.json["data"]["products"] == []  # type: ignore[index]
