@@ -118,10 +118,9 @@ class Market:
     def actor(self, visitor: str, kind: str = "anonymous") -> UUID:
         return actor_id(self.site.pepper, kind, visitor)
 
-    def profile(self, visitor: str, **more: Any) -> Profile:
-        return profile.current(
-            self.connection, self.site_id, self.actor(visitor), at=self.now, **more
-        )
+    def profile(self, visitor: str, kind: str = "anonymous", **more: Any) -> Profile:
+        actor = self.actor(visitor, kind)
+        return profile.current(self.connection, self.site_id, actor, at=self.now, **more)
 
     def ask(self, visitor: str | None = None, strategy: str = "recommend", **more: Any) -> Answer:
         """The answer to a question about that visitor."""
