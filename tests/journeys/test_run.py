@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -33,17 +34,31 @@ NOBODY = 65534
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
+    with _open_folder() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[GatewayProcess]:
+    """One gateway for all tests that leave it running; a start takes seconds."""
+    with _open_folder() as path, gateway(path / "home") as started:
+        yield started
+
+
+@pytest.fixture
+def own(folder: Path) -> Iterator[GatewayProcess]:
+    """A gateway for a test that stops it."""
+    with gateway(folder / "home") as started:
+        yield started
+
+
+@contextlib.contextmanager
+def _open_folder() -> Iterator[Path]:
     """A folder that any user may enter, unlike pytest's own."""
     path = Path(tempfile.mkdtemp(prefix="attune-run-"))
     path.chmod(0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)
-
-
-@pytest.fixture
-def running(folder: Path) -> Iterator[GatewayProcess]:
-    with gateway(folder / "home") as started:
-        yield started
 
 
 def test_a_killed_role_is_started_again(running: GatewayProcess) -> None:
@@ -72,25 +87,25 @@ def test_a_killed_redis_is_started_again(running: GatewayProcess) -> None:
     running.wait_until_ready()
 
 
-def test_a_killed_supervisor_leaves_nothing_and_can_start_again(running: GatewayProcess) -> None:
-    children = running.children()
-    running.stop(signal.SIGKILL)
+def test_a_killed_supervisor_leaves_nothing_and_can_start_again(own: GatewayProcess) -> None:
+    children = own.children()
+    own.stop(signal.SIGKILL)
 
-    running.start()
+    own.start()
     until(lambda: all_gone(children), 10, what="the end of every child")
-    running.wait_until_ready()
+    own.wait_until_ready()
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_roles_before_their_services(
-    running: GatewayProcess, how: signal.Signals
+    own: GatewayProcess, how: signal.Signals
 ) -> None:
-    children = running.children()
+    children = own.children()
 
-    assert running.stop(how, timeout_s=20) == 0
+    assert own.stop(how, timeout_s=20) == 0
     assert all_gone(children)
-    assert "database system is shut down" in (running.home / "run/postgres.log").read_text()
-    assert "OperationalError" not in running.log.read_text()
+    assert "database system is shut down" in (own.home / "run/postgres.log").read_text()
+    assert "OperationalError" not in own.log.read_text()
 
 
 def test_a_second_run_on_one_home_names_the_first(running: GatewayProcess) -> None:
@@ -119,7 +134,7 @@ def test_the_command_line_finds_a_running_gateway(running: GatewayProcess) -> No
 def test_the_command_line_says_when_nothing_runs(folder: Path) -> None:
     said = GatewayProcess(folder / "home", free_port()).say("migrate")
 
-    assert said.returncode == 2
+    assert said.returncode != 0
     assert "start one with `make run`, or set DATABASE_URL and REDIS_URL" in said.stderr
 
 
