@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,26 @@ from tests.conftest import SECRET_KEY
 
 
 @pytest.fixture
-def app_settings(clean_database: str, redis_url: str, tmp_path: Path) -> Settings:
+def environment(
+    clean_database: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """What any process needs to find the test's services; set in this one too."""
+    values = {
+        "DATABASE_URL": clean_database,
+        "REDIS_URL": redis_url,
+        "ATTUNE_HOME": str(tmp_path),
+        "ATTUNE_SECRET_KEY": SECRET_KEY,
+        "PUBLIC_URL": "https://attune.example",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return values
+
+
+@pytest.fixture
+def app_settings(environment: dict[str, str]) -> Settings:
     """Settings of a gateway that runs on the test's services."""
-    return replace(
-        load(find_services=False),
-        home=tmp_path,
-        database_url=clean_database,
-        redis_url=redis_url,
-        secret_key=SECRET_KEY,
-        public_url="https://attune.example",
-    )
+    return load()
 
 
 @pytest.fixture

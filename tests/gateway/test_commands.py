@@ -17,26 +17,10 @@ from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 
 from gateway.__main__ import cli
-from gateway.settings import Settings
 from tests.builders import ago, deliver, identify, track
 from tests.conftest import Shop
 
 Gateway = Callable[..., Result]
-
-
-@pytest.fixture
-def environment(app_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What a process needs to find the test's services."""
-    values = {
-        "DATABASE_URL": app_settings.database_url,
-        "REDIS_URL": app_settings.redis_url,
-        "ATTUNE_HOME": str(app_settings.home),
-        "ATTUNE_SECRET_KEY": app_settings.secret_key,
-        "PUBLIC_URL": app_settings.public_url,
-    }
-    for name, value in values.items():
-        monkeypatch.setenv(name, value)
-    return values
 
 
 @pytest.fixture
