@@ -15,8 +15,8 @@ member as materialized (
 ),
 head as materialized (
   select v.visitor_id, f.known, f.fingerprint, p.data, p.vector,
-         p.fingerprint = f.fingerprint and not %(reread)s
-           and p.made_at > %(at)s - interval '24 hours' as fresh
+         p.fingerprint = f.fingerprint and not %(reread)s::boolean
+           and p.made_at > %(at)s::timestamptz - interval '24 hours' as fresh
   from visitor v
   cross join (
     select count(*) > 0 as known,
