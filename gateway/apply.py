@@ -11,6 +11,7 @@ from uuid import UUID
 
 from psycopg import sql
 
+from gateway import memory
 from gateway.access import Source
 from gateway.effects import Collector, Effects
 from gateway.reading import RecordProblem, Translated, Unreadable
@@ -18,11 +19,11 @@ from ranking.catalog import products
 from ranking.visitors import erase, identity, users
 from schemas import database
 from schemas.database import Connection
-from schemas.facts import Removed
+from schemas.facts import Event, Product
 
 SQL = database.queries(__file__)
-APPLY_NEW = SQL.fill("apply", delivery=sql.SQL(SQL.delivery))
-APPLY_AGAIN = SQL.fill("apply", delivery=sql.SQL(""))
+APPLY_NEW = database.prepared(SQL.fill("apply", delivery=sql.SQL(SQL.delivery)))
+APPLY_AGAIN = database.prepared(SQL.fill("apply", delivery=sql.SQL("")))
 
 COUNTS = ("received", "applied", "duplicate", "ignored", "refused", "failed")
 EVENTS_KEPT = timedelta(days=400)
@@ -48,6 +49,7 @@ class Receipt:
     problems: list[RecordProblem] = field(default_factory=list)
     error: str | None = None
     to_encode: int = 0
+    told: list[memory.Key] = field(default_factory=list)  # provisional products now stored
     outcomes: dict[int, str] = field(default_factory=dict)  # by position, where not applied
 
 
@@ -78,11 +80,11 @@ def apply(
     (a replay) and only its effects are written."""
     effects = Collector(incoming.source, incoming.received_at, incoming.body_hash).collect(records)
     site_id = incoming.source.site_id
+    told = _leave_out_known(incoming, effects)
     to_encode = _catalog(connection, incoming, effects)
     _people(connection, incoming, effects)
-    row = connection.execute(
-        APPLY_AGAIN if again else APPLY_NEW, _parameters(incoming, effects, records)
-    ).fetchone()
+    statement = APPLY_AGAIN if again else APPLY_NEW
+    row = statement.execute(connection, _parameters(incoming, effects, records)).fetchone()
     applied, duplicate, ignored, left_out, rejoin, late_edges = row  # type: ignore[misc]
     identity.rebuild(connection, site_id, rejoin)
     for ids, at in effects.erasures + _reached_by_erasure(late_edges or []):
@@ -90,17 +92,39 @@ def apply(
     receipt = _receipt(incoming, effects, records, left_out or [])
     receipt.applied, receipt.duplicate, receipt.ignored = applied, duplicate, ignored
     receipt.outcome = overall({name: getattr(receipt, name) for name in COUNTS})
-    receipt.to_encode = to_encode
+    receipt.to_encode, receipt.told = to_encode, told
     return receipt
 
 
-def needs_transaction(records: Sequence[Translated]) -> bool:
-    """Whether more than the one statement is written: events of anonymous ids alone are not."""
-    return not all(
-        type(fact).__name__ == "Event" and fact.user_id is None  # type: ignore[union-attr]
-        for one in records
-        for fact in one.facts
-    )
+def needs_transaction(incoming: Incoming, records: Sequence[Translated]) -> bool:
+    """Whether more than the one statement may be written: not for events of anonymous ids, nor for
+    provisional products that are known."""
+    for one in records:
+        for fact in one.facts:
+            if isinstance(fact, Event) and fact.user_id is None:
+                continue
+            if isinstance(fact, Product) and fact.provisional and _is_known(incoming, fact):
+                continue
+            return True
+    return False
+
+
+def _is_known(incoming: Incoming, product: Product) -> bool:
+    return memory.is_known(memory.key(incoming.source.pepper, product, incoming.received_at))
+
+
+def _leave_out_known(incoming: Incoming, effects: Effects) -> list[memory.Key]:
+    """Drop the provisional products that are stored; the keys of those that now will be."""
+    told, products = [], []
+    for product in effects.products:
+        one = memory.key(incoming.source.pepper, product, incoming.received_at)
+        if product.provisional and memory.is_known(one):
+            continue
+        products.append(product)
+        if product.provisional:
+            told.append(one)
+    effects.products = products
+    return told
 
 
 def _reached_by_erasure(late_edges: list[list[str]]) -> list[tuple[list[UUID], datetime]]:
@@ -200,7 +224,7 @@ def keep_unreadable(connection: Connection, incoming: Incoming, error: Unreadabl
         "problems": database.jsonb([_problem_row(problem)]),
         "error": str(error),
     }
-    connection.execute(APPLY_NEW, parameters)
+    APPLY_NEW.execute(connection, parameters)
     receipt = Receipt(incoming.delivery_id, "refused", 1, refused=1, problems=[problem])
     receipt.error = str(error)
     return receipt

@@ -16,7 +16,7 @@ import psycopg
 import structlog
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from gateway import access, apply, jobs
+from gateway import access, apply, jobs, memory
 from gateway.access import Source
 from gateway.apply import Incoming, Receipt
 from gateway.reading import RecordProblem, Translated, Unreadable, read
@@ -57,7 +57,7 @@ def deliver(
     incoming = Incoming(source, topic, headers, body, at, _uuid7(at))
     records: Sequence[Translated] = ()
     try:
-        records = read(source.connector, topic, body, source.settings)
+        records = read(source.connector, topic, body, source.settings, headers)
         if all_or_nothing:
             _refuse_all_for_one(records)
         receipt = _apply(pool, incoming, records)
@@ -68,18 +68,14 @@ def deliver(
         if _nothing_can_be_kept(error):
             raise
         return _keep_failed(pool, incoming, len(records), error)
-    if receipt.to_encode:
-        jobs.hint("encode", source.site_id)
-    return receipt
+    return _told(receipt, source)
 
 
 def replay(pool: Pool, source: Source, delivery_id: UUID) -> Receipt:
     """Translate and apply a kept delivery again, moving its counts. What had been applied is a
     duplicate and changes nothing. Raises UnknownDelivery."""
     receipt = _repeat(pool, lambda connection: _replay(connection, source, delivery_id))
-    if receipt.to_encode:
-        jobs.hint("encode", source.site_id)
-    return receipt
+    return _told(receipt, source)
 
 
 def retry_failed(pool: Pool, site_id: int, *, at: datetime | None = None) -> int:
@@ -96,9 +92,17 @@ def retry_failed(pool: Pool, site_id: int, *, at: datetime | None = None) -> int
     return mended
 
 
+def _told(receipt: Receipt, source: Source) -> Receipt:
+    """After the commit: what this process may remember, what somebody should work on."""
+    memory.remember(receipt.told)
+    if receipt.to_encode:
+        jobs.hint("encode", source.site_id)
+    return receipt
+
+
 def _apply(pool: Pool, incoming: Incoming, records: Sequence[Translated]) -> Receipt:
     def work(connection: Connection) -> Receipt:
-        if not apply.needs_transaction(records):
+        if not apply.needs_transaction(incoming, records):
             return apply.apply(connection, incoming, records)
         with connection.transaction():
             return apply.apply(connection, incoming, records)
@@ -123,7 +127,9 @@ def _applied_again(connection: Connection, kept: apply.Kept) -> Receipt:
     incoming = kept.incoming
     source = incoming.source
     try:
-        records = read(source.connector, incoming.topic, incoming.body, source.settings)
+        records = read(
+            source.connector, incoming.topic, incoming.body, source.settings, incoming.headers
+        )
         with connection.transaction():
             return apply.apply(connection, incoming, records, again=True)
     except Unreadable as error:

@@ -34,6 +34,7 @@ SERVING_OPTIONS = (
 )
 INGEST_OPTIONS = "-c jit=off -c lock_timeout=2000 -c statement_timeout=60000"
 
+_PARAMETER = re.compile(r"%\((\w+)\)s")
 _NAMED = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 
@@ -61,6 +62,27 @@ class Queries:
     def fill(self, name: str, **slots: sql.Composable) -> sql.Composed:
         """The statement with its {slots} filled by identifiers or composed SQL, never by text."""
         return sql.SQL(self.statements[name]).format(**slots)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A statement in Postgres's own form ($1, $2 …): psycopg converts one of over 4,096 characters
+    anew at each call, which costs more than running some."""
+
+    text: bytes
+    names: tuple[str, ...]
+
+    def execute(self, connection: Connection, parameters: dict[str, Any]) -> psycopg.Cursor[Any]:
+        values = [parameters[name] for name in self.names]
+        return psycopg.RawCursor(connection).execute(self.text, values)
+
+
+def prepared(statement: sql.Composable) -> Prepared:
+    """A statement with `%(name)s` parameters, converted once."""
+    text = statement.as_string(None)
+    names = tuple(dict.fromkeys(_PARAMETER.findall(text)))
+    numbered = _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", text)
+    return Prepared(numbered.replace("%%", "%").encode(), names)
 
 
 def queries(module_file: str) -> Queries:
@@ -294,6 +316,7 @@ __all__ = [
     "SERVING_OPTIONS",
     "Connection",
     "NotMigrated",
+    "Prepared",
     "Queries",
     "TooOld",
     "connect",
@@ -304,6 +327,7 @@ __all__ = [
     "missing_partitions",
     "open_pool",
     "pending",
+    "prepared",
     "queries",
     "wait_until_ready",
 ]
