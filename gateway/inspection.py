@@ -205,7 +205,7 @@ def mapped_to(connection: Connection, site: Site, delivery_id: UUID) -> str:
         return ""
     try:
         translated = reading.read(
-            source.connector, row["topic"], bytes(row["body"]), source.settings
+            source.connector, row["topic"], bytes(row["body"]), source.settings, row["headers"]
         )
     except reading.Unreadable:
         return ""
@@ -271,7 +271,9 @@ def _records(
 ) -> list[dict[str, Any]]:
     """Translated again as they would be today, with what became of each then."""
     try:
-        translated = reading.read(source.connector, row["topic"], body, source.settings)
+        translated = reading.read(
+            source.connector, row["topic"], body, source.settings, row["headers"]
+        )
     except reading.Unreadable:
         return []
     collected = Collector(source, row["received_at"], row["body_hash"]).collect(translated)

@@ -15,6 +15,8 @@ from schemas.facts import Fact
 
 READERS: dict[str, Any] = {**CONNECTORS, "api": v1}
 
+# The door's own header: who a record is about that names nobody. Kept, so a replay knows it too.
+ANONYMOUS_ID = "Attune-Anonymous-Id"
 NOTHING_FOR_US = "nothing in this record concerns us"
 
 
@@ -53,12 +55,18 @@ class Unreadable(AttuneError):
 
 
 def read(
-    connector: str, topic: str | None, body: bytes, settings: Mapping[str, Any]
+    connector: str,
+    topic: str | None,
+    body: bytes,
+    settings: Mapping[str, Any],
+    headers: Mapping[str, str],
 ) -> list[Translated]:
     """Every record of a body, in order, with its facts or its problems.
 
     Raises Unreadable where there is no telling records apart (not JSON, not the connector's form).
     """
+    if ANONYMOUS_ID in headers:
+        settings = {**settings, "anonymous_id": headers[ANONYMOUS_ID]}
     reader = READERS[connector]
     try:
         records = list(reader.records(payload.parse(body)))

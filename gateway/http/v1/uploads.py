@@ -30,7 +30,6 @@ from schemas.errors import Problem
 SECRET_BYTES = 20 * 1024 * 1024
 PUBLISHABLE_BYTES = 1024 * 1024
 
-ANONYMOUS_ID = "Attune-Anonymous-Id"
 DRY_RUN = "dry-run"  # the task id of what was not stored
 _KEPT_HEADERS = ("Content-Type", "Content-Encoding", "User-Agent")
 _TRUE = ("1", "true")
@@ -132,9 +131,10 @@ def flag(name: str) -> bool:
 
 
 def _deliver(key: Key, topic: str, body: bytes) -> _Outcome:
-    source, headers = _described(_source(key), topic)
+    source = _source(key)
+    headers = _headers(source, topic)
     if flag("dry_run"):
-        outcome = _tried(source, topic, body)
+        outcome = _tried(source, topic, headers, body)
         _check(key, outcome, applied=not (_all_or_nothing(key) and outcome.problems))
         return outcome
     receipt = ingest.deliver(
@@ -151,17 +151,17 @@ def _deliver(key: Key, topic: str, body: bytes) -> _Outcome:
         )
     if not receipt.refused:
         return _Outcome(str(receipt.delivery_id), receipt.received, receipt.received, ())
-    problems = _tried(source, topic, body).problems
+    problems = _tried(source, topic, headers, body).problems
     good = receipt.received - receipt.refused
     outcome = _Outcome(str(receipt.delivery_id), receipt.received, good, problems)
     _check(key, outcome, applied=good > 0)
     return outcome
 
 
-def _tried(source: Source, topic: str, body: bytes) -> _Outcome:
+def _tried(source: Source, topic: str, headers: dict[str, str], body: bytes) -> _Outcome:
     """What a body would do, and every problem of it; raises Refused where it has no records."""
     try:
-        records = reading.read(source.connector, topic, body, source.settings)
+        records = reading.read(source.connector, topic, body, source.settings, headers)
     except Unreadable as error:
         raise Refused(
             str(error),
@@ -195,14 +195,12 @@ def _source(key: Key) -> Source:
         return access.api_source(connection, key.site_id)
 
 
-def _described(source: Source, topic: str) -> tuple[Source, dict[str, str]]:
-    """The source and headers of a delivery; interactions may name nobody, then the address does."""
+def _headers(source: Source, topic: str) -> dict[str, str]:
+    """What is kept with a body; interactions may name nobody, then the address does."""
     headers = {name: request.headers[name] for name in _KEPT_HEADERS if name in request.headers}
-    if topic != "interactions":
-        return source, headers
-    nobody = _anonymous_id(source)
-    settings = {**source.settings, "anonymous_id": nobody}
-    return replace(source, settings=settings), headers | {ANONYMOUS_ID: nobody}
+    if topic == "interactions":
+        headers[reading.ANONYMOUS_ID] = _anonymous_id(source)
+    return headers
 
 
 def _anonymous_id(source: Source) -> str:
