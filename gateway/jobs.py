@@ -164,7 +164,7 @@ class RoleWorker(SimpleWorker):  # type: ignore[misc]
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         _stopping.set()
-        super().request_stop(signum, frame)
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
     def set_shutdown_requested_date(self) -> None:
         """RQ would ask Redis from inside the signal handler."""

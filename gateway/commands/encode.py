@@ -2,55 +2,54 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gateway import access
+from gateway.commands import console
 from gateway.settings import load
 from ranking.catalog import embeddings
 from ranking.catalog.encoder import Encoder
-from schemas import database
+from schemas.database import Connection
 
 
 @click.command()
 @click.argument("site")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@console.json_option
 def encode(site: str, as_json: bool) -> None:
     """Encode every product of SITE whose text has no vector yet.
 
     It may be stopped and started again at any time, and run beside the encoder role.
     """
-    settings = load()
-    with closing(database.connect(settings.database_url, options="-c jit=off")) as connection:
+    with console.connected() as connection:
         site_id = access.site(connection, site).site_id
         embeddings.find_dirty(connection, site_id)
-        waiting = embeddings.waiting(connection, site_id)
         started = time.monotonic()
-        encoded = _drain(connection, site_id, waiting, settings.encoder_threads)
-        seconds = time.monotonic() - started
-        left = embeddings.waiting(connection, site_id)
-        failed = embeddings.failed(connection, site_id)
-    report = {
-        "site": site,
-        "encoded": encoded,
-        "waiting": left,
-        "failed": failed,
-        "seconds": round(seconds, 1),
-    }
-    click.echo(json.dumps(report) if as_json else _sentence(report))
+        encoded = _drain(connection, site_id)
+        report = {
+            "site": site,
+            "encoded": encoded,
+            "waiting": embeddings.waiting(connection, site_id),
+            "failed": embeddings.failed(connection, site_id),
+            "seconds": round(time.monotonic() - started, 1),
+        }
+    if as_json:
+        console.show_json(report)
+    else:
+        click.echo(_sentence(report))
 
 
-def _drain(connection: database.Connection, site_id: int, waiting: int, threads: int) -> int:
+def _drain(connection: Connection, site_id: int) -> int:
+    waiting = embeddings.waiting(connection, site_id)
     if not waiting:
         return 0
     with _shown(waiting) as progress:
-        return embeddings.drain(connection, site_id, Encoder(threads), progress)
+        return embeddings.drain(connection, site_id, Encoder(load().encoder_threads), progress)
 
 
 @contextmanager

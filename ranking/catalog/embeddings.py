@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from psycopg.pq import TransactionStatus
 
 from ranking.catalog import models
 from ranking.catalog.encoder import Encodes, Vectors, text_of
@@ -61,6 +62,8 @@ FIRST_RETRY = timedelta(seconds=30)  # four times as long after each further fai
 
 # What a tokenizer or a network raises for a text it cannot take.
 ENCODE_ERRORS = (ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, MemoryError)
+
+USABLE = (TransactionStatus.IDLE, TransactionStatus.INTRANS)
 
 Progress = Callable[[int, int], None]
 
@@ -148,7 +151,7 @@ def _taken(connection: Connection, site_id: int, at: datetime) -> Iterator[list[
     try:
         yield _read(connection, held) if numbers else None
     finally:
-        if numbers and not connection.broken:
+        if numbers and connection.info.transaction_status in USABLE:
             connection.execute(SQL.release, held)
 
 
