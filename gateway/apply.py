@@ -48,9 +48,17 @@ class Receipt:
     failed: int = 0
     problems: list[RecordProblem] = field(default_factory=list)
     error: str | None = None
+    is_unchanged: bool = False
     to_encode: int = 0
     told: list[memory.Key] = field(default_factory=list)  # provisional products now stored
     outcomes: dict[int, str] = field(default_factory=dict)  # by position, where not applied
+
+    @classmethod
+    def unchanged(cls, kept: Kept, error: str | None = None) -> Receipt:
+        """Of a replay that moved nothing: the delivery's counts as they were."""
+        receipt = cls(kept.incoming.delivery_id, kept.outcome, error=error, **kept.counts)  # type: ignore[arg-type]
+        receipt.is_unchanged = True
+        return receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +203,9 @@ def _receipt(
     records: Sequence[Translated],
     left_out: list[list[Any]],
 ) -> Receipt:
-    outcomes = {one.position: one.outcome for one in records if one.outcome != "ready"}
+    outcomes: dict[int, str] = {
+        one.position: one.outcome for one in records if one.outcome != "ready"
+    }
     outcomes |= dict.fromkeys(effects.repeated, "duplicate")
     problems = [problem for one in records for problem in one.problems]
     pointers = {one.position: one.pointer for one in records} if left_out else {}
@@ -298,7 +308,7 @@ def settle(connection: Connection, kept: Kept, receipt: Receipt) -> None:
     Where nothing had been read before, the fresh counts are the counts. A replay that failed moves
     nothing.
     """
-    if receipt.outcome == "failed":
+    if receipt.is_unchanged:
         connection.execute(
             SQL.settle_delivery,
             _delivery(kept.incoming)

@@ -116,7 +116,7 @@ def _replay(connection: Connection, source: Source, delivery_id: UUID) -> Receip
         if kept is None:
             raise UnknownDelivery(f"there is no delivery {delivery_id}, or it is no longer kept")
         if not kept.incoming.body:
-            return Receipt(delivery_id, kept.outcome, **kept.counts)
+            return Receipt.unchanged(kept)
         receipt = _applied_again(connection, kept)
         apply.settle(connection, kept, receipt)
         return receipt
@@ -141,7 +141,7 @@ def _applied_again(connection: Connection, kept: apply.Kept) -> Receipt:
         if _nothing_can_be_kept(error):
             raise
         log.exception("replay_failed", delivery=str(incoming.delivery_id))
-        return Receipt(incoming.delivery_id, "failed", error=_sentence(error), **kept.counts)
+        return Receipt.unchanged(kept, _sentence(error))
 
 
 def _keep_failed(pool: Pool, incoming: Incoming, records: int, error: Exception) -> Receipt:
@@ -198,7 +198,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _uuid7(at: datetime) -> UUID:
-    """A version 7 id (RFC 9562) of the receipt's milliseconds, so that the id finds the partition."""
+    """A version 7 id (RFC 9562): its milliseconds are the receipt's and find the partition."""
     milliseconds = int(at.timestamp() * 1000)
     value = milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62
     return UUID(int=value | secrets.randbits(62))

@@ -218,7 +218,9 @@ def _exists(connection: Connection, table: str) -> bool:
 
 def _check_versions(connection: Connection) -> None:
     if connection.info.server_version < MINIMUM_POSTGRES:
-        raise TooOld(f"PostgreSQL {connection.info.server_version // 10000} is too old: 15 or newer")
+        raise TooOld(
+            f"PostgreSQL {connection.info.server_version // 10000} is too old: 15 or newer"
+        )
     row = connection.execute(
         "select default_version from pg_available_extensions where name = 'vector'"
     ).fetchone()
@@ -282,7 +284,8 @@ def _partition(connection: Connection, parent: str, name: str, values: sql.Compo
         sql.SQL("create table if not exists {} (like {} including all)").format(table, parent_table)
     )
     connection.execute(
-        sql.SQL("alter table {} attach partition {} for values ").format(parent_table, table) + values
+        sql.SQL("alter table {} attach partition {} for values ").format(parent_table, table)
+        + values
     )
     return [name]
 

@@ -84,7 +84,7 @@ def read_clicks(paths: Iterable[Path]) -> list[Click]:
 
 
 def split(clicks: Iterable[Click], cut: float, *, forced_cold: bool) -> Split:
-    """Cut at a unix time; with `forced_cold` a twentieth of the products lose their train events."""
+    """Cut at a unix time; `forced_cold`: a twentieth of the products lose their train events."""
     sessions: dict[str, list[Click]] = defaultdict(list)
     for click in clicks:
         sessions[click.session_id].append(click)
