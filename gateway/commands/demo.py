@@ -24,7 +24,7 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from gateway import access
+from gateway import access, jobs
 from gateway.access import Source
 from gateway.commands import console
 from gateway.settings import Settings
@@ -71,12 +71,15 @@ def demo() -> None:
     with console.sentences() as settings:
         path = settings.home / "demo.json"
         with _connected(settings) as connection:
-            state = _existing(connection, path) or _make(connection, path, settings)
-        state = replace(state, webhook_url=_webhook_url(settings.public_url, state.source))
+            state = _state_of(connection, path, settings)
+            site_id = access.site(connection, SITE).site_id
         with httpx.Client(
             base_url=f"http://127.0.0.1:{settings.port}", timeout=TIMEOUT_S, trust_env=False
         ) as client:
-            _load(client, path, state)
+            if _load(client, path, state):
+                jobs.hint(
+                    "popularity", site_id
+                )  # else a first list waits for the clock's next slot
     _say(settings, state)
 
 
@@ -98,7 +101,11 @@ def _connected(settings: Settings) -> Iterator[Connection]:
         yield connection
 
 
-def _existing(connection: Connection, path: Path) -> Demo | None:
+def _state_of(connection: Connection, path: Path, settings: Settings) -> Demo:
+    return _existing(connection, path, settings.public_url) or _make(connection, path, settings)
+
+
+def _existing(connection: Connection, path: Path, public_url: str) -> Demo | None:
     """What an earlier run wrote, if this database still knows its keys and source."""
     try:
         state = Demo(**json.loads(path.read_text(encoding="utf-8")))
@@ -110,7 +117,7 @@ def _existing(connection: Connection, path: Path) -> Demo | None:
         and access.key_for(connection, state.publishable_key)
         and access.source_by_public_id(connection, state.source)
     )
-    return state if known else None
+    return replace(state, webhook_url=_webhook_url(public_url, state.source)) if known else None
 
 
 def _make(connection: Connection, path: Path, settings: Settings) -> Demo:
@@ -189,24 +196,27 @@ def _write(path: Path, state: Demo) -> None:
 # the load ----------------------------------------------------------------------------------------
 
 
-def _load(client: httpx.Client, path: Path, state: Demo) -> None:
-    """Send what has not been acknowledged yet, and remember after each request how far it came."""
+def _load(client: httpx.Client, path: Path, state: Demo) -> bool:
+    """Send what has not been acknowledged yet, and remember after each request how far it came.
+
+    False where nothing was left to send.
+    """
     products = _read("products.jsonl.gz")
     orders = _messages(
         _read("orders.jsonl.gz"), products, datetime.fromisoformat(state.newest_order_at)
     )
-    if state.products < len(products):
-        with _progress("products", len(products), state.products) as told:
-            for done in _upload(client, state, products):
-                state = replace(state, products=done)
-                _write(path, state)
-                told(done)
-    if state.orders < len(orders):
-        with _progress("orders", len(orders), state.orders) as told:
-            for done in _deliver(client, state, orders):
-                state = replace(state, orders=done)
-                _write(path, state)
-                told(done)
+    before = state
+    with _progress("products", len(products), state.products) as told:
+        for done in _upload(client, state, products):
+            state = replace(state, products=done)
+            _write(path, state)
+            told(done)
+    with _progress("orders", len(orders), state.orders) as told:
+        for done in _deliver(client, state, orders):
+            state = replace(state, orders=done)
+            _write(path, state)
+            told(done)
+    return state != before
 
 
 def _read(name: str) -> list[Record]:
@@ -273,7 +283,7 @@ def _message(response: httpx.Response) -> str:
 @contextmanager
 def _progress(what: str, total: int, done: int) -> Iterator[Told]:
     """A bar in a terminal, else a line for each request."""
-    if not Console().is_terminal:
+    if done == total or not Console().is_terminal:
         yield lambda now: click.echo(f"demo: {now:,} of {total:,} {what}")
         return
     columns = (TextColumn("demo {task.description}"), BarColumn(), MofNCompleteColumn())

@@ -30,7 +30,7 @@ blueprint = Blueprint("demo", __name__, template_folder=".")
 @blueprint.get("/demo")
 def page() -> Response:
     """The page of `?site=`, else of the demo; needs no key, since it hands out a public one."""
-    name = request.args.get("site") or DEMO
+    name = request.args.get("site", "").replace("\0", "") or DEMO
     with state.serving().connection() as connection:
         site = _site(connection, name)
         shown = _shown(connection, site) if site else _problem(name)

@@ -28,7 +28,7 @@ const PATTERNS = [
 ];
 
 // [things, motifs, path]. A thing that the title names decides, the last one where there are several;
-// else a thing that the category names; else a motif of the title. Paths lie on a field of 48 × 48.
+// else a thing that the category names; else a motif of either. Paths lie on a field of 48 × 48.
 const SHAPES = [
   ["teapot|tea pot|tea cosy", "", "M13 24c0-6 5-10 11-10s11 4 11 10-4 10-11 10-11-4-11-10Zm22-1c4-1 4-6 8-6M13 22c-6-2-7 6-1 9M21 14c0-4 6-4 6 0M14 37h20"],
   ["mug|cup|beaker|teacup|saucer|tea set|tea & coffee|sugar bowl", "tea|coffee|cafe", "M12 15h20v14a7 7 0 0 1-7 7h-6a7 7 0 0 1-7-7Zm20 4h3a5 5 0 0 1 0 10h-3M18 10c0-2 2-2 2-4m5 4c0-2 2-2 2-4"],
@@ -38,7 +38,7 @@ const SHAPES = [
   ["bottle|glass|goblet|tumbler|flask|glassware", "wine|beer", "M21 6h6v8c0 4 4 5 4 10v14a3 3 0 0 1-3 3h-8a3 3 0 0 1-3-3V24c0-5 4-6 4-10Zm-4 20h14"],
   ["lunch bag|lunch box|picnic|hamper|basket|cool bag", "", "M9 20h30l-2 18H11Zm5 0c0-14 20-14 20 0M9 20h30M18 26v6m6-6v6m6-6v6"],
   ["apron|towel|glove|flannel", "", "M17 7v7c0 5-6 5-6 10v16h26V24c0-5-6-5-6-10V7m-14 6h14M18 28h12v6H18Z"],
-  ["candle|candlestick|candleholder|t light|t light holder|tealight|lantern|incense|votive|fragrance|chandelier t light", "scent|vanilla|lavender", "M18 24h12v17H18Zm6-16c5 6 4 11 0 11s-5-5 0-11Zm0 11v5M13 41h22"],
+  ["candle|candle plate|candle pot|candlestick|candleholder|t light|t light holder|tealight|lantern|incense|votive|fragrance|chandelier t light", "scent|vanilla|lavender", "M18 24h12v17H18Zm6-16c5 6 4 11 0 11s-5-5 0-11Zm0 11v5M13 41h22"],
   ["lamp|light|lighting|lampshade|chandelier|torch", "", "M17 9h14l6 15H11Zm7 15v14m-8 3h16M31 24v5"],
   ["clock|timer", "", "M24 8a16 16 0 1 0 0 32 16 16 0 0 0 0-32Zm0 7v9l6 4"],
   ["frame|mirror|photo|album|picture", "", "M10 8h28v32H10Zm6 6h16v20H16Zm0 14 6-6 5 5 3-3 2 2"],
@@ -67,19 +67,18 @@ const SHAPES = [
   ["plant pot|planter|watering can|herb|herb marker|garden|plants & pots|windmill|gnome", "plant", "M14 26h20l-3 15H17Zm10 0V14m0 4c-2-8-11-8-11-8 0 8 6 9 11 8Zm0-2c2-8 11-7 11-7 0 8-6 9-11 7"],
   ["artificial flower|art flower|bouquet|artificial flowers", "flower|rose|daisy|blossom|posy", "M24 14c-3-8 6-8 3 0 6-6 10 3 2 5 8 1 4 9-2 5 2 8-7 8-4 0-6 5-10-4-2-5-8-2-4-10 3-5Zm0 12v16m0-6c4-5 8-5 9-5-1 5-5 6-9 5"],
   ["christmas tree|bauble", "christmas|tree|easter", "M24 6 14 19h5l-8 10h6l-7 8h28l-7-8h6l-8-10h5Zm0 31v5"],
-  ["heart", "love", "M24 39C4 26 10 10 18 10c4 0 6 4 6 6 0-2 2-6 6-6 8 0 14 16-6 29Z"],
-  ["star", "snow|spaceboy", "m24 8 5 11 12 1-9 8 3 12-11-6-11 6 3-12-9-8 12-1Z"],
+  ["", "heart|sweetheart|love", "M24 39C4 26 10 10 18 10c4 0 6 4 6 6 0-2 2-6 6-6 8 0 14 16-6 29Z"],
+  ["", "star|snow|spaceboy", "m24 8 5 11 12 1-9 8 3 12-11-6-11 6 3-12-9-8 12-1Z"],
   ["tin|jar|caddy|container|canister", "", "M12 16h24v20a4 4 0 0 1-4 4H16a4 4 0 0 1-4-4Zm-2-7h28v7H10Zm7 15h14v8H17Z"],
   ["magnet|chopping board|board|kitchen storage|tidy|bucket", "", "M12 9h8v15a4 4 0 0 0 8 0V9h8v15a12 12 0 0 1-24 0Zm0 7h8m8 0h8"],
-  ["decoration|ornament|home", "hanging", "M24 6v8m-3 0h6v4h-6Zm3 4a11 11 0 1 0 .1 0ZM14 27c6 4 14 4 20 0"],
+  ["ornament", "hanging|decoration|home", "M24 6v8m-3 0h6v4h-6Zm3 4a11 11 0 1 0 .1 0ZM14 27c6 4 14 4 20 0"],
 ].map(([things, motifs, path]) => ({ things: words(things), motifs: words(motifs), path }));
 
 /** An SVG element for a product {product_id, title, categories}. */
 export function picture(product) {
   const title = (product.title ?? product.product_id).toLowerCase();
   const category = (product.categories?.[0] ?? []).join(", ").toLowerCase();
-  const seed = hash(category || title);
-  const [hue, chroma] = colour(title, seed);
+  const [hue, chroma] = colour(title, category || title);
   const svg = drawing("svg", { viewBox: "0 0 96 72", "aria-hidden": "true", class: "picture" });
   svg.style.setProperty("--hue", hue);
   svg.style.setProperty("--chroma", chroma);
@@ -87,7 +86,7 @@ export function picture(product) {
   const pattern = PATTERNS.find(([, words]) => words.test(title))?.[0];
   if (pattern) svg.append(...motif(pattern, hash(product.product_id)));
   svg.append(drawing("circle", { cx: 48, cy: 36, r: 25, class: "halo" }));
-  const shape = last(title, "things") ?? last(category, "things") ?? last(title, "motifs");
+  const shape = last(title, "things") ?? last(category, "things") ?? last(title, "motifs") ?? last(category, "motifs");
   svg.append(shape ? thing(shape) : monogram(product.title ?? product.product_id));
   return svg;
 }
@@ -123,9 +122,10 @@ function monogram(title) {
   return text;
 }
 
-function colour(title, seed) {
+/** What the title says; else one of its category, so that a shelf looks like one, a little varied. */
+function colour(title, kind) {
   const named = COLOURS.find(([words]) => words.test(title));
-  return named ? named.slice(1) : [seed % 360, 0.6];
+  return named ? named.slice(1) : [(hash(kind) + (hash(title) % 70)) % 360, 0.7];
 }
 
 const MOTIFS = {
