@@ -112,9 +112,8 @@ class Collector:
             case Product():
                 self.effects.products.append(fact)
             case User():
-                self.effects.users.append(
-                    (fact.record["user_id"], self._time(fact.as_of), fact.record)
-                )
+                told = fact.record | dict.fromkeys(fact.cleared)
+                self.effects.users.append((fact.user_id, self._time(fact.as_of), told))
             case Sighting():
                 self._sighting(fact)
             case Merge():

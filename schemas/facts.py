@@ -12,7 +12,7 @@ from marshmallow.validate import Length, OneOf
 
 from schemas.errors import Invalid, Problem
 from schemas.event import EventSchema, at_most
-from schemas.fields import Anything, Flag, Id, Instant, PersonId, Reader, Text, problems
+from schemas.fields import Anything, Flag, Id, Instant, Items, PersonId, Reader, Text, problems
 from schemas.product import ProductSchema, translation
 from schemas.user import UserSchema
 
@@ -72,10 +72,12 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A known person's whole record."""
+    """A known person's record: whole, or what a platform tells of it; `cleared` names the fields
+    (`custom_attributes.<key>` too) that it took away."""
 
     record: dict[str, Any]
     as_of: datetime | None = None
+    cleared: list[str] = field(default_factory=list)
 
     @property
     def user_id(self) -> str:
@@ -138,6 +140,7 @@ class _ProductFact(Schema):
 class _UserFact(Schema):
     record = Anything(required=True)
     as_of = Instant()
+    cleared = Items(Text())
 
 
 class _SightingFact(Schema):

@@ -17,6 +17,7 @@ TRAITS = {
     "state": "state",
     "country": "country",
 }
+FIELDS = TRAITS | {"age": "age", "avatar": "profile_image", "createdat": "created_at"}
 PLACED_TRAITS = frozenset(TRAITS) | {
     "id", "userid", "anonymousid", "firstname", "lastname", "age", "avatar", "createdat", "address",
 }  # fmt: skip
@@ -33,10 +34,12 @@ PERSONAL_TRAITS = frozenset(
 def identify(message: Message) -> list[Fact]:
     """What is known of a user, and that the anonymous id beside is theirs."""
     facts = message.sightings()
-    record = _user_record(message.part("traits"))
-    if message.user_id and record:
+    traits = message.part("traits")
+    record, cleared = _user_record(traits), _cleared(traits)
+    if message.user_id and (record or cleared):
         record = {"user_id": message.user_id} | record
-        facts.append({"fact": "user", "record": record, "as_of": message.at})
+        fact = {"fact": "user", "record": record, "as_of": message.at}
+        facts.append(fact | ({"cleared": cleared} if cleared else {}))
     return facts or _nothing("It has neither traits of a user that we keep nor both ids.")
 
 
@@ -82,6 +85,18 @@ def _user_record(traits: dict[str, Any]) -> dict[str, Any]:
     record["created_at"] = values.instant(flat.get("createdat"))
     record["custom_attributes"] = _attributes(traits) or None
     return {key: value for key, value in record.items() if value is not None}
+
+
+def _cleared(traits: dict[str, Any]) -> list[str]:
+    """The fields of the record that a null takes away."""
+    names = []
+    for name in (name for name, value in traits.items() if value is None):
+        key = _trait_key(name)
+        if key in FIELDS:
+            names.append(FIELDS[key])
+        elif key not in PLACED_TRAITS and key not in PERSONAL_TRAITS:
+            names.append(f"custom_attributes.{name}")
+    return names
 
 
 def _by_trait_key(value: Any) -> dict[str, Any]:

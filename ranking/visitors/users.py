@@ -39,8 +39,8 @@ def upsert(connection: Connection, site_id: int, pepper: bytes, records: Iterabl
 def note_traits(
     connection: Connection, site_id: int, pepper: bytes, records: Iterable[Record]
 ) -> None:
-    """Merge fields into people's records (a platform's traits): of each field the newest value
-    counts, None clears it."""
+    """Merge fields into people's records (a platform's traits): of each field, of each custom
+    attribute too, the newest value counts, and None clears it."""
     rows = [
         {
             "user_id": user_id,
