@@ -27,6 +27,7 @@ class Connector:
     authenticate: Callable[[Mapping[str, str], bytes, list[str], Settings], Authenticity]
     records: Callable[[Any], Iterator[tuple[str, Any]]]
     translate: Callable[[str | None, Any, Settings], list[dict[str, Any]]]
+    settings: Mapping[str, str]  # what may be set for a source, each with a sentence
 
 
 CONNECTORS: dict[str, Connector] = {
@@ -35,6 +36,7 @@ CONNECTORS: dict[str, Connector] = {
         segment_receive.authenticate,
         segment_receive.records,
         segment_translate.translate,
+        segment_translate.SETTINGS,
     ),
 }
 

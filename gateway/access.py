@@ -384,6 +384,25 @@ def rotate_source_secret(
     return fresh
 
 
+def change_settings(connection: Connection, source: Source, changes: Mapping[str, Any]) -> None:
+    """Set a source's settings; None takes one away. Raises BadRequest for one it does not have."""
+    known = connectors.CONNECTORS[source.connector].settings
+    for name in changes:
+        if name not in known:
+            raise BadRequest(
+                f"{source.connector} has no setting {name!r}; there are: {', '.join(sorted(known))}"
+            )
+    connection.execute(
+        SQL.change_settings,
+        {
+            "site_id": source.site_id,
+            "source_id": source.source_id,
+            "changes": Jsonb(dict(changes)),
+        },
+    )
+    forget()
+
+
 def sources(connection: Connection, site: Site) -> list[dict[str, Any]]:
     """The site's sources, oldest first, without their secrets."""
     with connection.cursor(row_factory=dict_row) as cursor:

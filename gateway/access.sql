@@ -45,6 +45,10 @@ order by source_id limit 1
 select source_id, public_id, connector, dedupe_scope, created_at
 from sources where site_id = %(site_id)s order by source_id
 
+-- name: change_settings
+update sources set settings = jsonb_strip_nulls(settings || %(changes)s)
+where site_id = %(site_id)s and source_id = %(source_id)s;
+
 -- name: lock_source_secrets
 select secrets_sealed from sources
 where site_id = %(site_id)s and source_id = %(source_id)s for update

@@ -30,6 +30,13 @@ OUR_NAMES = ("Attune", "Webhooks", "Webhooks (Actions)", "Actions Webhook", "Ext
 
 MAX_EVENT_BYTES = 1_000_000
 
+SETTINGS = {
+    "product_id": "the property that holds the catalog's key, or a list of them in order",
+    "events": 'own event names: {"Artikel gesehen": "Product Viewed"}',
+    "consent": "consent categories that an event must have, a list",
+    "header": "name of the header that carries the secret, instead of X-Signature",
+}
+
 
 def translate(topic: str | None, record: Any, settings: Mapping[str, Any]) -> list[Fact]:
     """The facts of one call; `topic` is not used, because a record says its own type.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from connectors.segment import connect as segment
 from gateway import access
 from gateway.commands import console
 from gateway.settings import load
+from schemas.database import Connection
 
 Request = tuple[dict[str, str], str]
 
@@ -147,10 +149,7 @@ def rotate_source(
 ) -> None:
     """Give a source a new secret; the old one works until the overlap ends."""
     with console.connected() as connection:
-        of_site = access.site(connection, site)
-        found = access.source_by_public_id(connection, source)
-        if found is None or found.site_id != of_site.site_id:
-            raise access.UnknownSource(f"site {site} has no source {source!r}")
+        found = _source_of(connection, site, source)
         fresh = access.rotate_source_secret(connection, found, secret, timedelta(hours=overlap))
     if as_json:
         console.show_json({"source": source, "secret": fresh})
@@ -158,6 +157,42 @@ def rotate_source(
         click.echo(
             f"New secret of {source}: {fresh}\nThe old one works for {overlap:g} hours more."
         )
+
+
+@sources.command("set")
+@click.argument("site")
+@click.argument("source")
+@click.argument("name")
+@click.argument("value")
+@console.json_option
+def set_source(site: str, source: str, name: str, value: str, as_json: bool) -> None:
+    """Change a setting of a source; VALUE is JSON or plain text, null takes it away.
+
+    It holds within two seconds for what arrives; replay a delivery to apply it to what came before.
+    """
+    with console.connected() as connection:
+        found = _source_of(connection, site, source)
+        access.change_settings(connection, found, {name: _json_or_text(value)})
+        settings = _source_of(connection, site, source).settings
+    if as_json:
+        console.show_json({"source": source, "settings": settings})
+    else:
+        click.echo(f"Settings of {source}: {console.encoded(settings)}")
+
+
+def _json_or_text(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _source_of(connection: Connection, site: str, source: str) -> access.Source:
+    of_site = access.site(connection, site)
+    found = access.source_by_public_id(connection, source)
+    if found is None or found.site_id != of_site.site_id:
+        raise access.UnknownSource(f"site {site} has no source {source!r}")
+    return found
 
 
 # keys --------------------------------------------------------------------------------------------
