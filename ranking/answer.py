@@ -26,6 +26,7 @@ from schemas.database import Connection
 WITHOUT_TOUCHED = frozenset(("recommend", "trending", "popular"))
 WITHOUT_PROFILE = frozenset(("similar",))
 FALLBACK = "popular"
+WITHOUT_FALLBACK = frozenset((FALLBACK, "history"))
 MORE_EACH_TRY = 4
 
 
@@ -55,8 +56,7 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
 
     Raises UnknownProducts, and psycopg's errors where Postgres is away.
     """
-    question = _prepared(connection, question)
-    chosen, fallback = _chosen(connection, question)
+    question, chosen, fallback = _chosen(connection, question)
     miso_id = answers.record(connection, question, chosen) if remember else None
     return Answer(
         miso_id=miso_id,
@@ -66,16 +66,36 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
     )
 
 
+def _chosen(
+    connection: Connection, question: Question
+) -> tuple[Question, list[Candidate], str | None]:
+    """The question as it was asked of the strategy, the list, and the fallback's name where the
+    strategy, or the profile before it, took too long."""
+    prepared = None
+    try:
+        prepared = _prepared(connection, question)
+        return prepared, _ranked(connection, prepared), None
+    except psycopg.errors.QueryCanceled:
+        if question.strategy in WITHOUT_FALLBACK:
+            raise
+    spare = prepared or replace(question, excluded=_named(connection, question))
+    return spare, _ranked(connection, replace(spare, strategy=FALLBACK)), FALLBACK
+
+
 def _prepared(connection: Connection, question: Question) -> Question:
     """With the model, the visitor, and the numbers of all that must not be in the list."""
     model = embeddings.live(connection, question.site_id)
     visitor = _visitor(connection, question)
-    excluded = {
-        one.product_no for one in records.numbers(connection, model.site_id, question.exclude)
-    }
+    excluded = _named(connection, question)
     if question.strategy in WITHOUT_TOUCHED:
-        excluded.update(visitor.contents.touched, _bought(question, visitor))
-    return replace(question, model=model, visitor=visitor, excluded=frozenset(excluded))
+        excluded = excluded.union(visitor.contents.touched, _bought(question, visitor))
+    return replace(question, model=model, visitor=visitor, excluded=excluded)
+
+
+def _named(connection: Connection, question: Question) -> frozenset[int]:
+    """The numbers of the products that the question itself leaves out."""
+    found = records.numbers(connection, question.site_id, question.exclude)
+    return frozenset(one.product_no for one in found)
 
 
 def _visitor(connection: Connection, question: Question) -> Profile:
@@ -94,16 +114,6 @@ def _visitor(connection: Connection, question: Question) -> Profile:
 def _bought(question: Question, visitor: Profile) -> list[int]:
     since = question.at - timedelta(days=question.bought_days)
     return [product_no for product_no, at in visitor.contents.bought if at > since]
-
-
-def _chosen(connection: Connection, question: Question) -> tuple[list[Candidate], str | None]:
-    """The list, and the fallback's name where the strategy itself took too long."""
-    try:
-        return _ranked(connection, question), None
-    except psycopg.errors.QueryCanceled:
-        if question.strategy == FALLBACK:
-            raise
-    return _ranked(connection, replace(question, strategy=FALLBACK)), FALLBACK
 
 
 def _ranked(connection: Connection, question: Question) -> list[Candidate]:

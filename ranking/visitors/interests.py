@@ -190,7 +190,7 @@ def interest_vector(
     ]
     if not weighted or not any(one.weight > 0 for one in told):
         return None
-    total = np.sum(weighted, axis=0, dtype=np.float64)
+    total = np.stack(weighted).sum(axis=0, dtype=np.float64)
     length = float(np.linalg.norm(total))
     return (total / length).astype(np.float32) if length > NEGLIGIBLE else None
 

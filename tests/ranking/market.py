@@ -144,7 +144,7 @@ class Market:
 
     def deliver(self, topic: str, body: bytes) -> None:
         """Apply a body as `ingest` does, inside the test's own transaction."""
-        records = reading.read("api", topic, body, self.source.settings)
+        records = reading.read("api", topic, body, self.source.settings, {})
         self.now += timedelta(milliseconds=1)
         incoming = apply.Incoming(self.source, topic, {}, body, self.now, uuid4())
         receipt = apply.apply(self.connection, incoming, records)
