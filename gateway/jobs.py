@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import redis
@@ -58,6 +59,7 @@ RESULT_TTL_S = 0  # a finished or failed job must not stand in the way of the ne
 FAILURE_TTL_S = 60
 # A worker killed between taking a job and beginning it leaves a hash that refuses hints so long.
 QUEUED_TTL_S = 300
+RUNNING_TTL_S = 86400  # what is left of a job whose process was killed
 NO_TIMEOUT = -1  # statements have their own, and a catalog may take hours to encode
 
 CONNECT_TIMEOUT_S = 0.2
@@ -137,14 +139,20 @@ class Hints:
 
 
 def started() -> None:
-    """Called by a job that begins: from now on a hint is news.
+    """Called by a job that begins: from now on a hint is news and enqueues the next one.
 
-    RQ would refuse hints of the same id until the job ends, and for ever where its process was
-    killed. The job's own hash is all that says so, and RQ does not need it any more.
+    RQ would refuse hints of this id until the job ends, and for long where its process was killed.
+    So the running job takes another id, under which RQ notes its end.
     """
     job = get_current_job()
-    if job is not None:
-        job.connection.delete(job.key)
+    if job is None:
+        return
+    waiting, job._id = job.key, f"{job.id}-{uuid4().hex}"
+    try:
+        job.connection.rename(waiting, job.key)
+        job.connection.expire(job.key, RUNNING_TTL_S)
+    except redis.ResponseError:
+        pass  # Redis was flushed since it was taken
 
 
 # roles ------------------------------------------------------------------------------------------
