@@ -43,16 +43,17 @@ let retry;
 
 /** Send one interaction and show the list that follows from it. */
 async function act(type, about, fields) {
-  const started = performance.now();
-  const event = { type, anonymous_id: visitor.id, ...fields, context: { custom_context: { uuid: uuid() } } };
+  const [started, who] = [performance.now(), visitor];
+  const event = { type, anonymous_id: who.id, ...fields, context: { custom_context: { uuid: uuid() } } };
   if (misoId && fields.product_ids) event.miso_id = misoId;
   try {
     await post("interactions", { data: [event] });
     const fresh = await load();
-    if (fresh === undefined) return;
+    if (who !== visitor) return;
     const took = Math.round(performance.now() - started);
-    note({ type, about, effect: `${fresh} of ${shown.length} new, ${took} ms` });
-    say(`${verb(type)[0]} ${about}. ${fresh} of ${shown.length} products are new.`);
+    const overtaken = fresh === undefined;
+    note({ type, about, effect: overtaken ? "counted in the next list" : `${fresh} of ${shown.length} new, ${took} ms` });
+    if (!overtaken) say(`${verb(type)[0]} ${about}. ${fresh} of ${shown.length} products are new.`);
   } catch (error) {
     failed(error);
   }
@@ -175,7 +176,7 @@ function doing(type, label, product, path) {
 
 function image(product) {
   if (!product.cover_image) return picture(product);
-  const photo = make("img", { src: product.cover_image, alt: "", loading: "lazy", class: "picture" });
+  const photo = make("img", { src: product.cover_image, alt: "", loading: "lazy", referrerpolicy: "no-referrer", class: "picture" });
   photo.addEventListener("error", () => photo.replaceWith(picture(product)), { once: true });
   return photo;
 }
@@ -219,7 +220,7 @@ function showInterests(tags) {
 function interest(tag, known, heading) {
   const row = known ?? make("li", { "data-name": `${heading}/${tag.name}` }, make("span", {}, tag.label), bar(0), number(0));
   const share = Math.min(1, tag.weight);
-  row.querySelector("output").textContent = `${Math.round(100 * share)} %`;
+  row.querySelector(".value").textContent = `${Math.round(100 * share)} %`;
   // One frame later, so that a bar grows from what it was.
   requestAnimationFrame(() => row.querySelector(".bar").style.setProperty("--share", share));
   return row;
@@ -245,7 +246,7 @@ function showBecause(events) {
       "li",
       {},
       make("span", {}, `${verb(event.type)[1]} `, make("b", {}, quoted(event))),
-      make("output", { title: "share of this list" }, `${Math.round((100 * event.weight) / total)} %`),
+      make("span", { class: "value", title: "share of this list" }, `${Math.round((100 * event.weight) / total)} %`),
     ),
   );
   const nothing = make("li", { class: "hint" }, "Did nothing yet: the list is what everybody buys.");
@@ -362,7 +363,7 @@ function bar(share) {
 }
 
 function number(value) {
-  return make("output", {}, value.toFixed(2));
+  return make("span", { class: "value" }, value.toFixed(2));
 }
 
 function icon(path) {
