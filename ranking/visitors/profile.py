@@ -20,6 +20,7 @@ from ranking.catalog import embeddings, queries, records
 from ranking.catalog.embeddings import Model
 from ranking.visitors.interests import (
     MAX_PRODUCTS,
+    MAX_TOUCHED,
     Contents,
     Happened,
     Known,
@@ -43,6 +44,7 @@ RECIPE = 1
 MOST_EVENTS = 200
 MOST_PURCHASES = 200
 MOST_BOUGHT = 500  # products
+MOST_RECENT = 4 * MAX_TOUCHED
 
 IMPRESSIONS = ("impression", "viewable_impression")
 
@@ -188,7 +190,7 @@ def _make(
     happened = _with_variants(connection, model.site_id, happened)
     counted = telling(happened)
     telling_ids = {p for event, _ in counted for p in event.product_ids[:MAX_PRODUCTS]}
-    ids = {p for event in happened for p in event.product_ids} | {p for p, _ in bought}
+    ids = telling_ids | _recent(happened) | {product_id for product_id, _ in bought}
     products, all_encoded = _products(connection, model, ids, telling_ids)
     texts = {text for event, _ in counted if (text := query_of(event))}
     searched = _queries(connection, model, texts)
@@ -196,6 +198,16 @@ def _make(
     vector = interest_vector(made.events, products, searched)
     complete = all_encoded and len(products) == len(ids) and len(searched) == len(texts)
     return Profile(vector=vector, contents=made), complete
+
+
+def _recent(happened: Iterable[Happened]) -> set[str]:
+    """The last products of all events, more than are kept as touched: some may be unknown."""
+    recent: dict[str, None] = {}
+    for event in happened:
+        recent.update(dict.fromkeys(event.product_ids))
+        if len(recent) >= MOST_RECENT:
+            break
+    return set(recent)
 
 
 def _with_variants(
