@@ -143,9 +143,11 @@ def _reached_by_erasure(late_edges: list[list[str]]) -> list[tuple[list[UUID], d
 def _catalog(connection: Connection, incoming: Incoming, effects: Effects) -> int:
     """Products first: the lock order is products, users, keys, edges, actors, identity."""
     site_id, received_at = incoming.source.site_id, incoming.received_at
-    removed = [(r.id, r.at or received_at) for r in effects.removed if r.kind == "product"]
-    if removed:
-        products.remove(connection, site_id, removed)
+    removed = [gone for gone in effects.removed if gone.kind == "product"]
+    if dated := [(gone.id, gone.at) for gone in removed if gone.at]:
+        products.remove(connection, site_id, dated)
+    if undated := [gone.id for gone in removed if gone.at is None]:
+        products.delete(connection, site_id, undated)
     if not effects.products:
         return 0
     return products.upsert(connection, site_id, effects.products, received_at).to_encode
@@ -158,7 +160,7 @@ def _people(connection: Connection, incoming: Incoming, effects: Effects) -> Non
         store(connection, site_id, pepper, effects.users)
     for gone in effects.removed:
         if gone.kind == "user":
-            users.remove(connection, site_id, gone.id, gone.at or incoming.received_at)
+            users.remove(connection, site_id, gone.id, gone.at)
 
 
 def _parameters(

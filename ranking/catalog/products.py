@@ -28,6 +28,8 @@ Row = dict[str, Any]
 
 # A deletion wins over an upload of the same instant.
 DELETED_HASH = UUID(int=2**128 - 1)
+# What an API deleted without saying when loses to an upload of the same instant.
+FORGOTTEN_HASH = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,21 @@ def remove(connection: Connection, site_id: int, removals: Iterable[tuple[str, d
     tombstones = _newest(_tombstone(product_id, at) for product_id, at in removals)
     changes = _write(connection, site_id, tombstones)
     gone = [change.product_no for change in changes if change.existed]
+    embeddings.forget(connection, site_id, gone)
+    return len(gone)
+
+
+def delete(connection: Connection, site_id: int, product_ids: Iterable[str]) -> int:
+    """Delete what is there now, as an API that replaces and deletes by name means it: any upload
+    that is not older than what was deleted brings the product back. Returns how many there were.
+    """
+    gone = [
+        row[0]
+        for row in connection.execute(
+            SQL.delete,
+            {"site_id": site_id, "ids": sorted(set(product_ids)), "hash": FORGOTTEN_HASH},
+        )
+    ]
     embeddings.forget(connection, site_id, gone)
     return len(gone)
 

@@ -47,6 +47,18 @@ select s.product_no, k.product_no is not null and not k.deleted,
 from stored s left join known k using (product_id)
 order by s.product_no
 
+-- name: delete
+with gone as (
+  select product_id from products
+  where site_id = %(site_id)s and product_id = any(%(ids)s) and not deleted
+  order by product_id
+  for no key update
+)
+update products p set deleted = true, available = false, provisional = false, text_hash = null,
+  record_hash = %(hash)s, terms = '{}', ranges = '{}', record = '{}'
+from gone where p.site_id = %(site_id)s and p.product_id = gone.product_id
+returning p.product_no
+
 -- name: get
 select record from products
 where site_id = %(site_id)s and product_id = %(product_id)s and not deleted

@@ -56,9 +56,17 @@ def note_traits(
         connection.execute(SQL.note_traits, {"site": site_id, "rows": database.jsonb(rows)})
 
 
-def remove(connection: Connection, site_id: int, user_id: str, at: datetime) -> None:
-    """Remove the record, leaving a dated tombstone; the person's events stay."""
-    connection.execute(SQL.remove, {"site": site_id, "user": user_id, "at": at, "hash": _hash({})})
+def remove(connection: Connection, site_id: int, user_id: str, at: datetime | None) -> None:
+    """Remove the record as of an instant, leaving a tombstone; the person's events stay.
+
+    Without an instant what is there now goes, and any upload that is not older brings it back.
+    """
+    parameters = {"site": site_id, "user": user_id, "at": at, "hash": UUID(int=0)}
+    if at is None:
+        connection.execute(SQL.delete, parameters)
+        connection.execute(SQL.delete_traits, parameters)
+    else:
+        connection.execute(SQL.remove, parameters)
 
 
 def get(connection: Connection, site_id: int, user_id: str) -> dict[str, Any] | None:

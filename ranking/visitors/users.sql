@@ -31,6 +31,13 @@ on conflict (site_id, user_id) do update set
   as_of = excluded.as_of, record_hash = excluded.record_hash, deleted = true, record = '{}'
 where excluded.as_of >= users.as_of
 
+-- name: delete
+update users set deleted = true, record_hash = %(hash)s, record = '{}'
+where site_id = %(site)s and user_id = %(user)s
+
+-- name: delete_traits
+delete from user_traits where site_id = %(site)s and user_id = %(user)s
+
 -- name: get
 -- The record, and the traits that are newer than it (a removed record hides older ones too).
 select u.record, t.traits

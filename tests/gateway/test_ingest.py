@@ -303,3 +303,22 @@ def _wait_for_a_lock(shop: Shop) -> None:
         "and datname = current_database()",
     ):
         pass
+
+
+# uploads ----------------------------------------------------------------------------------------
+
+
+def test_what_an_api_deleted_comes_back_with_its_next_upload(shop: Shop) -> None:
+    mug = {"data": [{"product_id": "p1", "title": "Mug", "updated_at": "2020-01-01T00:00:00Z"}]}
+    deliver(shop.pool, shop.api, mug, "products")
+    deliver(shop.pool, shop.api, {"data": {"product_ids": ["p1"]}}, "products/_delete")
+    assert rows(shop.pool, "select deleted, available from products") == [(True, False)]
+    deliver(shop.pool, shop.api, mug, "products")
+    assert rows(shop.pool, "select deleted, available from products") == [(False, True)]
+
+
+def test_an_upload_older_than_the_stored_record_changes_nothing(shop: Shop) -> None:
+    for year, title in ((2021, "new"), (2020, "old")):
+        mug = {"product_id": "p1", "title": title, "updated_at": f"{year}-01-01T00:00:00Z"}
+        deliver(shop.pool, shop.api, {"data": [mug]}, "products")
+    assert one(shop.pool, "select record->>'title' from products") == "new"
