@@ -10,12 +10,14 @@ from pathlib import Path
 
 import click
 import pytest
+from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
+from gateway import access
 from gateway.__main__ import cli
-from gateway.http import create_app
+from gateway.http import create_app, state
 from gateway.settings import TABLE, load
-from tests.conftest import SECRET_KEY
+from tests.conftest import SECRET_KEY, Shop
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -150,6 +152,43 @@ def test_routes_are_documented_and_no_others(rules: list[Rule]) -> None:
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     assert documented == existing
+
+
+@pytest.fixture
+def client(
+    clean_database: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FlaskClient]:
+    """Sends requests to an application on this test's services."""
+    monkeypatch.setenv("ATTUNE_HOME", str(tmp_path))
+    monkeypatch.setenv("ATTUNE_SECRET_KEY", SECRET_KEY)
+    monkeypatch.setenv("DATABASE_URL", clean_database)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    made = create_app(load())
+    yield made.test_client()
+    state.of(made).close()
+
+
+def test_documented_scopes_are_those_asked_for(shop: Shop, client: FlaskClient) -> None:
+    for method, path, scope in guarded_routes():
+        headers = {"X-API-KEY": key_without(shop, scope)}
+        answer = client.open(re.sub(r"{\w+}", "x", path), method=method, headers=headers)
+        assert answer.status_code == 403, f"{method} {path}"
+        assert answer.json and scope in answer.json["message"]
+
+
+def guarded_routes() -> list[tuple[str, str, str]]:
+    """(method, path, scope) of the documented routes that ask for a key."""
+    return [
+        (row[0], row[1].strip("`"), row[2].strip("`"))
+        for row in rows(REFERENCE / "routes.md")
+        if row[1].startswith("`/") and row[2] != "–"
+    ]
+
+
+def key_without(shop: Shop, scope: str) -> str:
+    others = [other for other in access.SECRET_SCOPES if other != scope]
+    with shop.pool.connection() as connection:
+        return access.create_key(connection, shop.site, "secret", others)
 
 
 # links, files, functions -------------------------------------------------------------------------
