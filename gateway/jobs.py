@@ -87,7 +87,13 @@ def hint(task: str, site_id: int) -> bool:
 
     True where a job waits for it now. False is harmless: the clock will find the work.
     """
-    return _hints().give(task, site_id)
+    try:
+        hints = _hints()
+    except AttuneError as error:  # a process that knows no Redis, such as a one-off command
+        HINTS_LOST.labels(task).inc()
+        log.warning("hint lost", task=task, site_id=site_id, error=str(error))
+        return False
+    return hints.give(task, site_id)
 
 
 @functools.cache
