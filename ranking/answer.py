@@ -15,7 +15,7 @@ from uuid import UUID
 import psycopg
 
 from ranking import answers, explain
-from ranking.catalog import embeddings, records
+from ranking.catalog import models, records
 from ranking.question import Candidate, Question
 from ranking.strategies import STRATEGIES
 from ranking.visitors import profile
@@ -84,7 +84,7 @@ def _chosen(
 
 def _prepared(connection: Connection, question: Question) -> Question:
     """With the model, the visitor, and the numbers of all that must not be in the list."""
-    model = embeddings.live(connection, question.site_id)
+    model = models.live(connection, question.site_id)
     visitor = _visitor(connection, question)
     excluded = _named(connection, question)
     if question.strategy in WITHOUT_TOUCHED:

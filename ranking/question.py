@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from ranking.catalog.embeddings import Model
+from ranking.catalog.models import Model
 from ranking.merchandising import filters
 from ranking.merchandising.filters import Expression, Filter
 from ranking.visitors.profile import NOBODY, Profile

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranking.catalog.embeddings import Model
+from ranking.catalog.models import Model
 from ranking.catalog.records import int_array
 from ranking.merchandising.filters import Filter
 from schemas import database

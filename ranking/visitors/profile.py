@@ -16,8 +16,8 @@ from uuid import UUID
 import msgspec
 import numpy as np
 
-from ranking.catalog import embeddings, queries, records
-from ranking.catalog.embeddings import Model
+from ranking.catalog import models, queries, records
+from ranking.catalog.models import Model
 from ranking.visitors.interests import (
     MAX_PRODUCTS,
     MAX_TOUCHED,
@@ -84,7 +84,7 @@ def current(
     `additional` counts as if it had happened after everything else, oldest first, and is written
     nowhere. An unknown actor, or None, is somebody of whom nothing else is known.
     """
-    model = embeddings.live(connection, site_id)
+    model = models.live(connection, site_id)
     found = _read(connection, model, actor, at, reread=bool(additional)) if actor else None
     if found and found.data is not None:
         return _stored(found)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ranking.catalog import nearest
-from ranking.catalog.embeddings import Model, live
+from ranking.catalog.models import Model, live
 from ranking.catalog.nearest import Vector
 from ranking.merchandising import filters
 from ranking.merchandising.filters import Filter
