@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from gateway import access
+from ranking.catalog import embeddings
+from schemas import database
 from tests.journeys.gateway_process import GatewayProcess, end, free_port, until
 
 pytestmark = pytest.mark.heavy
@@ -30,8 +33,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     try:
         running.wait_until_ready()
         until(lambda: _has_orders(running), LOADED_S, what="the load of the demo")
-        # `encode` ends when no product waits for a vector, whoever encoded it.
-        until(lambda: running.say("encode", "demo").returncode == 0, LOADED_S, what="the encoding")
+        until(lambda: _is_encoded(running), LOADED_S, what="the encoding")
         yield running
     finally:
         end(running)
@@ -60,6 +62,15 @@ def page(browser: Browser, shop: GatewayProcess) -> Iterator[Page]:
 
 def _has_orders(running: GatewayProcess) -> bool:
     return _segment(running).get("applied") == 5977
+
+
+def _is_encoded(running: GatewayProcess) -> bool:
+    """Every product has a vector, and the model was fitted on them: lists do not change by it."""
+    services = json.loads((running.home / "run" / "services.json").read_text())
+    with database.connect(services["database_url"]) as connection:
+        site_id = access.site(connection, "demo").site_id
+        encoded = not embeddings.waiting(connection, site_id)
+        return encoded and not embeddings.is_due(connection, site_id)
 
 
 def _segment(running: GatewayProcess) -> dict[str, int]:

@@ -63,7 +63,7 @@ const SHAPES = [
   ["balloon|bunting|garland|confetti|party|parties", "birthday", "M6 12c10 8 26 8 36 0M11 15l2 12 7-9m1 0 3 13 4-13m1 0 6 9 3-12"],
   ["game|puzzle|jigsaw|playing card|domino|skittle|ludo", "", "M10 10h12v4c-4 2-4 6 0 6s4 0 4-4v-6h12v12h-4c-4-4-6 0-6 2s2 4 6 2h4v12H10Z"],
   ["doll|teddy|puppet|soft toy|toy|robot|nursery", "rabbit|bunny|bear|babushka|dolly", "M24 15a11 10 0 1 0 .1 0ZM16 17c-6-1-6-9 0-8 3 0 4 3 4 6m12 2c6-1 6-9 0-8-3 0-4 3-4 6M20 24v.1m8-.1v.1M21 29c2 2 4 2 6 0"],
-  ["bird house|birdhouse|bird feeder|birds & wildlife", "bird|hen|chick|owl|dove|duck", "M24 12a12 12 0 1 0 0 24 12 12 0 0 0 0-24Zm0 6a6 6 0 1 0 0 12 6 6 0 0 0 0-12ZM7 10v7c0 4 4 4 4 0v-7M9 20v18M41 10c-4 2-4 12 0 12v16"],
+  ["bird house|birdhouse|bird feeder|birds & wildlife", "bird|hen|chick|owl|dove|duck", "M8 22c8 2 8-10 17-10 6 0 8 4 8 8l6 2-6 3c0 8-6 12-13 12-6 0-11-5-12-15Zm20-4v.1M17 37v4m6-4v4"],
   ["plant pot|planter|watering can|herb|herb marker|garden|plants & pots|windmill|gnome", "plant", "M14 26h20l-3 15H17Zm10 0V14m0 4c-2-8-11-8-11-8 0 8 6 9 11 8Zm0-2c2-8 11-7 11-7 0 8-6 9-11 7"],
   ["artificial flower|art flower|bouquet|artificial flowers", "flower|rose|daisy|blossom|posy", "M24 14c-3-8 6-8 3 0 6-6 10 3 2 5 8 1 4 9-2 5 2 8-7 8-4 0-6 5-10-4-2-5-8-2-4-10 3-5Zm0 12v16m0-6c4-5 8-5 9-5-1 5-5 6-9 5"],
   ["christmas tree|bauble", "christmas|tree|easter", "M24 6 14 19h5l-8 10h6l-7 8h28l-7-8h6l-8-10h5Zm0 31v5"],
