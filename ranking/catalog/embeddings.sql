@@ -37,7 +37,7 @@ with due as materialized (
   order by q.queued_at desc, q.product_no
 )
 select product_no from due
-where pg_try_advisory_lock(hashtext('ranking.catalog.embeddings'), product_no)
+where pg_try_advisory_lock(hashtext('ranking.catalog.embeddings ' || current_schema()), product_no)
 limit %(limit)s
 
 -- name: read_taken
@@ -47,7 +47,7 @@ join products p on p.site_id = q.site_id and p.product_no = q.product_no
 where p.text_hash is not null and not p.deleted
 
 -- name: release
-select count(pg_advisory_unlock(hashtext('ranking.catalog.embeddings'), n::int))
+select count(pg_advisory_unlock(hashtext('ranking.catalog.embeddings ' || current_schema()), n::int))
 from jsonb_array_elements_text(%(product_nos)s) as n
 
 -- name: note_failure

@@ -26,7 +26,7 @@ where site_id = %(site_id)s and name = %(name)s and state = 'live'
 select count(*) from {table}
 
 -- name: lock_models_shared
-select pg_advisory_xact_lock_shared(hashtext('ranking.catalog.models'), %(site_id)s)
+select pg_advisory_xact_lock_shared(hashtext('ranking.catalog.models ' || current_schema()), %(site_id)s)
 
 -- name: served_tables
 select vectors_table from models where site_id = %(site_id)s and state = 'live' order by model_id
@@ -72,7 +72,7 @@ analyze {vectors}
 select count(*) from (select 1 from {table} limit %(limit)s) as counted
 
 -- name: lock_models
-select pg_advisory_xact_lock(hashtext('ranking.catalog.models'), %(site_id)s)
+select pg_advisory_xact_lock(hashtext('ranking.catalog.models ' || current_schema()), %(site_id)s)
 
 -- name: begin
 insert into models (site_id, model_id, name, state, dimension, vectors_table, texts_table,
@@ -153,10 +153,10 @@ select vector <#> %(query)s::halfvec as distance from {vectors}
 order by vector <#> %(query)s::halfvec limit %(limit)s
 
 -- name: lock_fit
-select pg_try_advisory_lock(hashtext('ranking.catalog.fitting'), %(site_id)s)
+select pg_try_advisory_lock(hashtext('ranking.catalog.fitting ' || current_schema()), %(site_id)s)
 
 -- name: unlock_fit
-select pg_advisory_unlock(hashtext('ranking.catalog.fitting'), %(site_id)s)
+select pg_advisory_unlock(hashtext('ranking.catalog.fitting ' || current_schema()), %(site_id)s)
 
 -- name: index_memory
 select set_config('maintenance_work_mem', %(memory)s, true),
