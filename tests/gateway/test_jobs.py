@@ -19,7 +19,7 @@ import redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from gateway import clock, jobs, tasks
+from gateway import clock, jobs, services, tasks
 from ranking.catalog import embeddings
 from schemas import database
 from schemas.database import Connection
@@ -357,3 +357,47 @@ def test_an_encoder_at_work_stops_within_a_few_slices(store: redis.Redis, catalo
         until(lambda: len(catalog.served()) > 0, 90, what="encoding")
         assert encoder.end() == 0
     assert 0 < catalog.waiting() < 600
+
+
+@pytest.mark.heavy
+def test_a_role_outlives_its_redis(
+    catalog: Catalog, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with services.start_redis(tmp_path) as url:
+        monkeypatch.setenv("REDIS_URL", url)
+        jobs._hints.cache_clear()
+        with running("worker") as worker:
+            until(lambda: beats(environment["DATABASE_URL"], "worker"), what="a heartbeat")
+            until(lambda: took_a_job(catalog), what="a first run")
+            stop_redis(url)
+            with services.start_redis(tmp_path):
+                catalog.connection.execute("delete from task_runs")
+                until(lambda: took_a_job(catalog), 60, what="a run by the new Redis")
+                assert worker.end() == 0
+
+
+def stop_redis(url: str) -> None:
+    with redis.Redis.from_url(url) as client:
+        client.shutdown(nosave=True)
+
+
+def took_a_job(catalog: Catalog) -> bool:
+    """Whether a hinted refresh was done; hints once more until it is."""
+    jobs.claim(catalog.connection, "popularity", catalog.site_id, NOW)
+    jobs.hint("popularity", catalog.site_id)
+    return runs(catalog.connection, "popularity") == [("done", {"products": 0})]
+
+
+@pytest.mark.heavy
+def test_the_clock_outlives_its_connection(
+    store: redis.Redis, catalog: Catalog, environment: dict[str, str]
+) -> None:
+    with running("clock") as started:
+        until(lambda: runs(catalog.connection, "popularity"), what="a first tick")
+        catalog.connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where datname = current_database() and pid <> pg_backend_pid()"
+        )
+        catalog.upload(a_product())
+        until(lambda: runs(catalog.connection, "encode"), 60, what="a later tick")
+        assert started.end() == 0
