@@ -45,6 +45,15 @@ def vectors(
     return {text: found[key] for text, key in hashes.items() if key in found}
 
 
+def warm_up() -> bool:
+    """Load the network now, so that no visitor waits for it; False where it is not exported yet."""
+    try:
+        _query_encoder.encode(["warm"])
+    except NotExported:
+        return False
+    return True
+
+
 def purge(connection: Connection, before: datetime) -> int:
     """Forget texts kept since before then; they are encoded again when asked for."""
     return connection.execute(SQL.purge, {"before": before}).rowcount

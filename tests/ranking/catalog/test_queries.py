@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ranking.catalog import queries
-from ranking.catalog.encoder import QueryEncoder
+from ranking.catalog.encoder import Encoder, QueryEncoder
 from tests.ranking.catalog.catalogs import NOW, Catalog, Hashes
 
 
@@ -57,6 +57,16 @@ def test_blank_texts_have_no_vector(catalog: Catalog) -> None:
 def test_before_the_network_is_exported_a_text_is_missing(catalog: Catalog, tmp_path: Path) -> None:
     assert vectors(catalog, "mug", encoder=QueryEncoder(tmp_path)) == {}
     assert list(vectors(catalog, "mug", encoder=Hashes())) == ["mug"]
+
+
+def test_a_web_process_may_warm_up_before_the_first_query(
+    true_encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTUNE_HOME", str(tmp_path))
+    monkeypatch.setattr(queries, "_query_encoder", QueryEncoder())
+    assert not queries.warm_up()
+    true_encoder.export()
+    assert queries.warm_up()
 
 
 def test_the_cache_has_an_end(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
