@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
+from psycopg import sql
 
 from ranking.catalog.models import Model
 from ranking.catalog.records import int_array
@@ -38,6 +39,8 @@ class Neighbour(NamedTuple):
     product_id: str
     group_key: int
     similarity: float
+    share: float | None = None  # of the most popular product; None: it has no history
+    new_share: float | None = None  # what the site gives such products instead
 
 
 def nearest(
@@ -47,24 +50,42 @@ def nearest(
     filter: Filter,
     limit: int,
     excluded_nos: Iterable[int] = (),
+    *,
+    prior: float = 0.0,
+    pool: int = 0,
 ) -> list[Neighbour]:
     """The `limit` nearest available products that pass the filter, nearest first, ties by number.
 
-    `filter` is compiled for the alias "v". Fewer come back only where fewer match.
+    With a `prior` the best of the `pool` nearest, popularity added to the inner product: `prior`
+    times its share. `filter` is compiled for the alias "v". Fewer come back only where fewer match.
     """
+    wanted = max(pool, limit) if prior else limit
     parameters = {
         "site_id": model.site_id,
         "vector": vector,
         "excluded": int_array(excluded_nos),
         "limit": limit,
+        "pool": wanted,
+        "prior": prior,
         **filter.params,
     }
-    if not use_index(connection, model, filter, limit):
+    if not use_index(connection, model, filter, wanted):
         return _run(connection, "exact", model, filter, parameters)
     found = _indexed(connection, model, filter, parameters)
     if len(found) < limit:
         return _run(connection, "exact", model, filter, parameters)
     return found
+
+
+def exact(
+    connection: Connection, model: Model, vector: Vector, filter: Filter, limit: int
+) -> list[Neighbour]:
+    """What `nearest` approximates, by comparing every product; for measuring."""
+    parameters = {
+        "site_id": model.site_id, "vector": vector, "excluded": int_array(()), "limit": limit,
+        "pool": limit, "prior": 0.0, **filter.params,
+    }  # fmt: skip
+    return _run(connection, "exact", model, filter, parameters)
 
 
 def use_index(connection: Connection, model: Model, filter: Filter, limit: int) -> bool:
@@ -103,11 +124,16 @@ def _statement(name: str, model: Model, filter: Filter) -> bytes:
     key = (name, model.vectors_table, filter.where.as_bytes())
     known = _statements.get(key)
     if known is None:
-        filled = SQL.fill(name, vectors=model.vectors, filter=filter.where)
+        filled = SQL.fill(name, **_slots(name, model, filter))
         if len(_statements) >= CACHED:
             _statements.clear()
         known = _statements[key] = filled.as_bytes()
     return known
+
+
+def _slots(name: str, model: Model, filter: Filter) -> dict[str, sql.Composable]:
+    slots: dict[str, sql.Composable] = {"vectors": model.vectors, "filter": filter.where}
+    return slots if name == "matches" else slots | {"ranked": sql.SQL(SQL.ranked)}
 
 
 # estimates --------------------------------------------------------------------------------------

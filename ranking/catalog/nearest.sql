@@ -7,11 +7,9 @@ with near as materialized (
     and v.product_no <> all(%(excluded)s::int[])
     and {filter}
   order by (v.vector <#> %(vector)s::vector::halfvec) + 0, v.product_no
-  limit %(limit)s
+  limit %(pool)s
 )
-select n.product_no, p.product_id, n.group_key, -n.distance
-from near n join products p on p.site_id = %(site_id)s and p.product_no = n.product_no
-order by n.distance, n.product_no
+{ranked}
 
 -- name: indexed
 -- ORDER BY the bare operator, else the index cannot be used; its order is relaxed, hence the
@@ -23,11 +21,28 @@ with near as materialized (
     and v.product_no <> all(%(excluded)s::int[])
     and {filter}
   order by v.vector <#> %(vector)s::vector::halfvec
+  limit %(pool)s
+)
+{ranked}
+
+-- name: ranked
+-- The best of the pool once popularity has its say: its share of the site's most popular product,
+-- on a logarithmic scale; null for a product without history, which is given the site's new_share.
+, weighed as (
+  select n.product_no, n.group_key, -n.distance as similarity, s.new_share,
+    ln(1 + r.popular::float8) / coalesce(s.norm, 3) as share
+  from near n
+  left join popularity r on r.site_id = %(site_id)s and r.product_no = n.product_no
+  left join popularity_sites s on s.site_id = %(site_id)s
+),
+best as (
+  select * from weighed
+  order by similarity + %(prior)s * coalesce(share, new_share, 0) desc, product_no
   limit %(limit)s
 )
-select n.product_no, p.product_id, n.group_key, -n.distance
-from near n join products p on p.site_id = %(site_id)s and p.product_no = n.product_no
-order by n.distance, n.product_no
+select b.product_no, p.product_id, b.group_key, b.similarity, b.share, b.new_share
+from best b join products p on p.site_id = %(site_id)s and p.product_no = b.product_no
+order by b.similarity + %(prior)s * coalesce(b.share, b.new_share, 0) desc, b.product_no
 
 -- name: matches
 -- Only planned, never run: how many products the filter alone lets through.

@@ -19,7 +19,7 @@ import numpy as np
 
 Vector = np.ndarray[Any, np.dtype[np.float32]]
 
-STEP = 0.8  # what one step back in time is worth of the one after it
+STEP = 0.5  # what one step back in time is worth of the one after it: .4 to .6 were as good
 MAX_EVENTS = 12  # that shape the vector
 MAX_TOUCHED = 50  # products
 MAX_PRODUCTS = 50  # of one event; a larger order says no more

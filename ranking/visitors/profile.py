@@ -39,7 +39,7 @@ from schemas.facts import Event
 SQL = database.queries(__file__)
 
 # Part of every fingerprint: raise it with any change in what a profile is made of.
-RECIPE = 1
+RECIPE = 2
 # Enough for 50 touched products; more only where the same few are looked at again and again.
 MOST_EVENTS = 200
 MOST_PURCHASES = 200

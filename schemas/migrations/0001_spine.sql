@@ -284,14 +284,23 @@ create table queries (
   primary key (site_id, query_hash)
 );
 
--- popularity of the days before computed_at, rebuilt by the clock's task from events
+-- popularity of the days before computed_at, rebuilt by the clock's task from events; a product
+-- without a row has no history
 create table popularity (
   site_id int not null,
   product_no int not null,
-  popular real not null,                    -- weighted events of the window
-  trending real not null,                   -- the same with a half-life
+  popular real not null,                    -- decayed, weighted events of the window and, little, of all time
+  trending real not null,                   -- those of the window with a shorter half-life
   computed_at timestamptz not null,
+  history real not null default 0,          -- of all time, as of its site's history_day
   primary key (site_id, product_no)
+);
+create table popularity_sites (
+  site_id int primary key,
+  history_day date not null,
+  norm real not null,                       -- ln(1 + popular) / norm is a share from 0 to 1
+  new_share real not null,                  -- what a product without history is given for one
+  computed_at timestamptz not null
 );
 create index popularity_popular on popularity (site_id, popular desc, product_no);
 create index popularity_trending on popularity (site_id, trending desc, product_no);

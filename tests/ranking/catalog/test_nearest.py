@@ -188,6 +188,8 @@ def plan(connection: Connection, name: str, model: Model, condition: Filter, lim
         "vector": unit(np.ones(384)),
         "excluded": "{}",
         "limit": limit,
+        "pool": limit,
+        "prior": 0.0,
         **condition.params,
     }
     rows = connection.execute(statement, parameters, prepare=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from math import log1p
 from typing import Any
 from uuid import uuid4
 
@@ -68,7 +69,9 @@ def test_events_older_than_the_window_or_after_the_instant_do_not_count(shop: Ca
     event(shop, "a", days=2)
     event(shop, "b", days=8)
     event(shop, "c", days=-1)
-    assert popular(shop) == {"a": 1}
+    shown = popular(shop)
+    assert list(shown) == ["a", "b"]
+    assert shown["b"] < 0.02 * shown["a"]  # of the past a hundredth counts
 
 
 def test_trending_prefers_the_newer(shop: Catalog) -> None:
@@ -91,7 +94,7 @@ def test_an_empty_window_falls_back_to_the_newest_days_with_events(shop: Catalog
     event(shop, "b", days=36)
     event(shop, "c", days=38)
     event(shop, "c", "impression", days=1)
-    assert list(popular(shop)) == ["a", "b"]
+    assert list(popular(shop)) == ["a", "b", "c"]
 
 
 def test_a_site_without_events_has_no_popularity(shop: Catalog) -> None:
@@ -104,11 +107,40 @@ def test_a_refresh_of_the_past_sees_the_past(shop: Catalog) -> None:
     assert list(popular(shop, at=NOW - timedelta(days=19))) == ["a"]
 
 
-def test_products_that_left_the_window_leave_the_table(shop: Catalog) -> None:
-    event(shop, "a", days=6)
+def test_products_that_left_the_window_keep_a_little(shop: Catalog) -> None:
+    for _ in range(5):
+        event(shop, "a", days=6)
     event(shop, "b", days=0)
+    assert list(popular(shop)) == ["a", "b"]
+    later = popular(shop, at=NOW + timedelta(days=3))
+    assert list(later) == ["b", "a"]
+    assert later["a"] > 0
+
+
+def test_four_days_halve_what_an_event_says(shop: Catalog) -> None:
+    event(shop, "a", days=1)
+    event(shop, "b", days=5)
+    shown = popular(shop, at=NOW.replace(hour=0, minute=0))
+    assert shown["a"] == pytest.approx(2 * shown["b"], rel=0.02)
+
+
+def test_a_product_without_history_is_given_its_sites_mean_and_a_half(shop: Catalog) -> None:
+    for _ in range(300):
+        event(shop, "a", "purchase")
+    for _ in range(30):
+        event(shop, "b", "purchase")
     popular(shop)
-    assert list(popular(shop, at=NOW + timedelta(days=3))) == ["b"]
+    [(norm, new_share)] = shop.rows("select norm, new_share from popularity_sites")
+    shares = [log1p(value) / norm for value in popular(shop).values()]
+    assert shares[0] == pytest.approx(1, rel=1e-4)
+    assert new_share == pytest.approx(min(1, 1.5 * sum(shares) / 2), rel=1e-4)
+
+
+def test_a_little_known_best_seller_says_little(shop: Catalog) -> None:
+    event(shop, "a", "purchase")
+    shown = popular(shop)
+    [(norm,)] = shop.rows("select norm from popularity_sites")
+    assert log1p(shown["a"]) / norm < 0.3
 
 
 def test_deleted_products_are_not_popular(shop: Catalog) -> None:

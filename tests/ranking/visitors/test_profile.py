@@ -54,10 +54,10 @@ def test_one_view_is_an_interest(stocked: Market) -> None:
     assert likeness(stocked, "v1", "red mug") == pytest.approx(1, abs=1e-3)
 
 
-def test_each_step_back_counts_four_fifths(stocked: Market) -> None:
+def test_each_step_back_counts_half(stocked: Market) -> None:
     stocked.happens("v1", (VIEW, "red mug"), (VIEW, "blue hat"))
     weights = [one.weight for one in stocked.profile("v1").contents.events]
-    assert weights == [1, 0.8]
+    assert weights == [1, 0.5]
     assert likeness(stocked, "v1", "blue hat") > likeness(stocked, "v1", "red mug")
 
 
@@ -176,7 +176,7 @@ def test_names_of_what_was_looked_at_become_interests(market: Market) -> None:
     named = {(tag["kind"], tag["name"]): tag for tag in shown["tags"]}
     assert named["brand", "Acme"]["weight"] == 1
     assert named["word", "mug"]["weight"] == 1
-    assert named["tag", "gift"]["weight"] == pytest.approx(0.8 / 1.8, abs=1e-3)
+    assert named["tag", "gift"]["weight"] == pytest.approx(0.5 / 1.5, abs=1e-3)
     assert named["category", "Home > Kitchen"]["event_ids"] == [shown["events"][1]["event_id"]]
     assert ("word", "with") not in named
     assert shown["price"] == {"low": 4.0, "typical": pytest.approx(6.28, abs=0.01), "high": 9.0}
