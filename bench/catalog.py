@@ -1,0 +1,123 @@
+"""A catalog of any size: the vectors of the demo's real products plus seeded noise.
+
+Each product has tags that half, a tenth, a hundredth and a thousandth of the catalog share, so that
+filters of any width can be asked for.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from psycopg_pool import ConnectionPool
+
+from bench.report import note
+from gateway import ingest
+from gateway.access import Source
+from ranking.catalog import encoder, fitting, models, popularity, products
+from schemas.database import Connection
+from schemas.facts import Product
+
+DEMO = Path(__file__).parent.parent / "demo" / "products.jsonl.gz"
+NOISE = 0.6  # length of the noise beside a vector of length 1: variants lie near, not on, theirs
+SEED = 11
+CHUNK = 2000
+WIDTHS = {"half": 2, "tenth": 10, "hundredth": 100, "thousandth": 1000}
+
+
+def real_products() -> list[dict[str, Any]]:
+    """The demo's catalog records."""
+    with gzip.open(DEMO, "rt") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def fill(pool: ConnectionPool[Connection], site_id: int, size: int) -> None:
+    """Make `size` products with text vectors, fit `text-1` and build its index."""
+    real = real_products()
+    note(f"catalog: encoding {len(real)} real products")
+    raw = encoder.Encoder(threads=2).encode([encoder.text_of(record) for record in real])
+    noise = np.random.default_rng(SEED)
+    for start in range(0, size, CHUNK):
+        numbers = range(start, min(start + CHUNK, size))
+        with pool.connection() as connection, connection.transaction():
+            _add(connection, site_id, real, raw, numbers, noise)
+    with pool.connection() as connection:
+        connection.execute("vacuum analyze products")
+        note(f"catalog: fitting on {size} products")
+        fitting.fit(connection, site_id)
+
+
+def _add(
+    connection: Connection,
+    site_id: int,
+    real: list[dict[str, Any]],
+    raw: np.ndarray[Any, Any],
+    numbers: range,
+    noise: np.random.Generator,
+) -> None:
+    records = [_variant(real[n % len(real)], n, n // len(real)) for n in numbers]
+    products.upsert(connection, site_id, [Product(record) for record in records], datetime.now(UTC))
+    ids = [record["product_id"] for record in records]
+    rows = connection.execute(
+        "select product_id, product_no, text_hash from products "
+        "where site_id = %s and product_id = any(%s)",
+        [site_id, ids],
+    ).fetchall()
+    at = {product_id: n for n, product_id in enumerate(ids, numbers.start)}
+    vectors = np.stack([raw[at[row[0]] % len(raw)] for row in rows])
+    vectors = vectors + NOISE * models.unit(noise.standard_normal(vectors.shape))
+    model = models.live(connection, site_id)
+    models.write_texts(
+        connection, site_id, model.texts, [row[1] for row in rows], [row[2] for row in rows],
+        models.unit(vectors),
+    )  # fmt: skip
+    connection.execute("delete from products_to_encode where site_id = %s", [site_id])
+
+
+def _variant(record: dict[str, Any], number: int, generation: int) -> dict[str, Any]:
+    tags = [name for name, every in WIDTHS.items() if number % every == 0]
+    return record | {
+        "product_id": f"{record['product_id']}-{generation}",
+        "title": f"{record['title']} {generation}",
+        "brand": f"Brand {number % 50}",
+        "tags": tags,
+    }
+
+
+def visits(
+    pool: ConnectionPool[Connection], site_id: int, api: Source, visitors: int, views: int
+) -> None:
+    """Give visitors `v0`, `v1`, … a few product views each, and refresh popularity."""
+    note(f"catalog: {visitors} visitors with {views} views each")
+    with pool.connection() as connection:
+        ids = [row[0] for row in connection.execute(
+            "select product_id from products where site_id = %s", [site_id])]  # fmt: skip
+    chooser = np.random.default_rng(SEED)
+    for batch in _batches(visitors * views):
+        interactions = [
+            _view(f"v{n % visitors}", ids[int(len(ids) * chooser.beta(1, 6))], n) for n in batch
+        ]
+        body = json.dumps({"data": interactions}).encode()
+        ingest.deliver(pool, api, topic="interactions", headers={}, body=body)
+    with pool.connection() as connection:
+        popularity.refresh(connection, site_id, datetime.now(UTC))
+        connection.execute("vacuum analyze")
+
+
+def _batches(total: int) -> Iterator[range]:
+    return (range(start, min(start + 1000, total)) for start in range(0, total, 1000))
+
+
+def _view(visitor: str, product_id: str, number: int) -> dict[str, Any]:
+    at = datetime.now(UTC) - timedelta(seconds=60 + number % 86400)
+    return {
+        "type": "product_detail_page_view",
+        "anonymous_id": visitor,
+        "product_ids": [product_id],
+        "timestamp": at.isoformat(),
+    }

@@ -1,0 +1,126 @@
+"""How fast are uploads of 1,000 interactions, validation on, beside COPY of the same rows?"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bench.report import Line, against, known, note, percentile
+from bench.stage import Stage, stage, web
+
+BATCH = 1000
+BATCHES = 40
+SENDERS = 4
+ROUNDS = 3
+TABLES = ("event_keys", "events", "actors", "deliveries")
+
+
+def run() -> Iterator[Line]:
+    with stage() as on:
+        ours, copies = [], []
+        with web(on) as port:
+            _send(on, port, _bodies(4))  # warm
+            for number in range(ROUNDS):
+                note(f"interactions: round {number + 1} of {ROUNDS}")
+                _empty(on)
+                ours.append(_rate(lambda: _send(on, port, _bodies(BATCHES))))
+                copies.append(_copy(on))
+    rate, bare = percentile(ours, 50), percentile(copies, 50)
+    yield against("/v1/interactions, batches of 1,000", rate, "events/s", bare, least=0.4)
+    yield known("/v1/interactions, goal 10000", rate, "events/s")
+
+
+def _rate(work: Any) -> float:
+    began = time.perf_counter()
+    work()
+    return BATCH * BATCHES / (time.perf_counter() - began)
+
+
+def _bodies(count: int) -> list[bytes]:
+    return [json.dumps({"data": [_interaction(n) for n in range(BATCH)]}).encode()
+            for _ in range(count)]  # fmt: skip
+
+
+def _interaction(number: int) -> dict[str, Any]:
+    """About 650 bytes, as the browser SDK writes it."""
+    at = datetime.now(UTC) - timedelta(seconds=number)
+    return {
+        "type": "product_detail_page_view",
+        "anonymous_id": f"visitor-{uuid.uuid4().int % 5000}",
+        "product_ids": [f"p{number % 3000}"],
+        "timestamp": at.isoformat(),
+        "duration": 12.5,
+        "context": {
+            "page": {
+                "url": f"https://shop.example/products/{number}",
+                "referrer": "https://shop.example/",
+                "title": f"Product {number}",
+            },
+            "locale": "en-GB",
+            "user_agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0",
+            "campaign": {"source": "newsletter", "medium": "email", "name": "autumn"},
+            "custom_context": {
+                "uuid": str(uuid.uuid4()),
+                "sdk_version": "1.9.3",
+                "site": "shop.example",
+            },
+        },
+    }
+
+
+def _send(on: Stage, port: int, bodies: list[bytes]) -> None:
+    waiting = iter(bodies)
+    lock = threading.Lock()
+
+    def sender() -> None:
+        while True:
+            with lock:
+                body = next(waiting, None)
+            if body is None:
+                return
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/v1/interactions",
+                data=body,
+                headers={"X-API-KEY": on.keys["secret_key"], "Content-Type": "application/json"},
+            )
+            with urllib.request.urlopen(request) as answer:
+                answer.read()
+
+    threads = [threading.Thread(target=sender) for _ in range(SENDERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _empty(on: Stage) -> None:
+    with on.pool.connection() as connection:
+        for table in TABLES:
+            connection.execute(f"truncate {table}")
+
+
+def _copy(on: Stage) -> float:
+    """COPY of the rows that the uploads made, into the same tables, all indexes in place."""
+    with on.pool.connection() as connection:
+        kept = {table: _dump(connection, table) for table in TABLES}
+        _empty(on)
+
+        def load_all() -> None:
+            for table, rows in kept.items():
+                with connection.cursor().copy(f"copy {table} from stdin (format binary)") as copy:
+                    copy.write(rows)
+
+        return _rate(load_all)
+
+
+def _dump(connection: Any, table: str) -> bytes:
+    with connection.cursor().copy(
+        f"copy (select * from {table}) to stdout (format binary)"
+    ) as copy:
+        return b"".join(bytes(block) for block in copy)

@@ -1,0 +1,40 @@
+"""Do the lists find what people took next? The backtest of Online Retail, if its files are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.report import Line, against, at_least, known, note
+from bench.stage import stage
+from gateway import backtest
+from gateway.settings import load
+from ranking.training import clickstream
+
+FOLDER = Path(__file__).parent.parent.parent / "shared" / "data" / "online-retail"
+CUT = datetime(2011, 11, 1, tzinfo=UTC)
+BARS = {0: 0.069, 1: 0.22, 2: 0.22, 3: 0.22}
+
+
+def run() -> Iterator[Line]:
+    if not FOLDER.exists():
+        note("quality: left out, the Online Retail files are not beside the project")
+        return
+    items = list(clickstream.read_lines(FOLDER / "items.jsonl.gz"))
+    clicks = clickstream.read_clicks([FOLDER / "events.jsonl.gz"])
+    split = clickstream.split(clicks, CUT.timestamp(), forced_cold=True)
+    with stage():
+        note("quality: playing the archive; a few minutes")
+        rows = backtest.run(load(), items, split, CUT, lambda stage, done, total: None)
+    by_method = {(row["method"], row["k"]): row for row in rows}
+    for k, bar in BARS.items():
+        ours, popular = by_method["attune", k], by_method["popularity-7d", k]
+        yield at_least(f"backtest online-retail HR@10, k = {k}", ours["hit_rate@10"], "share", bar)
+        if k:
+            yield against(
+                f"the same against 7-day popularity, k = {k}", ours["hit_rate@10"], "share",
+                popular["hit_rate@10"], least=1.0,
+            )  # fmt: skip
+            yield known(f"the same, cold products, k = {k}", ours["cold"]["hit_rate@10"], "share")
+    yield known("coverage@20 at k = 2", by_method["attune", 2]["coverage@20"], "share")
