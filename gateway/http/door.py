@@ -25,6 +25,7 @@ from gateway.http.errors import BodyLate, HttpError, TooLarge, Unavailable, Unre
 DEADLINE_S = 10.0
 LARGE_BYTES = 4 * 1024 * 1024
 LARGE_AT_ONCE = 2
+LONGEST_LENGTH = 30  # digits of a Content-Length
 
 _READ_BYTES = 256 * 1024
 _INFLATE_BYTES = 4 * 1024 * 1024
@@ -108,6 +109,8 @@ def _content_length() -> int | None:
         return None
     if not (text.isascii() and text.isdigit()):
         raise Unreadable("the header Content-Length is no number")
+    if len(text) > LONGEST_LENGTH:  # Python reads no number of more than 4,300 digits
+        raise TooLarge("the header Content-Length announces more than anybody sends")
     return int(text)
 
 
