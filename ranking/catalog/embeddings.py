@@ -55,6 +55,7 @@ def forget(connection: Connection, site_id: int, product_nos: Sequence[int]) -> 
 # loses at most one slice's work, and nothing else.
 TAKEN = 512
 SLICE = 64
+ENCODERS = 16  # so many find something to take of one site at once
 ANALYZE_FROM = 1000
 
 MAX_ATTEMPTS = 5
@@ -135,7 +136,13 @@ def find_dirty(connection: Connection, site_id: int) -> int:
 
 
 def _due(site_id: int, at: datetime) -> dict[str, Any]:
-    return {"site_id": site_id, "at": at, "max_attempts": MAX_ATTEMPTS, "limit": TAKEN}
+    return {
+        "site_id": site_id,
+        "at": at,
+        "max_attempts": MAX_ATTEMPTS,
+        "limit": TAKEN,
+        "window": ENCODERS * TAKEN,
+    }
 
 
 @contextmanager

@@ -227,6 +227,7 @@ create table products_to_encode (
   error text,
   primary key (site_id, product_no)
 );
+create index products_to_encode_newest on products_to_encode (site_id, queued_at desc, product_no);
 
 -- text vectors as the encoder made them: one table a site, texts_<site>
 create table texts_template (
