@@ -28,7 +28,7 @@ def run() -> Iterator[Line]:
             began = time.perf_counter()
             model.encode(texts)
             bare.append(len(texts) / (time.perf_counter() - began))
-            connection.execute("delete from texts_%s" % on.site.site_id)
+            connection.execute(f"delete from texts_{on.site.site_id}")
             connection.execute("delete from products")
             connection.execute("delete from products_to_encode")
             products.upsert(

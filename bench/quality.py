@@ -1,4 +1,4 @@
-"""Do the lists find what people took next? The backtest of Online Retail, if its files are there."""
+"""Do the lists find what people took next? The backtest of Online Retail, where its files lie."""
 
 from __future__ import annotations
 

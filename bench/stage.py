@@ -67,7 +67,7 @@ def stage() -> Iterator[Stage]:
 @contextlib.contextmanager
 def web(on: Stage, app: str | None = None) -> Iterator[int]:
     """The web role on a free port, or another application on the same server; yields the port."""
-    port = _free_port()
+    port = free_port()
     if app is None:
         command = [sys.executable, "-m", "gateway", "web"]
     else:
@@ -91,7 +91,8 @@ def _wait_until_it_answers(port: int, process: subprocess.Popen[bytes]) -> None:
     raise RuntimeError("gunicorn did not start")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
