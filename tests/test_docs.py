@@ -22,7 +22,7 @@ from tests.conftest import SECRET_KEY, Shop
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 REFERENCE = ROOT / "docs" / "reference"
-OTHER_PAGES = [ROOT / "SECURITY.md", ROOT / "demo" / "LICENSE.md", *ROOT.glob("connectors/*/*.md")]
+OTHER_PAGES = [ROOT / "SECURITY.md", *ROOT.glob("demo/*.md"), *ROOT.glob("connectors/*/*.md")]
 
 _ROW = re.compile(r"^\| (.+) \|$", re.MULTILINE)
 _CELLS = re.compile(r" \| ")
