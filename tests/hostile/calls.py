@@ -1,0 +1,202 @@
+"""A valid request of every route of the URL map; a route without one here fails the tests."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+from psycopg import sql
+from werkzeug.test import TestResponse
+
+from tests.builders import ago, one, track
+from tests.conftest import Shop
+from tests.connectors.signing import segment as sign
+
+SENT = {"product_id": "p1", "title": "Mug", "sale_price": 3}
+VIEW = {"type": "product_detail_page_view", "product_ids": ["p1"], "anonymous_id": "a1"}
+VISITOR = {"anonymous_id": "a1"}
+
+# (method, rule) → (path, body); {names} are filled with what the site has.
+VALID: dict[tuple[str, str], tuple[str, Any]] = {
+    ("GET", "/healthz"): ("/healthz", None),
+    ("GET", "/readyz"): ("/readyz", None),
+    ("GET", "/metrics"): ("/metrics", None),
+    ("GET", "/openapi.json"): ("/openapi.json", None),
+    ("GET", "/docs"): ("/docs", None),
+    ("GET", "/demo"): ("/demo", None),
+    ("GET", "/demo/<file>"): ("/demo/page.js", None),
+    ("POST", "/v1/interactions"): ("/v1/interactions", {"data": [VIEW]}),
+    ("DELETE", "/v1/interactions"): ("/v1/interactions", {"user_ids": ["u9"]}),
+    ("POST", "/v1/products"): ("/v1/products", {"data": [SENT]}),
+    ("POST", "/v1/products/_delete"): (
+        "/v1/products/_delete", {"data": {"product_ids": ["p9"]}}
+    ),
+    ("GET", "/v1/products/_ids"): ("/v1/products/_ids", None),
+    ("GET", "/v1/products/_status/<task_id>"): ("/v1/products/_status/{delivery}", None),
+    ("GET", "/v1/products/<id:product_id>"): ("/v1/products/p1", None),
+    ("DELETE", "/v1/products/<id:product_id>"): ("/v1/products/p9", None),
+    ("POST", "/v1/users"): ("/v1/users", {"data": [{"user_id": "u1", "name": "Ann"}]}),
+    ("POST", "/v1/users/_delete"): ("/v1/users/_delete", {"data": {"user_ids": ["u9"]}}),
+    ("GET", "/v1/users/_ids"): ("/v1/users/_ids", None),
+    ("GET", "/v1/users/_status/<task_id>"): ("/v1/users/_status/{delivery}", None),
+    ("GET", "/v1/users/<id:user_id>"): ("/v1/users/u1", None),
+    ("DELETE", "/v1/users/<id:user_id>"): ("/v1/users/u9", None),
+    **{
+        ("POST", f"/v1/recommendation/{name}"): (f"/v1/recommendation/{name}", VISITOR)
+        for name in ("user_to_products", "user_to_trending", "user_to_history")
+    },
+    ("POST", "/v1/recommendation/product_to_products"): (
+        "/v1/recommendation/product_to_products", VISITOR | {"product_id": "p1"}
+    ),
+    ("GET", "/admin/v1/events"): ("/admin/v1/events", None),
+    ("GET", "/admin/v1/visitors/<path:sent_id>"): ("/admin/v1/visitors/a1", None),
+    ("GET", "/admin/v1/deliveries"): ("/admin/v1/deliveries", None),
+    ("GET", "/admin/v1/deliveries/<delivery_id>"): ("/admin/v1/deliveries/{delivery}", None),
+    ("POST", "/admin/v1/deliveries/<delivery_id>/replay"): (
+        "/admin/v1/deliveries/{delivery}/replay", None
+    ),
+    ("GET", "/admin/v1/ledger"): ("/admin/v1/ledger", None),
+    **{
+        (method, "/webhooks/<connector>/<source>"): (
+            "/webhooks/segment/{segment}",
+            {"type": "track", "event": "Product Viewed", "anonymousId": "a1",
+             "properties": {"product_id": "p1"}},
+        )
+        for method in ("POST", "PUT", "PATCH")
+    },
+}  # fmt: skip
+
+# Those that neither ask for a key nor need Postgres.
+NEED_NOTHING = ("/healthz", "/openapi.json", "/docs", "/metrics", "/demo")
+
+
+def compact(value: Any) -> bytes:
+    """JSON as our senders write it."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def signed_text(body: bytes) -> bytes:
+    """What Segment signs: the body, or of an array its first element."""
+    try:
+        sent = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    return compact(sent[0]) if isinstance(sent, list) and sent else body
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request; `secret` signs a webhook, `key` opens every other route."""
+
+    method: str
+    rule: str
+    path: str
+    body: bytes | None
+    key: str
+    secret: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.rule}"
+
+    @property
+    def is_webhook(self) -> bool:
+        return self.rule.startswith("/webhooks/")
+
+    @property
+    def is_upload(self) -> bool:
+        """Of `/v1` data: what cannot be read is refused and kept."""
+        return self.body is not None and not self.is_webhook and not self.is_engine
+
+    @property
+    def is_engine(self) -> bool:
+        return self.rule.startswith("/v1/recommendation/")
+
+    @property
+    def needs_services(self) -> bool:
+        return not self.rule.startswith(NEED_NOTHING)
+
+    def headers(self) -> dict[str, str]:
+        kind = {"Content-Type": "application/json"}
+        if self.is_webhook:
+            return sign(signed_text(self.body or b""), self.secret)
+        return kind | {"X-API-KEY": self.key}
+
+    def saying(self, body: bytes) -> Call:
+        return replace(self, body=body)
+
+    def by(self, other: Shop) -> Call:
+        """The same request with the credentials of another site."""
+        return replace(self, key=other.secret_key, secret=other.segment.secrets[0])
+
+    def send(self, client: FlaskClient, **more: Any) -> TestResponse:
+        headers = self.headers() | more.pop("headers", {})
+        return client.open(self.path, method=self.method, data=self.body, headers=headers, **more)
+
+
+def every_call(app: Flask, shop: Shop, delivery: str = "") -> list[Call]:
+    """A valid request of each route and method of the application."""
+    rules = {
+        (method, rule.rule)
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert rules == set(VALID), "tests/hostile/calls.py must hold a request of every route"
+    names = {"segment": shop.segment.public_id, "delivery": delivery}
+    return [
+        Call(
+            method,
+            rule,
+            path.format(**names),
+            None if body is None else compact(body),
+            shop.secret_key,
+            shop.segment.secrets[0],
+        )
+        for (method, rule), (path, body) in sorted(VALID.items())
+    ]
+
+
+def stocked(client: FlaskClient, shop: Shop) -> str:
+    """Give a site something of everything; returns the id of its delivery of events."""
+    headers = {"X-API-KEY": shop.secret_key}
+    for path, records in {
+        "products": [SENT, {"product_id": "p2", "title": "Hat"}],
+        "users": [{"user_id": "u1", "name": "Ann"}],
+        "interactions": [VIEW | {"timestamp": ago(minutes=9)}],
+    }.items():
+        answer = client.post(f"/v1/{path}", json={"data": records}, headers=headers)
+        assert answer.status_code == 200, answer.text
+    body = compact(track(userId="u1"))
+    signed = sign(body, shop.segment.secrets[0])
+    answer = client.post(f"/webhooks/segment/{shop.segment.public_id}", data=body, headers=signed)
+    assert answer.status_code == 200 and answer.json, answer.text
+    return str(answer.json["delivery"])
+
+
+def rows_of(shop: Shop, *but: str) -> dict[str, str]:
+    """A digest of each table's rows of one site, some tables left out."""
+    with shop.pool.connection() as connection:
+        tables = connection.execute(
+            "select c.relname from pg_class c join pg_attribute a on a.attrelid = c.oid "
+            "where a.attname = 'site_id' and c.relkind in ('r', 'p') and not c.relispartition "
+            "and c.relnamespace = 'public'::regnamespace and c.relname <> all(%s) order by 1",
+            [list(but)],
+        ).fetchall()
+        return {name: _digest(connection, name, shop.site.site_id) for (name,) in tables}
+
+
+def _digest(connection: Any, table: str, site_id: int) -> str:
+    statement = sql.SQL(
+        "select count(*) || ' rows ' || coalesce(md5(string_agg(t::text, '' order by t::text)), '')"
+        " from {} t where site_id = %s"
+    ).format(sql.Identifier(table))
+    [(found,)] = connection.execute(statement, [site_id]).fetchall()
+    return str(found)
+
+
+def failures(shop: Shop) -> int:
+    """Deliveries that our own code failed on."""
+    found: int = one(shop.pool, "select count(*) from deliveries where failed > 0")
+    return found
