@@ -43,14 +43,8 @@ class State:
 
     def redis_client(self) -> redis.Redis:
         """A client that gives up fast: no request waits for Redis."""
-        if self._redis is None:
-            self._redis = redis.Redis.from_url(
-                self.settings.redis_url,
-                socket_connect_timeout=REDIS_TIMEOUT_S,
-                socket_timeout=REDIS_TIMEOUT_S,
-                retry=Retry(NoBackoff(), 0),
-            )
-        return self._redis
+        found = self._redis
+        return found if found is not None else self._connect_redis()
 
     def replace_broken(self) -> None:
         """Drop connections that Postgres has closed, so that one request finds out for all."""
@@ -65,6 +59,19 @@ class State:
             self._pools.clear()
             if self._redis is not None:
                 self._redis.close()
+
+    def _connect_redis(self) -> redis.Redis:
+        """One client for all threads: a second one would close its connections when dropped,
+        under the hands of whoever had got it."""
+        with self._opening:
+            if self._redis is None:
+                self._redis = redis.Redis.from_url(
+                    self.settings.redis_url,
+                    socket_connect_timeout=REDIS_TIMEOUT_S,
+                    socket_timeout=REDIS_TIMEOUT_S,
+                    retry=Retry(NoBackoff(), 0),
+                )
+            return self._redis
 
     def _open(self, name: str, options: str) -> Pool:
         with self._opening:
