@@ -24,6 +24,7 @@ from ranking import answer as answering
 from ranking.catalog import models, nearest
 from ranking.merchandising import filters
 from ranking.question import Question
+from ranking.visitors import profile
 from ranking.visitors.identity import actor_id
 from schemas import database
 
@@ -157,7 +158,7 @@ def _recall(on: Stage) -> Iterator[Line]:
     named = {"unfiltered": ""} | {f"a {name}": f"tags:{name}" for name in catalog.WIDTHS}
     with database.connect(on.database_url, options=database.SERVING_OPTIONS) as connection:
         connection.execute("set statement_timeout = 0")
-        vectors = _query_vectors(connection, on, model)
+        vectors = _query_vectors(connection, on)
         for name, fq in named.items():
             filter = filters.compile(filters.parse(fq), nearest.ALIAS)
             note(f"recommend: recall, {name}")
@@ -172,16 +173,12 @@ def _recall(on: Stage) -> Iterator[Line]:
             yield at_most(f"short lists of {QUERIES}, {name}", short, "lists", 0)
 
 
-def _query_vectors(
-    connection: database.Connection, on: Stage, model: models.Model
-) -> list[np.ndarray[Any, Any]]:
-    """Profiles as they occur: means of a few products' vectors."""
-    chooser = np.random.default_rng(catalog.SEED)
-    numbers = [row[0] for row in connection.execute(
-        "select product_no from products where site_id = %s", [on.site.site_id])]  # fmt: skip
+def _query_vectors(connection: database.Connection, on: Stage) -> list[np.ndarray[Any, Any]]:
+    """The profiles of visitors, as lists are asked with."""
     made = []
-    for _ in range(QUERIES):
-        some = [int(n) for n in chooser.choice(numbers, size=3)]
-        vectors = nearest.vectors(connection, model, some)
-        made.append(models.unit(np.sum(list(vectors.values()), axis=0)[None, :])[0])
+    for number in range(QUERIES):
+        actor = actor_id(on.site.pepper, "anonymous", f"v{number}")
+        found = profile.current(connection, on.site.site_id, actor, at=datetime.now(UTC))
+        assert found.vector is not None
+        made.append(found.vector)
     return made

@@ -137,7 +137,7 @@ where v.site_id = %(site_id)s and p.site_id = v.site_id and p.product_no = v.pro
 
 -- name: create_index
 create index {index} on {vectors} using hnsw (vector halfvec_ip_ops)
-with (m = 16, ef_construction = 64)
+with (m = {links}, ef_construction = {ef_construction})
 
 -- name: sample
 select vector from {vectors} where site_id = %(site_id)s order by hashint4(product_no) limit %(limit)s

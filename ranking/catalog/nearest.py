@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from psycopg import sql
@@ -100,11 +101,10 @@ def use_index(connection: Connection, model: Model, filter: Filter, limit: int) 
 def _indexed(
     connection: Connection, model: Model, filter: Filter, parameters: dict[str, Any]
 ) -> list[Neighbour]:
-    if model.ef_search == SESSION_EF_SEARCH:
-        return _run(connection, "indexed", model, filter, parameters)
-    with connection.transaction():
+    if _ef_search.get(connection, SESSION_EF_SEARCH) != model.ef_search:
         connection.execute(SQL.ef_search, {"ef_search": model.ef_search})
-        return _run(connection, "indexed", model, filter, parameters)
+        _ef_search[connection] = model.ef_search
+    return _run(connection, "indexed", model, filter, parameters)
 
 
 def _run(
@@ -115,6 +115,9 @@ def _run(
     rows = connection.execute(statement, parameters, prepare=False)
     return [Neighbour(*row) for row in rows]
 
+
+# What each connection searches with: asked for again only where the model wants another value.
+_ef_search: WeakKeyDictionary[Connection, int] = WeakKeyDictionary()
 
 _statements: dict[tuple[str, str, bytes], bytes] = {}
 

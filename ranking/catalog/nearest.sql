@@ -51,7 +51,7 @@ select 1 from {vectors} v
 where v.site_id = %(site_id)s and v.available and {filter}
 
 -- name: ef_search
-select set_config('hnsw.ef_search', %(ef_search)s::text, true)
+select set_config('hnsw.ef_search', %(ef_search)s::text, false)
 
 -- name: vectors
 select v.product_no, v.vector::vector as vector
