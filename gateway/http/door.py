@@ -6,20 +6,17 @@ and a dozen dripping senders would hold all its threads.
 
 from __future__ import annotations
 
-import heapq
-import itertools
-import socket
 import threading
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from flask import after_this_request, request
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 
+from gateway.http.deadline import watch
 from gateway.http.errors import BodyLate, HttpError, TooLarge, Unavailable, Unreadable
 
 DEADLINE_S = 10.0
@@ -161,73 +158,13 @@ def _inflate(body: bytes, budget: _Budget) -> Iterator[bytes]:
 
 @contextmanager
 def _deadline(seconds: float) -> Iterator[Callable[[], bool]]:
-    """Within it the request's socket gives no more data after that time; yields whether it passed.
-
-    A socket's own timeout cannot do that: each dripped byte would start it again.
-    """
+    """Within it the request's socket gives no more data after that; yields whether it passed."""
     connection = request.environ.get("gunicorn.socket")
     if connection is None:
         yield lambda: False
         return
-    entry = _watch.add(connection, time.monotonic() + seconds)
+    entry = watch.add(connection, seconds)
     try:
         yield lambda: entry.passed
     finally:
-        _watch.remove(entry)
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    connection: socket.socket | None
-    passed: bool = False
-
-
-@dataclass(slots=True)
-class _Watch:
-    """One thread a process that ends reading from late sockets, started at the first use."""
-
-    _waiting: list[tuple[float, int, _Entry]] = field(default_factory=list)
-    _changed: threading.Condition = field(default_factory=threading.Condition)
-    _numbers: Iterator[int] = field(default_factory=itertools.count)
-    _thread: threading.Thread | None = None
-
-    def add(self, connection: socket.socket, at: float) -> _Entry:
-        entry = _Entry(connection)
-        with self._changed:
-            heapq.heappush(self._waiting, (at, next(self._numbers), entry))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="bodies", daemon=True)
-                self._thread.start()
-            elif self._waiting[0][2] is entry:
-                self._changed.notify()
-        return entry
-
-    def remove(self, entry: _Entry) -> None:
-        with self._changed:
-            entry.connection = None
-
-    def _run(self) -> None:
-        with self._changed:
-            while True:
-                self._end_late(time.monotonic())
-                next_at = self._waiting[0][0] - time.monotonic() if self._waiting else None
-                self._changed.wait(next_at)
-
-    def _end_late(self, now: float) -> None:
-        while self._waiting and (
-            self._waiting[0][2].connection is None or self._waiting[0][0] <= now
-        ):
-            entry = heapq.heappop(self._waiting)[2]
-            if entry.connection is not None:
-                entry.passed = True
-                _end_reading(entry.connection)
-
-
-def _end_reading(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RD)
-    except OSError:
-        return  # it is gone already, which ends the reading too
-
-
-_watch = _Watch()
+        watch.remove(entry)
