@@ -130,6 +130,9 @@ def _applied_again(connection: Connection, kept: apply.Kept) -> Receipt:
         records = read(
             source.connector, incoming.topic, incoming.body, source.settings, incoming.headers
         )
+        if not kept.nothing_was_read:
+            # Events know their repeats; an upload that was applied would undo what came since.
+            records = [one for one in records if one.position in kept.open_problems]
         with connection.transaction():
             return apply.apply(connection, incoming, records, again=True)
     except Unreadable as error:
