@@ -17,7 +17,6 @@ import psycopg
 import redis
 
 from gateway import access, home, sealing, services
-from gateway.services import Service
 from schemas import database
 from tests.conftest import SECRET_KEY
 from tests.journeys.gateway_process import ROOT, all_gone, free_port, until
@@ -73,13 +72,26 @@ class Installation:
         return self._run(name or role, services.dies_with_parent(command), ROOT)
 
     def serve(self, name: str) -> None:
-        """Start `postgres` or `redis` and wait until it answers."""
-        service: Service = self._services[name]
-        self._run(name, service.command, Path("/"))
-        if name == "postgres":
-            services.create_database(service.url, timeout_s=60)
-        else:
+        """Start `postgres` or `redis` and wait until it answers, as a supervisor would: Postgres
+        does not start beside what a killed one has left, and is started again."""
+        self._run_service(name)
+        if name == "redis":
             until(self._redis_answers, 30, what="an answer of Redis")
+            return
+        until(self._postgres_answers, 60, what="an answer of Postgres")
+        services.create_database(self.database_url, timeout_s=60)
+
+    def _run_service(self, name: str) -> None:
+        self._run(name, self._services[name].command, Path("/"))
+
+    def _postgres_answers(self) -> bool:
+        if self.processes["postgres"].poll() is not None:
+            self._run_service("postgres")
+        try:
+            psycopg.connect(self.database_url.replace("/attune?", "/postgres?")).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def _run(self, name: str, command: list[str], where: Path) -> subprocess.Popen[bytes]:
         with open(self.log(name), "ab") as log:
@@ -90,6 +102,11 @@ class Installation:
 
     def log(self, name: str) -> Path:
         return self.folder / "run" / f"{name}.log"
+
+    def exceptions(self, name: str) -> list[str]:
+        """What a process has logged of its own faults."""
+        lines = self.log(name).read_text(errors="replace").splitlines()
+        return [line for line in lines if '"exception"' in line]
 
     def kill(self, name: str) -> None:
         """kill -9, and wait for the end."""
@@ -218,11 +235,18 @@ def another_database(url: str, name: str) -> str:
 
 def told_ledger(running: Installation, keys: Keys) -> dict[str, int]:
     """The sums of the site as the gateway itself tells them."""
-    answer = httpx.get(
-        f"{running.url}/admin/v1/ledger",
-        headers={"X-API-KEY": keys.secret_key},
-        timeout=10,
-        trust_env=False,
-    )
-    total: dict[str, int] = answer.json()["total"]
-    return total
+    told: list[dict[str, int]] = []
+
+    def tell() -> bool:
+        answer = httpx.get(
+            f"{running.url}/admin/v1/ledger",
+            headers={"X-API-KEY": keys.secret_key},
+            timeout=10,
+            trust_env=False,
+        )
+        if answer.status_code == 200:
+            told.append(answer.json()["total"])
+        return bool(told)
+
+    until(tell, 10, what="the ledger")  # a restarted Postgres costs one answer
+    return told[0]

@@ -40,6 +40,7 @@ class Sender:
     statuses: Counter[int] = field(default_factory=Counter)
     broken: int = 0  # requests that were sent whole and never answered
     waiting: int | None = None  # the local port of a request that is sent whole and not answered
+    faults: list[bytes] = field(default_factory=list)  # what 500s said
     error: str | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -69,6 +70,8 @@ class Sender:
             if 200 <= status < 300:
                 self.log.append(Acknowledged(body, len(records), tries, json.loads(answer)))
                 return True
+            if status == 500:
+                self.faults.append(answer)
             if status in GIVEN_UP:
                 self.error = f"{self.path}: {status} {answer[:500]!r}"
                 return False

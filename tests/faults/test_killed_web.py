@@ -48,6 +48,7 @@ def test_no_kill_of_a_web_worker_loses_or_doubles_anything(
             sender.finish()
         print(f"\n{summary(sending)}; {kills} kills, {in_flight} with a request in flight")
         assert running.status() == 200
+        assert running.exceptions("web") == []
         until_nothing_runs(running)
         judge(running, keys, sending)
 

@@ -122,6 +122,7 @@ def test_flushing_redis_under_load_loses_nothing(running: Installation, keys: Ke
         for sender in sending:
             sender.finish()
         print(f"\n{FLUSHES} flushes, statuses {[dict(sender.statuses) for sender in sending]}")
+        assert running.exceptions("web") == []
         assert all(set(sender.statuses) == {200} for sender in sending)
         sums = ledger(connection, keys.site_id)
         assert sums == told_ledger(running, keys)

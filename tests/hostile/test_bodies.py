@@ -291,6 +291,8 @@ def test_a_hostile_value_in_any_place_is_no_server_error(
     client: FlaskClient, shop: Shop, writing: list[Call], value: Any
 ) -> None:
     for call in with_body(writing):
+        if call.method in ("PUT", "PATCH"):  # the same view as POST
+            continue
         body = full_body(call)
         for at in places(body):
             check_odd(client, shop, call, replaced(body, at, value))

@@ -1,0 +1,325 @@
+"""The wire itself, against the real server: lengths that lie, broken chunks, senders that drip."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from psycopg import sql
+
+from gateway import access, home, sealing, services
+from schemas import database
+from tests.conftest import SECRET_KEY
+from tests.connectors.signing import segment as sign
+from tests.journeys.gateway_process import ROOT, free_port, until
+
+BODY = b'{"type":"page","anonymousId":"a1","messageId":"m1"}'
+LATE_S = 10  # the door's deadline
+THREADS = 4  # of the one web process
+
+
+@dataclass(frozen=True)
+class Server:
+    """A web role of one process on a database of its own, and how to address it."""
+
+    port: int
+    path: str
+    secret: str
+    key: str
+    database_url: str
+
+    def says(self, raw: bytes, *, end: bool = True, timeout_s: float = 30.0) -> int:
+        """The status of what is answered to these bytes, 0 where the connection just ends."""
+        return status(b"".join(self.answer(raw, end=end, timeout_s=timeout_s)))
+
+    def answer(self, raw: bytes, *, end: bool, timeout_s: float) -> Iterator[bytes]:
+        with (
+            socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s) as connection,
+            contextlib.suppress(ConnectionError),
+        ):
+            send(connection, raw, end)
+            while piece := connection.recv(65536):
+                yield piece
+                if not end:
+                    return
+
+    def head(self, *headers: str, body: bytes = BODY) -> bytes:
+        """The request line and headers of a signed delivery, without any length."""
+        lines = [f"POST {self.path} HTTP/1.1", "Host: x", "Connection: close", *headers]
+        lines += [f"{name}: {value}" for name, value in sign(body, self.secret).items()]
+        return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+
+    def deliveries(self) -> int:
+        with psycopg.connect(self.database_url) as connection:
+            row = connection.execute("select count(*) from deliveries").fetchone()
+        return int(row[0]) if row else 0
+
+    def is_well(self) -> bool:
+        answer = httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=5, trust_env=False)
+        return answer.status_code == 200
+
+
+def send(connection: socket.socket, raw: bytes, end: bool) -> None:
+    """What is answered early may end the connection before all is sent."""
+    with contextlib.suppress(OSError):
+        connection.sendall(raw)
+        if end:
+            connection.shutdown(socket.SHUT_WR)
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.") else 0
+
+
+@pytest.fixture(scope="module")
+def server(template_url: str, redis_url: str, worker_name: str) -> Iterator[Server]:
+    url = own_database(template_url, f"hostile_{worker_name}")
+    sealing.unlock(SECRET_KEY)
+    with contextlib.closing(database.connect(url)) as connection:
+        made = access.create_site(connection, "shop")
+        site = access.site(connection, "shop")
+        source = access.create_source(connection, site, "segment")
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="attune-hostile-") as folder:
+        home.make(Path(folder))
+        process = web(url, redis_url, port, folder)
+        made_server = Server(
+            port,
+            f"/webhooks/segment/{source.source.public_id}",
+            source.secret,
+            made["secret_key"],
+            url,
+        )
+        try:
+            until(lambda: answers(made_server), 60, what="an answer of the web role")
+            yield made_server
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def own_database(template_url: str, name: str) -> str:
+    with psycopg.connect(template_url.replace("/attune?", "/postgres?"), autocommit=True) as one:
+        one.execute(sql.SQL("create database {} template attune").format(sql.Identifier(name)))
+    return template_url.replace("/attune?", f"/{name}?")
+
+
+def web(url: str, redis_url: str, port: int, folder: str) -> subprocess.Popen[bytes]:
+    environment = os.environ | {
+        "DATABASE_URL": url,
+        "REDIS_URL": redis_url,
+        "ATTUNE_HOME": folder,
+        "ATTUNE_SECRET_KEY": SECRET_KEY,
+        "PORT": str(port),
+        "WEB_CONCURRENCY": "1",
+    }
+    with open(Path(folder) / "run" / "web.log", "ab") as log:
+        return subprocess.Popen(
+            services.dies_with_parent([sys.executable, "-m", "gateway", "web"]),
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+
+
+def answers(server: Server) -> bool:
+    try:
+        return server.is_well()
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_kept(server: Server) -> Iterator[None]:
+    """Every request below is refused before anything is kept, and the server stays well."""
+    before = server.deliveries()
+    yield
+    assert server.is_well()
+    assert server.deliveries() == before
+
+
+# lengths ----------------------------------------------------------------------------------------
+
+
+def test_a_length_too_short_cuts_the_body_and_its_signature(server: Server) -> None:
+    assert server.says(server.head("Content-Length: 20") + BODY) == 401
+
+
+def test_a_length_too_long_is_408(server: Server) -> None:
+    assert server.says(server.head(f"Content-Length: {len(BODY) + 9}") + BODY) == 408
+
+
+def test_no_length_is_no_body(server: Server) -> None:
+    assert server.says(server.head() + BODY) == 401
+
+
+@pytest.mark.parametrize(
+    "length",
+    ["-1", "+5", "5 5", "5,5", "0x10", "1e3", "five", "5.0", "\xb2", "", " ", "9" * 30, "9" * 5000],
+    ids=ascii,
+)
+def test_a_length_that_is_none_is_refused(server: Server, length: str) -> None:
+    assert server.says(server.head(f"Content-Length: {length}") + BODY) in (400, 401, 413)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("Content-Length: 5", "Content-Length: 6"),
+        (f"Content-Length: {len(BODY)}", "Transfer-Encoding: chunked"),
+        ("Transfer-Encoding: gzip, chunked, chunked",),
+        ("Transfer-Encoding: nonsense",),
+        ("Transfer-Encoding : chunked",),
+        ("Content-Length : 5",),
+    ],
+    ids=" + ".join,
+)
+def test_two_lengths_or_none_that_is_known_are_refused(
+    server: Server, headers: tuple[str, ...]
+) -> None:
+    assert server.says(server.head(*headers) + BODY) in (400, 401, 408, 501)
+
+
+def test_a_body_announced_beyond_the_limit_is_413_at_once(server: Server) -> None:
+    head = server.head(f"Content-Length: {129 * 1024 * 1024}")
+    assert server.says(head + BODY, end=False, timeout_s=5) == 413
+
+
+# chunks -----------------------------------------------------------------------------------------
+
+CHUNKED = "Transfer-Encoding: chunked"
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b"",
+        b"5\r\n",
+        b"5\r\nhe",
+        b"5\r\nhello",
+        b"5\r\nhello\r\n",
+        b"zz\r\nhello\r\n0\r\n\r\n",
+        b"-5\r\nhello\r\n0\r\n\r\n",
+        b"5\r\nhello!!!\r\n0\r\n\r\n",
+        b"0x5\r\nhello\r\n0\r\n\r\n",
+        b"ffffffffffffffffffff\r\nhello\r\n0\r\n\r\n",
+        b"5;" + b"x" * 100_000 + b"\r\nhello\r\n0\r\n\r\n",
+        b"\r\n\r\n",
+        b"5\nhello\n0\n\n",
+        b"\x00\xff\xfe",
+        os.urandom(1000),
+    ],
+    ids=lambda chunks: ascii(chunks[:24]),
+)
+def test_broken_chunks_are_refused(server: Server, chunks: bytes) -> None:
+    assert server.says(server.head(CHUNKED) + chunks) in (400, 401, 408)
+
+
+# requests ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        os.urandom(2000),
+        b"POST " + b"/" * 100_000 + b" HTTP/1.1\r\n\r\n",
+        b"POST / HTTP/9.9\r\n\r\n",
+        b"POST / HTTP/1.1\r\n" + b"X-A: b\r\n" * 5000 + b"\r\n",
+        b"POST / HTTP/1.1\r\nX-A: " + b"b" * 200_000 + b"\r\n\r\n",
+        b"POST /webhooks/segment/%00%ff%fe HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /webhooks/%2e%2e/%2e%2e HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST //evil.example/webhooks HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /webhooks/segment/\xc3\x28 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /v1/interactions?api_key=%00%ff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v1/products/%00 HTTP/1.1\r\nHost: x\r\nX-API-KEY: \xff\xfe\r\n\r\n",
+    ],
+    ids=lambda raw: ascii(raw[:40]),
+)
+def test_a_request_that_is_none_is_refused(server: Server, raw: bytes) -> None:
+    assert server.says(raw) in (0, 400, 401, 404, 405, 414, 431, 505)
+
+
+@pytest.mark.parametrize(
+    "signature", [b"\xff" * 40, "é".encode() * 20, b"\x01\x02", b"a" * 7000, b"", b"\xb2" * 40]
+)
+def test_a_signature_of_any_bytes_is_refused(server: Server, signature: bytes) -> None:
+    head = server.head(f"Content-Length: {len(BODY)}")
+    at = head.index(b"X-Signature: ") + len(b"X-Signature: ")
+    changed = head[:at] + signature + head[head.index(b"\r\n", at) :]
+    assert server.says(changed + BODY) in (400, 401)
+
+
+# senders that drip ------------------------------------------------------------------------------
+
+
+@pytest.mark.heavy
+def test_more_dripping_senders_than_threads_are_cut_and_the_server_lives(server: Server) -> None:
+    """A byte every second for ever would hold every thread; each gets 408 at the deadline."""
+    head = server.head(f"Content-Length: {len(BODY)}")
+    with ThreadPoolExecutor(THREADS * 2) as threads:
+        statuses = list(threads.map(lambda _: dripped(server, head), range(THREADS * 2)))
+    assert set(statuses) == {408}
+
+
+def dripped(server: Server, head: bytes) -> int:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=1) as connection:
+        connection.sendall(head)
+        for _ in range(LATE_S * 4):
+            with contextlib.suppress(TimeoutError):
+                if received := connection.recv(65536):
+                    return status(received)
+            with contextlib.suppress(BrokenPipeError):
+                connection.sendall(b" ")
+    return 0
+
+
+@pytest.mark.heavy
+def test_a_sender_that_stays_silent_is_408_at_the_deadline(server: Server) -> None:
+    head = server.head(f"Content-Length: {len(BODY)}")
+    assert server.says(head + BODY[:9], end=False, timeout_s=LATE_S * 2) == 408
+
+
+@pytest.mark.heavy
+def test_a_route_of_v1_cuts_a_silent_sender_too(server: Server) -> None:
+    head = (
+        f"POST /v1/interactions HTTP/1.1\r\nHost: x\r\nX-API-KEY: {server.key}\r\n"
+        "Content-Length: 99\r\n\r\n"
+    )
+    assert server.says(head.encode() + b"{", end=False, timeout_s=LATE_S * 2) == 408
+
+
+@pytest.mark.heavy
+def test_headers_that_never_end_hold_nobody_up(server: Server) -> None:
+    """Connections that send half a header occupy no thread for good."""
+    with contextlib.ExitStack() as held:
+        for _ in range(THREADS * 3):
+            connection = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+            held.enter_context(connection).sendall(b"POST /v1/interactions HTTP/1.1\r\nX-A: ")
+        until(lambda: answers(server), LATE_S * 3, what="an answer beside open headers")
+
+
+def test_an_accepted_delivery_is_accepted_still(server: Server) -> None:
+    """So that the refusals above are no property of the head we send: unsigned bytes differ."""
+    body = json.dumps({"type": "nonsense"}).encode()
+    head = server.head(f"Content-Length: {len(body)}", body=body)
+    before = server.deliveries()
+    assert server.says(head + body) == 200
+    with psycopg.connect(server.database_url) as connection:
+        connection.execute("delete from delivery_problems")
+        connection.execute("delete from deliveries")
+    assert before == server.deliveries() == 0
