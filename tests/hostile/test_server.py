@@ -21,7 +21,7 @@ from psycopg import sql
 
 from gateway import access, home, sealing, services
 from schemas import database
-from tests.conftest import SECRET_KEY
+from tests.conftest import SECRET_KEY, _alone
 from tests.connectors.signing import segment as sign
 from tests.journeys.gateway_process import ROOT, free_port, until
 
@@ -84,8 +84,11 @@ def status(answer: bytes) -> int:
 
 
 @pytest.fixture(scope="module")
-def server(template_url: str, redis_url: str, worker_name: str) -> Iterator[Server]:
-    url = own_database(template_url, f"hostile_{worker_name}")
+def server(
+    servers: dict[str, str], template_url: str, redis_url: str, worker_name: str
+) -> Iterator[Server]:
+    with _alone(servers):
+        url = own_database(template_url, f"hostile_{worker_name}")
     sealing.unlock(SECRET_KEY)
     with contextlib.closing(database.connect(url)) as connection:
         made = access.create_site(connection, "shop")
