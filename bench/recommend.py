@@ -100,7 +100,8 @@ def _pgbench(on: Stage) -> float:
         "-D", f"products={PRODUCTS}",
         "-h", str(arguments["host"]), "-U", str(arguments["user"]), str(arguments["dbname"]),
     ]  # fmt: skip
-    environment = on.environment | {"PGOPTIONS": database.SERVING_OPTIONS}
+    options = f"{database.SERVING_OPTIONS} -c hnsw.ef_search={model.ef_search}"
+    environment = on.environment | {"PGOPTIONS": options}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     found = re.search(r"tps = ([\d.]+)", done.stdout)
     assert found, done.stdout

@@ -22,8 +22,19 @@ from schemas.database import Connection
 from schemas.facts import Event, Product
 
 SQL = database.queries(__file__)
-APPLY_NEW = database.prepared(SQL.fill("apply", delivery=sql.SQL(SQL.delivery)))
-APPLY_AGAIN = database.prepared(SQL.fill("apply", delivery=sql.SQL("")))
+
+
+def _statement(delivery: str, too_old: str) -> database.Prepared:
+    slots = {"delivery": sql.SQL(delivery), "too_old": sql.SQL(too_old)}
+    return database.prepared(SQL.fill("apply", **slots))
+
+
+# By whether the delivery is written too, and whether a record may be too old.
+APPLY = {
+    (new, old): _statement(SQL.delivery if new else "", SQL.too_old if old else "")
+    for new in (True, False)
+    for old in (True, False)
+}
 
 COUNTS = ("received", "applied", "duplicate", "ignored", "refused", "failed")
 EVENTS_KEPT = timedelta(days=400)
@@ -91,8 +102,13 @@ def apply(
     told = _leave_out_known(incoming, effects)
     to_encode = _catalog(connection, incoming, effects)
     _people(connection, incoming, effects)
-    statement = APPLY_AGAIN if again else APPLY_NEW
-    row = statement.execute(connection, _parameters(incoming, effects, records)).fetchone()
+    horizon = incoming.received_at - EVENTS_KEPT
+    old = any(record["occurred_at"] < horizon for record in effects.records)
+    row = (
+        APPLY[not again, old]
+        .execute(connection, _parameters(incoming, effects, records))
+        .fetchone()
+    )
     applied, duplicate, ignored, left_out, rejoin, late_edges = row  # type: ignore[misc]
     identity.rebuild(connection, site_id, rejoin)
     for ids, at in effects.erasures + _reached_by_erasure(late_edges or []):
@@ -236,7 +252,7 @@ def keep_unreadable(connection: Connection, incoming: Incoming, error: Unreadabl
         "problems": database.jsonb([_problem_row(problem)]),
         "error": str(error),
     }
-    APPLY_NEW.execute(connection, parameters)
+    APPLY[True, False].execute(connection, parameters)
     receipt = Receipt(incoming.delivery_id, "refused", 1, refused=1, problems=[problem])
     receipt.error = str(error)
     return receipt
