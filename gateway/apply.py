@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from hashlib import blake2b
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from gateway import memory
 from gateway.access import Source
 from gateway.effects import Collector, Effects
 from gateway.reading import RecordProblem, Translated, Unreadable
+from gateway.settings import load
 from ranking.catalog import products
 from ranking.visitors import erase, identity, users
 from schemas import database
@@ -37,7 +39,6 @@ APPLY = {
 }
 
 COUNTS = ("received", "applied", "duplicate", "ignored", "refused", "failed")
-EVENTS_KEPT = timedelta(days=400)
 OLDER_THAN_STORED = "older than the stored record"
 REASONS = {
     "too_old": "older than events are kept, and never seen before",
@@ -102,7 +103,7 @@ def apply(
     told = _leave_out_known(incoming, effects)
     to_encode = _catalog(connection, incoming, effects)
     _people(connection, incoming, effects)
-    horizon = incoming.received_at - EVENTS_KEPT
+    horizon = _horizon(incoming)
     old = any(record["occurred_at"] < horizon for record in effects.records)
     row = (
         APPLY[not again, old]
@@ -118,6 +119,17 @@ def apply(
     receipt.outcome = overall({name: getattr(receipt, name) for name in COUNTS})
     receipt.to_encode, receipt.told = to_encode, told
     return receipt
+
+
+def _horizon(incoming: Incoming) -> datetime:
+    """Events from before are too old, unless they are known."""
+    return incoming.received_at - events_kept()
+
+
+@cache
+def events_kept() -> timedelta:
+    """RETENTION_EVENTS_DAYS as it was when this process first asked."""
+    return timedelta(days=load(find_services=False).retention_events_days)
 
 
 def needs_transaction(incoming: Incoming, records: Sequence[Translated]) -> bool:
@@ -188,7 +200,7 @@ def _parameters(
         "source": incoming.source.source_id,
         "delivery": incoming.delivery_id,
         "received_at": incoming.received_at,
-        "horizon": incoming.received_at - EVENTS_KEPT,
+        "horizon": _horizon(incoming),
         "topic": incoming.topic,
         "records": database.jsonb(effects.records),
         "edges": database.jsonb(list(effects.edges.values())),

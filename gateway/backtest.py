@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -92,15 +92,12 @@ def scratch(settings: Settings, cut: datetime, split: Split) -> Iterator[Scratch
     schema = sql.Identifier(name)
     url = make_conninfo(settings.database_url, options=f"-c search_path={name},public")
     first = min((click.ts for click in split.train), default=cut.timestamp())
+    age = cut - datetime.fromtimestamp(first, UTC)
     with database.connect(settings.database_url) as connection:
         connection.execute("create extension if not exists vector")
         connection.execute(sql.SQL("create schema {}").format(schema))
     try:
-        database.migrate(url, at=cut)
-        with database.connect(url) as connection:
-            database.make_partitions(
-                connection, at=cut, since=datetime.fromtimestamp(first, UTC) - timedelta(days=1)
-            )
+        database.migrate(url, at=cut, events_days=min(age.days + 1, settings.retention_events_days))
         with database.open_pool(
             url, size=2, options=database.INGEST_OPTIONS, name="backtest"
         ) as pool:

@@ -106,7 +106,8 @@ def _sweep_failed(connection: Connection, site_id: int) -> Report:
 
 
 def _partitions(connection: Connection, site_id: int) -> Report:
-    return {"made": database.make_partitions(connection, at=datetime.now(UTC))}
+    days = load().retention_events_days
+    return {"made": database.make_partitions(connection, at=datetime.now(UTC), events_days=days)}
 
 
 def _purge(connection: Connection, site_id: int) -> Report:

@@ -25,6 +25,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 EVENT_KEY_PARTITIONS = 16
 MINIMUM_POSTGRES = 150000
 MINIMUM_PGVECTOR = (0, 8, 4)
+EVENTS_DAYS = 400
+REPLAYED_DAYS = 30  # an old delivery's events are judged by when it was received
 MIGRATION_LOCK = 0x4154_5455  # any constant: one migration at a time per database
 
 # What each kind of connection sets for itself, so that a managed Postgres needs no settings.
@@ -145,17 +147,18 @@ def _options(url: str, options: str) -> str:
 # migrations ------------------------------------------------------------------------------------
 
 
-def migrate(url: str, *, at: datetime | None = None) -> list[str]:
+def migrate(url: str, *, at: datetime | None = None, events_days: int = EVENTS_DAYS) -> list[str]:
     """Apply what is missing, oldest first, each in its own transaction; returns their names.
 
-    Safe to interrupt and to run twice at once: the lock is Postgres's and dies with us.
+    Partitions are made for events of the last `events_days`, and ahead. Safe to
+    interrupt and to run twice at once: the lock is Postgres's and dies with us.
     """
     with connect(url) as connection:
         _check_versions(connection)
         connection.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
         try:
             applied = [_apply(connection, path) for path in pending(connection)]
-            make_partitions(connection, at=at or datetime.now(UTC))
+            make_partitions(connection, at=at or datetime.now(UTC), events_days=events_days)
         finally:
             connection.execute("select pg_advisory_unlock(%s)", [MIGRATION_LOCK])
     return applied
@@ -237,14 +240,18 @@ WEEKLY = ("deliveries", "delivery_problems")
 
 
 def make_partitions(
-    connection: Connection, *, at: datetime, since: datetime | None = None, months_ahead: int = 2
+    connection: Connection,
+    *,
+    at: datetime,
+    events_days: int = EVENTS_DAYS,
+    months_ahead: int = 2,
 ) -> list[str]:
-    """Make the partitions from `since` (default: 14 months back) to two months after `at`.
+    """Make the partitions of the last `events_days` and of two months after `at`.
 
     Each is created apart and attached (SHARE UPDATE EXCLUSIVE on the parent, so serving goes on);
     rerunning continues where an interrupted run stopped. Returns the names made.
     """
-    first = (since or at - timedelta(days=430)).date()
+    first = at.date() - timedelta(days=events_days + REPLAYED_DAYS)
     last = (at + timedelta(days=31 * months_ahead)).date()
     made = []
     for number in range(EVENT_KEY_PARTITIONS):

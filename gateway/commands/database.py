@@ -13,7 +13,9 @@ from schemas import database
 def migrate(as_json: bool) -> None:
     """Apply what the database lacks; safe to interrupt and to run again."""
     with console.sentences() as settings:
-        applied = database.migrate(settings.database_url)
+        applied = database.migrate(
+            settings.database_url, events_days=settings.retention_events_days
+        )
     if as_json:
         console.show_json({"applied": applied})
     else:

@@ -46,7 +46,7 @@ def _migrate(settings: Settings) -> None:
         services.create_database(settings.database_url)
     else:
         services.wait_for_postgres(settings.database_url)
-    applied = database.migrate(settings.database_url)
+    applied = database.migrate(settings.database_url, events_days=settings.retention_events_days)
     if applied:
         click.echo(f"Applied migrations: {', '.join(applied)}")
 

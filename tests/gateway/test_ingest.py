@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway import ingest
+from gateway import apply, ingest
 from tests.builders import ago, deliver, delivery_row, identify, one, rows, track
 from tests.conftest import Shop
 
@@ -104,6 +105,20 @@ def test_an_event_older_than_retention_is_ignored_by_name(shop: Shop) -> None:
     assert receipt.ignored == 1
     assert "older than events are kept" in receipt.problems[0].reason
     assert one(shop.pool, "select count(*) from event_keys") == 0
+
+
+@pytest.fixture
+def events_kept_30_days(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("RETENTION_EVENTS_DAYS", "30")
+    apply.events_kept.cache_clear()
+    yield
+    apply.events_kept.cache_clear()
+
+
+def test_how_old_an_event_may_be_is_a_setting(shop: Shop, events_kept_30_days: None) -> None:
+    sent = [track(timestamp=ago(days=days)) for days in (29, 31, 399)]
+    receipt = deliver(shop.pool, shop.segment, sent)
+    assert (receipt.applied, receipt.ignored) == (1, 2)
 
 
 def test_strings_that_postgres_cannot_hold_are_stored_cleaned(shop: Shop) -> None:
