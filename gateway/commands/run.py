@@ -12,10 +12,9 @@ from typing import Any
 
 import click
 import httpx
-from rich.console import Console
-from rich.table import Table
 
 from gateway import services, supervision
+from gateway.commands import console
 from gateway.settings import TABLE, Settings, load, sources
 from schemas import database
 
@@ -114,17 +113,19 @@ def _greeting(url: str, keys: dict[str, Any] | None) -> list[str]:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@console.json_option
 def settings(as_json: bool) -> None:
     """List every setting, its value and its meaning."""
     rows = _rows(load(find_services=False))
     if as_json:
         click.echo(json.dumps({"settings": rows}, indent=2))
         return
-    table = Table("setting", "value", "default", "meaning", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(str(row[name]) for name in ("name", "value", "default", "doc")))
-    Console().print(table)
+    columns = ("name", "value", "default", "doc")
+    console.show_table(
+        ("setting", "value", "default", "meaning"),
+        ([str(row[name]) for name in columns] for row in rows),
+        nothing="There are no settings.",
+    )
 
 
 def _rows(current: Settings) -> list[dict[str, Any]]:

@@ -57,6 +57,14 @@ def test_settings_as_json_hide_secrets() -> None:
     assert "p4ss" not in said.stdout
 
 
+def test_settings_are_shown_whole_in_a_narrow_terminal() -> None:
+    home = "/var/lib/" + "attune/" * 12
+    said = _say("-m", "gateway", "settings", COLUMNS="80", ATTUNE_HOME=home)
+
+    assert home.rstrip("/") in said.stdout
+    assert all(setting.doc in said.stdout for setting in TABLE)
+
+
 def test_the_web_role_loads_no_model() -> None:
     code = "import gateway.commands.roles, sys; print('torch' in sys.modules)"
 
