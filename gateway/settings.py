@@ -113,7 +113,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "TRUSTED_PROXIES", "trusted_proxies", "int", 0,
-        "How many reverse proxies in front of the gateway set X-Forwarded-For and -Proto.",
+        "How many proxies in front set X-Forwarded-For, -Proto and -Host, which are then believed.",
         Range(0, 10, error="it must be between {min} and {max}"),
     ),
     Setting(
