@@ -6,7 +6,6 @@ the filter's matches are few, else the index, and exact again where the index ca
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -90,12 +89,15 @@ def exact(
 
 
 def use_index(connection: Connection, model: Model, filter: Filter, limit: int) -> bool:
-    """Whether HNSW is cheaper: exact costs grow with the matches, its with their rarity."""
+    """Whether HNSW is cheaper. Exact search compares every match; the index visits as many vectors
+    as it keeps candidates, or more where matches are rare, and each visit costs `exact_cost`
+    comparisons."""
     if not model.has_index:
         return False
+    found = max(1, matches(connection, model, filter))
     cost = JOIN_COST if filter.joins_products else 1
-    bound = math.sqrt(model.exact_cost * limit * model.rows)
-    return cost * matches(connection, model, filter) >= bound
+    visited = max(model.ef_search, limit * model.rows / found)
+    return cost * found >= model.exact_cost * visited
 
 
 def _indexed(

@@ -248,7 +248,7 @@ create table models (
   vectors_table text not null,
   texts_table text not null,
   ef_search int not null default 200,
-  exact_cost real not null,                 -- c of exact while matches < sqrt(c * k * N)
+  exact_cost real not null,                 -- a visit of the index in exact comparisons
   has_index boolean not null default false, -- HNSW exists
   params bytea,                             -- null: the identity
   fitted_on int not null default 0,         -- encoded products at the fit
