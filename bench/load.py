@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+AT_ONCE = 0.0  # scheduled for whenever a connection is free
+
 
 @dataclass
 class Result:
@@ -48,8 +50,8 @@ def closed(port: int, requests: Callable[[], bytes], *, connections: int, second
     end = time.perf_counter() + seconds
 
     def due() -> Iterator[float]:
-        while (now := time.perf_counter()) < end:
-            yield now
+        while time.perf_counter() < end:
+            yield AT_ONCE
 
     return _run(port, requests, due(), connections)
 
@@ -102,7 +104,7 @@ def _run(
     while upcoming is not None or len(idle) < connections:
         now = time.perf_counter()
         while upcoming is not None and idle and upcoming <= now:
-            idle.popleft().send(requests(), upcoming)
+            idle.popleft().send(requests(), upcoming or time.perf_counter())
             upcoming = next(due, None)
         waits = max(0.0, upcoming - now) if upcoming is not None and idle else 1.0
         for key, _ in selector.select(waits):
