@@ -28,6 +28,8 @@ class Connector:
     records: Callable[[Any], Iterator[tuple[str, Any]]]
     translate: Callable[[str | None, Any, Settings], list[dict[str, Any]]]
     settings: Mapping[str, str]  # what may be set for a source, each with a sentence
+    # Where the sender writes what a fact has at a pointer (or under it); the record, if not here.
+    pointers: Mapping[str, str]
 
 
 CONNECTORS: dict[str, Connector] = {
@@ -37,6 +39,7 @@ CONNECTORS: dict[str, Connector] = {
         segment_receive.records,
         segment_translate.translate,
         segment_translate.SETTINGS,
+        segment_translate.POINTERS,
     ),
 }
 

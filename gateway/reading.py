@@ -90,12 +90,24 @@ def _translate(
     except schemas.Invalid as error:
         one.leave_out(
             "refused",
-            *(_problem(one, "refused", p.pointer, p.message, p.value) for p in error.problems),
+            *(
+                _problem(one, "refused", _sent_as(reader, p.pointer), p.message, p.value)
+                for p in error.problems
+            ),
         )
     else:
         if not one.facts:
             one.leave_out("ignored", _problem(one, "ignored", "", NOTHING_FOR_US))
     return one
+
+
+def _sent_as(reader: Any, pointer: str) -> str:
+    """Where the sender's record holds what a fact has at `pointer`."""
+    if reader.pointers is None:
+        return pointer
+    while pointer and pointer not in reader.pointers:
+        pointer = pointer.rpartition("/")[0]
+    return str(reader.pointers.get(pointer, ""))
 
 
 def _problem(

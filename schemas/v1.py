@@ -165,6 +165,9 @@ def _list(holder: dict[str, Any], *names: str) -> tuple[str, Any]:
 
 # translate --------------------------------------------------------------------------------------
 
+# None: facts have their fields where the sender's records have them.
+pointers: Mapping[str, str] | None = None
+
 
 def translate(topic: str | None, record: Any, settings: Mapping[str, Any]) -> Facts:
     """The facts of one record; raises Invalid with pointers into the record.

@@ -37,6 +37,30 @@ SETTINGS = {
     "header": "name of the header that carries the secret, instead of X-Signature",
 }
 
+# What a fact has at a pointer came from there in the call.
+POINTERS = {
+    "/user_id": "/userId",
+    "/anonymous_id": "/anonymousId",
+    "/previous_id": "/previousId",
+    "/message_id": "/messageId",
+    "/occurred_at": "/timestamp",
+    "/at": "/timestamp",
+    "/as_of": "/timestamp",
+    "/custom_action_name": "/event",
+    "/product_ids": "/properties",
+    "/quantities": "/properties",
+    "/properties": "/properties",
+    "/revenue": "/properties/revenue",
+    "/currency": "/properties/currency",
+    "/order_id": "/properties/order_id",
+    "/search": "/properties/query",
+    "/category": "/properties/category",
+    "/context": "/context",
+    "/record": "/traits",
+    "/record/user_id": "/userId",
+    "/record/product_id": "/properties",
+}
+
 
 def translate(topic: str | None, record: Any, settings: Mapping[str, Any]) -> list[Fact]:
     """The facts of one call; `topic` is not used, because a record says its own type.

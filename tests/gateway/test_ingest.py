@@ -76,6 +76,26 @@ def test_one_bad_record_leaves_the_others_applied(shop: Shop) -> None:
     } == {1, 2}
 
 
+@pytest.mark.parametrize(
+    ("message", "pointer"),
+    [
+        (track(userId="u" * 600), "/userId"),
+        (track(anonymousId="a" * 2000), "/anonymousId"),
+        (track(event="e" * 2000), "/event"),
+        (track(properties={"product_id": "p" * 600}), "/properties"),
+        (track("Order Completed", properties={"order_id": "o" * 600}), "/properties/order_id"),
+        (identify("u" * 600, "a1"), "/userId"),
+    ],
+)
+def test_what_breaks_the_schema_is_pointed_at_in_the_senders_words(
+    shop: Shop, message: dict[str, Any], pointer: str
+) -> None:
+    alone = deliver(shop.pool, shop.segment, message)
+    second = deliver(shop.pool, shop.segment, [track(), message])
+    assert [problem.pointer for problem in alone.problems] == [pointer]
+    assert [problem.pointer for problem in second.problems] == [f"/1{pointer}"]
+
+
 def test_all_or_nothing_applies_nothing(shop: Shop) -> None:
     body = (
         b'{"data": [{"type": "like", "product_ids": ["p1"], "anonymous_id": "a"}, {"type": "x"}]}'
