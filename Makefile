@@ -9,6 +9,10 @@ PIP_ARGS ?=
 # Given to pytest, e.g. make test ARGS="-k segment"
 ARGS ?=
 
+# The browser of the heavy tests
+CHROMIUM ?= /usr/bin/chromium
+export CHROMIUM
+
 VENV := .venv
 PY := $(VENV)/bin/python
 hash = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
@@ -24,7 +28,7 @@ run: $(RUN_STAMP) ## start everything on this machine (Ctrl-C stops it)
 test: $(TEST_STAMP) ## run the tests, on a Postgres and Redis of their own
 	$(PY) -m pytest -n 2 -m "not heavy" $(ARGS)
 
-test-heavy: $(TEST_STAMP) ## run the slow tests: processes killed, browsers, load
+test-heavy: $(TEST_STAMP) | $(CHROMIUM) ## run the slow tests: processes killed, browsers, load
 	$(PY) -m pytest -m heavy $(ARGS)
 
 check: $(TEST_STAMP) ## check format, lint, types and import arrows
@@ -47,6 +51,17 @@ $(TEST_STAMP): $(RUN_STAMP)
 	@echo "Installing tests/requirements.txt ..."
 	@$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r tests/requirements.txt
 	@rm -f $(VENV)/.installed-test-* && touch $@
+
+# Debian's, where we may install it; without a browser its tests are skipped and say so.
+$(CHROMIUM):
+	@if [ $@ != /usr/bin/chromium ] || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	  echo "There is no $@, so the browser tests will be skipped: install Debian's chromium, or set CHROMIUM."; \
+	else \
+	  echo "Installing chromium for the browser tests ..."; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  { apt-get update && apt-get install -y --no-install-recommends chromium; } >/dev/null || \
+	    echo "apt-get could not install chromium, so the browser tests will be skipped."; \
+	fi
 
 $(PY):
 	@for candidate in $(PYTHON) python3.11 python3 python3.12 python3.13; do \
