@@ -8,6 +8,7 @@ from typing import Any
 
 from connectors.authenticity import Authenticity, NotAuthentic, Verified
 from connectors.segment import receive as segment_receive
+from connectors.segment import track as segment_track
 from connectors.segment import translate as segment_translate
 
 Settings = Mapping[str, Any]
@@ -30,6 +31,7 @@ class Connector:
     settings: Mapping[str, str]  # what may be set for a source, each with a sentence
     # Where the sender writes what a fact has at a pointer (or under it); the record, if not here.
     pointers: Mapping[str, str]
+    about_products: frozenset[str]  # custom actions that are kept so for want of a product
 
 
 CONNECTORS: dict[str, Connector] = {
@@ -40,6 +42,7 @@ CONNECTORS: dict[str, Connector] = {
         segment_translate.translate,
         segment_translate.SETTINGS,
         segment_translate.POINTERS,
+        segment_track.ABOUT_PRODUCTS,
     ),
 }
 

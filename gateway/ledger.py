@@ -6,11 +6,12 @@ Sums over the deliveries still kept; `/admin/v1/ledger`, the command line and `/
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg.rows import class_row, dict_row
 
+from connectors import CONNECTORS
 from schemas import database
 from schemas.database import Connection
 
@@ -18,6 +19,10 @@ SQL = database.queries(__file__)
 
 COLUMNS = ("received", "applied", "duplicate", "ignored", "refused", "failed")
 MINUTES_AT_MOST = 1440
+
+# Events are looked through for those that lack a product this far back, and so many at most.
+LOOKED_BACK = timedelta(days=7)
+LOOKED_THROUGH = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,21 @@ def minutes(
     """A site's sums by minute and source, newest first, minutes without deliveries left out."""
     params = {"site_id": site_id, "source_id": source_id, "since": since, "until": until}
     return _rows(connection, SQL.by_minute, params | {"limit": min(limit, MINUTES_AT_MOST)})
+
+
+def without_product(connection: Connection, site_id: int, *, at: datetime) -> list[dict[str, Any]]:
+    """Recent events that are about a product and named none, by source and action: kept as custom,
+    of no use to lists, and a sign that a source's products go by another name."""
+    pairs = [(name, action) for name, c in CONNECTORS.items() for action in c.about_products]
+    params = {
+        "site_id": site_id,
+        "at": at,
+        "since": at - LOOKED_BACK,
+        "limit": LOOKED_THROUGH,
+        "connectors": [connector for connector, _ in pairs],
+        "actions": [action for _, action in pairs],
+    }
+    return _rows(connection, SQL.without_product, params)
 
 
 def _rows(connection: Connection, statement: str, params: dict[str, Any]) -> list[dict[str, Any]]:

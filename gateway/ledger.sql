@@ -33,6 +33,23 @@ where site_id = %(site_id)s
 group by source_id, public_id, connector
 order by source_id
 
+-- name: without_product
+-- The newest events by their primary key, so that the traffic of a week does not matter.
+with newest as materialized (
+  select site_id, source_id, occurred_at,
+         case when type = 'custom' and product_ids = '{}' then data->>'custom_action_name' end
+           as action
+  from events
+  where site_id = %(site_id)s and occurred_at > %(since)s and occurred_at <= %(at)s
+  order by occurred_at desc
+  limit %(limit)s
+)
+select source_id, public_id, action, count(*) as events, max(occurred_at) as newest_at
+from newest join sources using (site_id, source_id)
+where (connector, action) in (select * from unnest(%(connectors)s::text[], %(actions)s::text[]))
+group by source_id, public_id, action
+order by source_id, events desc, action
+
 -- name: by_minute
 select date_trunc('minute', received_at) as minute, source_id, count(*) as deliveries,
        sum(received)::bigint as received, sum(applied)::bigint as applied,

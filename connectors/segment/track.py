@@ -43,6 +43,7 @@ EVENTS: dict[str, Row] = {
     for names, type_, family in TABLE
     for name in names
 }
+ABOUT_PRODUCTS = frozenset(row.action for row in EVENTS.values() if row.family == "product")
 
 # Told by a clock, not by a choice: kept without products, so that they weigh nothing.
 HEARTBEATS = frozenset(("heartbeat", "video content playing", "video ad playing"))

@@ -306,6 +306,7 @@ def show_ledger(site: str, since: datetime | None, minutes: int, as_json: bool) 
     with console.connected() as connection:
         site_id = access.site(connection, site).site_id
         sums = ledger.of_site(connection, site_id, since=since)
+        sums["without_product"] = ledger.without_product(connection, site_id, at=datetime.now(UTC))
         if minutes:
             sums["minutes"] = ledger.minutes(connection, site_id, since=since, limit=minutes)
     if as_json:
@@ -317,6 +318,12 @@ def show_ledger(site: str, since: datetime | None, minutes: int, as_json: bool) 
     ]
     rows.append(["all", "", *(sums["total"][name] for name in names)])
     console.show_table(["source", "connector", *names], rows, "")
+    for row in sums["without_product"]:
+        source = row["public_id"]
+        click.echo(
+            f"{row['events']} recent {row['action']} events of {source} named no product: "
+            f"`sources set {site} {source} product_id NAME` says what names it"
+        )
 
 
 COMMANDS: list[click.Command] = [deliveries, replay, events, visitors, show_ledger]

@@ -140,7 +140,8 @@ def shown(receipt: ingest.Receipt) -> dict[str, Any]:
 @blueprint.get("/ledger")
 @blueprint.doc(parameters=_query("since", "until", "minutes"))
 def ledger_of_site() -> Response:
-    """What became of everything received, whole, by source and for the last minutes."""
+    """What became of everything received, whole, by source and for the last minutes; and which
+    events of the last days lack the product that they are about."""
     key = authenticate("admin:read")
     since, until = parameters.instant("since"), parameters.instant("until")
     minutes = parameters.count("minutes", 60, least=0, most=ledger.MINUTES_AT_MOST)
@@ -148,5 +149,8 @@ def ledger_of_site() -> Response:
         sums = ledger.of_site(connection, key.site_id, since=since, until=until)
         sums["minutes"] = ledger.minutes(
             connection, key.site_id, since=since, until=until, limit=minutes
+        )
+        sums["without_product"] = ledger.without_product(
+            connection, key.site_id, at=datetime.now(UTC)
         )
     return jsonify(sums)

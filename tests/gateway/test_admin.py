@@ -251,6 +251,15 @@ def test_the_ledger_tells_sources_and_minutes_apart(shop: Shop, admin: Admin) ->
     assert admin.get("ledger", until=ago(days=1))["total"]["received"] == 0
 
 
+def test_the_ledger_tells_which_events_named_no_product(shop: Shop, admin: Admin) -> None:
+    nameless = track("Product Added", properties={"artikel": "p1"})
+    old = track("Product Added", properties={}, timestamp=ago(days=8))
+    deliver(shop.pool, shop.segment, [nameless, old, track(), track("My Own", properties={})])
+    [found] = admin.get("ledger")["without_product"]
+    assert (found["action"], found["events"]) == ("product_added", 1)
+    assert found["public_id"] == shop.segment.public_id
+
+
 # another site ------------------------------------------------------------------------------------
 
 

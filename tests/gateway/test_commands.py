@@ -206,3 +206,9 @@ def test_the_ledger_is_shown(gateway: Gateway, shop: Shop) -> None:
     assert (sums["total"]["received"], sums["total"]["refused"]) == (2, 1)
     assert len(sums["minutes"]) == 1
     assert shop.segment.public_id in gateway("ledger", "shop").stdout
+
+
+def test_the_ledger_says_how_products_may_be_named(gateway: Gateway, shop: Shop) -> None:
+    deliver(shop.pool, shop.segment, track(properties={"artikel": "p1"}))
+    said = gateway("ledger", "shop").stdout
+    assert f"sources set shop {shop.segment.public_id} product_id" in said
