@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from ranking.visitors import profile
 from ranking.visitors.interests import MAX_TOUCHED
@@ -52,6 +53,18 @@ def test_somebody_unknown_has_an_empty_profile_that_is_not_kept(market: Market) 
 def test_one_view_is_an_interest(stocked: Market) -> None:
     stocked.happens("v1", (VIEW, "red mug"))
     assert likeness(stocked, "v1", "red mug") == pytest.approx(1, abs=1e-3)
+
+
+def test_profiles_kept_and_made_are_counted(stocked: Market) -> None:
+    def counted() -> list[float]:
+        names = ({"was": "made"}, {"was": "kept"})
+        return [REGISTRY.get_sample_value("attune_profiles_total", name) or 0 for name in names]
+
+    made, kept = counted()
+    stocked.happens("v1", (VIEW, "red mug"))
+    for _ in range(3):
+        stocked.profile("v1")
+    assert counted() == [made + 1, kept + 2]
 
 
 def test_each_step_back_counts_half(stocked: Market) -> None:
