@@ -17,7 +17,7 @@ import numpy as np
 from psycopg.pq import TransactionStatus
 
 from ranking.catalog import models
-from ranking.catalog.encoder import Encodes, Vectors, text_of
+from ranking.catalog.encoder import Encodes, Vectors, hashes_of_this_recipe, text_hash, text_of
 from ranking.catalog.fitting import fit, is_due
 from ranking.catalog.models import Model, NoModel, create_tables, live, sites
 from schemas import database
@@ -128,11 +128,39 @@ def sites_waiting(connection: Connection, at: datetime) -> list[int]:
 
 
 def find_dirty(connection: Connection, site_id: int) -> int:
-    """Queue what the queue missed, by comparing every hash; returns how many were found."""
+    """Queue what the queue missed, by comparing every hash; returns how many were found.
+
+    Texts of another recipe are told anew first, so after an upgrade they are found too.
+    """
     model = live(connection, site_id)
+    _tell_anew(connection, site_id)
     return connection.execute(
         SQL.fill("find_dirty", texts=model.texts, vectors=model.vectors), {"site_id": site_id}
     ).rowcount
+
+
+def _tell_anew(connection: Connection, site_id: int) -> None:
+    """Give products whose text another recipe made, or found empty, the hash of their present one.
+
+    Batch by batch, each with a transaction of its own: where it is interrupted the next goes on.
+    """
+    first, last = hashes_of_this_recipe()
+    after = 0
+    while True:
+        batch = {"site_id": site_id, "first": first, "last": last, "after": after}
+        told = connection.execute(SQL.of_another_recipe, batch | {"limit": TAKEN}).fetchall()
+        if not told:
+            return
+        rows = [
+            {"product_no": product_no, "record_hash": record_hash, "text_hash": text_hash(record)}
+            for product_no, record_hash, record in told
+        ]
+        with connection.transaction():
+            changed = connection.execute(
+                SQL.tell_anew, {"site_id": site_id, "rows": database.jsonb(rows)}
+            ).fetchall()
+            forget(connection, site_id, [number for number, has_text in changed if not has_text])
+        after = rows[-1]["product_no"]
 
 
 def _due(site_id: int, at: datetime) -> dict[str, Any]:

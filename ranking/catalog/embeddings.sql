@@ -72,3 +72,27 @@ where p.site_id = %(site_id)s and not p.deleted and p.text_hash is not null
   and (t.text_hash is distinct from p.text_hash or v.text_hash is distinct from p.text_hash)
 order by p.product_no
 on conflict (site_id, product_no) do nothing
+
+-- name: of_another_recipe
+select product_no, record_hash, record from products
+where site_id = %(site_id)s and product_no > %(after)s and not deleted
+  and (text_hash is null or text_hash not between %(first)s and %(last)s)
+order by product_no
+limit %(limit)s
+
+-- name: tell_anew
+-- Locked in the order of ids, as uploads do; what one of them changed meanwhile is left as it is.
+with told as materialized (
+  select * from jsonb_to_recordset(%(rows)s) as r(product_no int, record_hash uuid, text_hash uuid)
+),
+known as materialized (
+  select product_no from products
+  where site_id = %(site_id)s and product_no in (select product_no from told)
+  order by product_id
+  for no key update
+)
+update products p set text_hash = told.text_hash
+from told join known using (product_no)
+where p.site_id = %(site_id)s and p.product_no = told.product_no and not p.deleted
+  and p.record_hash = told.record_hash and p.text_hash is distinct from told.text_hash
+returning p.product_no, p.text_hash is not null

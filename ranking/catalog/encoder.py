@@ -50,7 +50,8 @@ class NotExported(AttuneError):
 
 # text -------------------------------------------------------------------------------------------
 
-# Part of every text's hash: raise it whenever `text_of` changes, and every product is encoded anew.
+# Part of every text's hash: raise it whenever `text_of` or MODEL changes, and every product is
+# encoded anew (`embeddings.find_dirty`).
 RECIPE = 1
 # Enough for what the network reads: MAX_TOKENS of about four characters.
 MAX_DESCRIPTION = 1500
@@ -71,12 +72,20 @@ def text_of(record: dict[str, Any]) -> str:
 
 
 def text_hash(record: dict[str, Any]) -> UUID | None:
-    """What tells whether a product must be encoded again; None where it has no text."""
+    """What tells whether a product must be encoded again; None where it has no text.
+
+    The recipe stands in its first two bytes, so that Postgres can tell those of another.
+    """
     text = text_of(record)
     if not text:
         return None
     content = f"{MODEL}\0{RECIPE}\0{text}".encode("utf-8", "surrogatepass")
-    return UUID(bytes=blake2b(content, digest_size=16).digest())
+    return UUID(bytes=RECIPE.to_bytes(2) + blake2b(content, digest_size=14).digest())
+
+
+def hashes_of_this_recipe() -> tuple[UUID, UUID]:
+    """The least and the greatest that `text_hash` gives now."""
+    return UUID(int=RECIPE << 112), UUID(int=(RECIPE + 1 << 112) - 1)
 
 
 def _parts(record: dict[str, Any]) -> Iterator[tuple[str, str]]:

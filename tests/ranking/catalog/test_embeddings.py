@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from ranking.catalog import embeddings
+from ranking.catalog import encoder as texts
 from ranking.catalog.encoder import Encoder, Vectors
 from schemas import database
 from tests.ranking.catalog.catalogs import NOW, Catalog, Hashes, a_product, many, open_catalog
@@ -122,6 +123,44 @@ def test_what_the_queue_missed_is_found(catalog: Catalog) -> None:
     assert embeddings.find_dirty(catalog.connection, catalog.site_id) == 1
     assert embeddings.sites_waiting(catalog.connection, NOW) == [catalog.site_id]
     assert catalog.encode() == 1
+
+
+def upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "RECIPE", texts.RECIPE + 1)
+
+
+def test_after_an_upgrade_texts_of_the_old_recipe_are_encoded_anew(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embeddings, "TAKEN", 2)
+    catalog.upload(*many(5))
+    catalog.encode()
+    upgrade(monkeypatch)
+    catalog.upload(a_product("new"))
+    catalog.encode()
+    assert embeddings.find_dirty(catalog.connection, catalog.site_id) == 5
+    assert catalog.encode() == 5
+    assert embeddings.find_dirty(catalog.connection, catalog.site_id) == 0
+
+
+def test_a_text_that_a_recipe_leaves_empty_loses_its_vector(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog.upload(*many(2))
+    catalog.encode()
+    upgrade(monkeypatch)
+    monkeypatch.setattr(texts, "text_of", lambda record: "")
+    assert embeddings.find_dirty(catalog.connection, catalog.site_id) == 0
+    assert list(catalog.served()) == []
+
+
+def test_a_text_that_only_the_new_recipe_finds_is_encoded(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(texts, "text_of", lambda record: "")
+        catalog.upload(a_product("p1"))
+    assert embeddings.find_dirty(catalog.connection, catalog.site_id) == 1
 
 
 # others at the same time --------------------------------------------------------------------------
