@@ -1,4 +1,4 @@
-"""What tests send: messages and records with good defaults, so that a test shows what it is about."""
+"""What tests send: messages with good defaults, so that a test shows what it is about."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -162,7 +163,8 @@ def test_what_our_code_fails_on_is_kept_and_applied_later(shop: Shop) -> None:
             start = f"{datetime.now(UTC):%Y-%m-01} 00:00+00"
             end = f"{(datetime.now(UTC).replace(day=1) + timedelta(days=32)):%Y-%m-01} 00:00+00"
             connection.execute(
-                f"alter table events attach partition {month} for values from ('{start}') to ('{end}')"
+                f"alter table events attach partition {month} "
+                f"for values from ('{start}') to ('{end}')"
             )
     assert (receipt.outcome, receipt.failed) == ("failed", 2)
     assert "no partition" in str(receipt.error)
@@ -253,7 +255,8 @@ DAY = [
           timestamp=ago(hours=12, minutes=-n), messageId=f"day-{n}")
     for n in range(12)
 ] + [
-    identify("u1", "a0", messageId="day-i1", timestamp=ago(hours=3), traits={"age": 3, "name": "A"}),
+    identify("u1", "a0", messageId="day-i1", timestamp=ago(hours=3),
+             traits={"age": 3, "name": "A"}),
     identify("u1", "a0", messageId="day-i2", timestamp=ago(hours=2), traits={"age": 4}),
     identify("u2", "a1", messageId="day-i3", timestamp=ago(hours=1)),
     {"type": "alias", "messageId": "day-al", "previousId": "u3", "userId": "u2",
@@ -298,7 +301,7 @@ def test_a_shuffled_and_duplicated_day_gives_the_same_state(
     day = DAY * 2
     Random(seed).shuffle(day)
     edges = [0, *sorted(cuts), len(day)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         deliver(shop.pool, shop.segment, day[start:end])
     assert state(shop) == expected
 

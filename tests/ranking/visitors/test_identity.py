@@ -98,8 +98,10 @@ def test_an_undone_fact_separates_again(shop: Shop) -> None:
 USERS, DEVICES = ["u1", "u2", "u3"], ["a1", "a2", "u1"]
 FACTS = st.lists(
     st.one_of(
-        st.tuples(st.just("seen"), st.sampled_from(DEVICES), st.sampled_from(USERS), st.integers(1, 9)),
-        st.tuples(st.just("alias"), st.sampled_from(DEVICES + USERS), st.sampled_from(USERS), st.integers(1, 9)),
+        st.tuples(st.just("seen"), st.sampled_from(DEVICES), st.sampled_from(USERS),
+                  st.integers(1, 9)),
+        st.tuples(st.just("alias"), st.sampled_from(DEVICES + USERS), st.sampled_from(USERS),
+                  st.integers(1, 9)),
         st.tuples(st.just("sent"), st.just(""), st.sampled_from(USERS), st.integers(1, 9)),
     ),
     min_size=1, max_size=10,

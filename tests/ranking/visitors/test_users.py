@@ -16,7 +16,8 @@ def record(shop: Shop) -> object:
 
 def test_traits_merge_by_their_times_in_any_order(shop: Shop) -> None:
     told = [
-        identify("u1", "a1", traits={"name": "Ann", "plan": "free", "age": 30}, timestamp=ago(hours=3)),
+        identify("u1", "a1", traits={"name": "Ann", "plan": "free", "age": 30},
+                 timestamp=ago(hours=3)),
         identify("u1", "a1", traits={"plan": "pro"}, timestamp=ago(hours=2)),
         identify("u1", "a1", traits={"age": None, "plan": None}, timestamp=ago(hours=1)),
         identify("u1", "a1", traits={"team": "x"}, timestamp=ago(hours=4)),
