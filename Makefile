@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run test test-heavy check bench
 
-# Given to every pip install, e.g. make run PIP_ARGS="--index-url https://mirror.example/simple"
+# Given to every pip install, e.g. make run PIP_ARGS="--find-links wheels"
 PIP_ARGS ?=
 # Given to pytest, e.g. make test ARGS="-k segment"
 ARGS ?=
