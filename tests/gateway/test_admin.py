@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from flask.testing import FlaskClient
@@ -204,7 +203,9 @@ def test_records_of_a_large_delivery_are_shown_in_parts(shop: Shop, admin: Admin
     assert [record["position"] for record in found["records"]] == [3, 4]
 
 
-@pytest.mark.parametrize("name", ["x", "0", "95c91754-4322-41f0-b980-e0c01864d048", "f" * 32, "0" * 32])
+@pytest.mark.parametrize(
+    "name", ["x", "0", "95c91754-4322-41f0-b980-e0c01864d048", "f" * 32, "0" * 32]
+)
 def test_an_unknown_delivery_is_a_404(admin: Admin, name: str) -> None:
     admin.get(f"deliveries/{name}", 404)
     admin.post(f"deliveries/{name}/replay", 404)
