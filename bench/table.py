@@ -9,18 +9,22 @@ from typing import Any
 
 def row(line: dict[str, Any]) -> str:
     """One Markdown row: question, figure, what it is compared with, bar."""
-    figure = f"{line['figure']:,.4g}" if line["figure"] < 1000 else f"{line['figure']:,.0f}"
-    ratio = f"{line['ratio']:.2f} of {line['baseline']:,.4g}" if line["ratio"] else ""
-    bar = f"{line['bar']} {'met' if line['met'] else '**missed**'}" if line["bar"] else ""
-    return f"| {line['question']} | {figure} {line['unit']} | {ratio} | {bar} |"
+    compared = f"{line['ratio']:.2f} of {_short(line['baseline'])}" if line["ratio"] else ""
+    verdict = "met" if line["met"] else "**missed**"
+    figure = f"{_short(line['figure'])} {line['unit']}"
+    return f"| {line['question']} | {figure} | {compared} | {line['bar']} {verdict} |"
+
+
+def _short(figure: float) -> str:
+    return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.4g}"
 
 
 def main() -> None:
-    """Anything but JSON lines is left out."""
+    """Figures without a bar, and anything but JSON lines, are left out."""
     print("| question | figure | against the baseline of the same run | bar |\n|---|---|---|---|")
     for text in sys.stdin:
-        if text.startswith("{"):
-            print(row(json.loads(text)))
+        if text.startswith("{") and (line := json.loads(text))["bar"]:
+            print(row(line))
 
 
 main()
