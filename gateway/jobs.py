@@ -180,6 +180,11 @@ class RoleWorker(SimpleWorker):  # type: ignore[misc]
         _stopping.set()
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
+    def _install_signal_handlers(self) -> None:
+        """A signal that came before RQ listened is meant for it too."""
+        super()._install_signal_handlers()  # type: ignore[no-untyped-call]
+        self._stop_requested = _stopping.is_set()
+
     def set_shutdown_requested_date(self) -> None:
         """RQ would ask Redis from inside the signal handler."""
 
@@ -192,6 +197,7 @@ def work(role: str) -> None:
     with heartbeat(settings, role):
         if role in PREPARE:
             import_attribute(PREPARE[role])()
+        stop_on_signals()
         while not _stopping.is_set():
             _work_until_redis_goes(settings, role)
 
@@ -210,7 +216,7 @@ def _work_until_redis_goes(settings: Settings, role: str) -> None:
 
 
 def stop_on_signals() -> threading.Event:
-    """For roles without RQ: the event that SIGTERM and SIGINT set."""
+    """The event that SIGTERM and SIGINT set from now on; RQ puts its own handlers in our place."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _stopping.set())
     return _stopping
