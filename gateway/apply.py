@@ -61,6 +61,7 @@ class Receipt:
     problems: list[RecordProblem] = field(default_factory=list)
     error: str | None = None
     is_unchanged: bool = False
+    mended: int = 0  # by a replay: records applied now that had not been
     to_encode: int = 0
     told: list[memory.Key] = field(default_factory=list)  # provisional products now stored
     outcomes: dict[int, str] = field(default_factory=dict)  # by position, where not applied
@@ -357,6 +358,7 @@ def settle(connection: Connection, kept: Kept, receipt: Receipt) -> None:
         if kept.nothing_was_read or problem.position in kept.open_problems
     ]
     mended = [p for p in mended if p not in {row["position"] for row in still_open}]
+    receipt.mended = counts["applied"] - kept.counts["applied"]
     parameters = _delivery(kept.incoming) | counts
     parameters |= {
         "outcome": overall(counts),

@@ -217,8 +217,10 @@ def mapped_to(connection: Connection, site: Site, delivery_id: UUID) -> str:
 
 
 def fact_name(fact: Any) -> str:
-    """An event's type, any other fact's kind."""
-    return str(getattr(fact, "type", None) or type(fact).__name__.lower())
+    """An event's type, with its own name where it is a custom one; any other fact's kind."""
+    name = str(getattr(fact, "type", None) or type(fact).__name__.lower())
+    custom = getattr(fact, "custom_action_name", None)
+    return f"{name} ({custom})" if custom else name
 
 
 def received_at(delivery_id: UUID) -> datetime:

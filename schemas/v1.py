@@ -118,7 +118,8 @@ def deletion_shape(topic: str) -> dict[str, Any]:
     """The OpenAPI schema of a deletion's request body."""
     ids: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
     if topic == "interactions/_delete":
-        return _object(user_ids=ids)
+        people = _object(user_ids=ids, anonymous_ids=ids)
+        return people | {"required": []}
     name = "product_ids" if topic == "products/_delete" else "user_ids"
     return _object(data=_object(**{name: ids}))
 
@@ -136,6 +137,7 @@ _ITEMS: dict[str, Any] = {
 # records ----------------------------------------------------------------------------------------
 
 _ID_LISTS = ("product_ids", "user_ids")
+_PEOPLE = ("user_ids", "anonymous_ids")
 
 
 def records(payload: Any) -> Iterator[tuple[str, Any]]:
@@ -146,6 +148,8 @@ def records(payload: Any) -> Iterator[tuple[str, Any]]:
     """
     if type(payload) is not dict:
         raise Malformed("The body must be an object that holds the records in 'data'.")
+    if payload.get("anonymous_ids") is not None:
+        return _people(payload)
     name, value = _list(payload, "data", "user_ids")
     pointer = f"/{name}"
     if type(value) is dict and any(key in value for key in _ID_LISTS):
@@ -156,6 +160,19 @@ def records(payload: Any) -> Iterator[tuple[str, Any]]:
     if type(value) is dict:
         return ((f"{pointer}/{escape(key)}", record) for key, record in value.items())
     raise Malformed(f"'{name}' must be a list.", pointer)
+
+
+def _people(payload: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The ids of a request to erase that names anonymous ids too, which Miso's does not."""
+    lists = {name: payload[name] for name in _PEOPLE if payload.get(name) is not None}
+    for name, ids in lists.items():
+        if type(ids) is not list:
+            raise Malformed(f"'{name}' must be a list.", f"/{name}")
+    return (
+        (f"/{name}/{position}", {name.removesuffix("s"): one})
+        for name, ids in lists.items()
+        for position, one in enumerate(ids)
+    )
 
 
 def _list(holder: dict[str, Any], *names: str) -> tuple[str, Any]:
@@ -286,6 +303,10 @@ def _removed(kind: str) -> Callable[[Any, Mapping[str, Any]], Facts]:
 
 
 def _erase(record: Any, settings: Mapping[str, Any]) -> Facts:
+    if type(record) is dict and len(record) == 1:
+        [(kind, sent_id)] = record.items()
+        if f"{kind}s" in _PEOPLE:
+            return [{"fact": "erase", kind: _id(sent_id)}]
     return [{"fact": "erase", "user_id": _id(record)}]
 
 

@@ -168,7 +168,8 @@ def rotate_source(
 def set_source(site: str, source: str, name: str, value: str, as_json: bool) -> None:
     """Change a setting of a source; VALUE is JSON or plain text, null takes it away.
 
-    It holds within two seconds for what arrives; replay a delivery to apply it to what came before.
+    It holds within two seconds for what arrives; a replay applies it to records that were refused
+    or ignored. What was applied stays as it was.
     """
     with console.connected() as connection:
         found = _source_of(connection, site, source)

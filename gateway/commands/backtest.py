@@ -41,10 +41,11 @@ def backtest(catalog: Path, events: tuple[Path, ...], cut: str, as_json: bool) -
     from gateway import backtest as backtesting
 
     at = _instant(cut)
-    items = list(clickstream.read_lines(catalog))
-    has_text = any(item.get("title") for item in items)
-    split = clickstream.split(clickstream.read_clicks(events), at.timestamp(), forced_cold=has_text)
     with console.sentences() as settings, _progress() as told:
+        items = list(clickstream.read_lines(catalog))
+        has_text = any(item.get("title") for item in items)
+        clicks = clickstream.read_clicks(events)
+        split = clickstream.split(clicks, at.timestamp(), forced_cold=has_text)
         results = backtesting.run(settings, items, split, at, told)
     if as_json:
         console.show_json({"results": results})

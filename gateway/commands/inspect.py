@@ -171,7 +171,7 @@ def _show_delivery(found: dict[str, Any], as_json: bool) -> None:
 def replay(site: str, delivery_id: UUID | None, since: datetime | None, as_json: bool) -> None:
     """Apply kept deliveries again: one, or all since a time that left something out.
 
-    What had been applied before changes nothing.
+    What had been applied before stays as it is, whatever settings have changed since.
     """
     if (delivery_id is None) == (since is None):
         raise click.UsageError("name one delivery, or give --since TIME, not both")
@@ -216,10 +216,11 @@ def _show_receipts(receipts: list[dict[str, Any]], as_json: bool) -> None:
         console.show_json({"replayed": receipts})
         return
     console.show_table(
-        ["delivery", *ledger.COLUMNS, "reason"],
+        ["delivery", "mended now", *ledger.COLUMNS, "reason"],
         [
             [
                 each["delivery_id"],
+                each["mended"],
                 *(each[name] for name in ledger.COLUMNS),
                 each["error"] or next((p["reason"] for p in each["problems"]), None),
             ]

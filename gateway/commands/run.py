@@ -102,8 +102,8 @@ def _greeting(url: str, keys: dict[str, Any] | None) -> list[str]:
         f"  demo page:        {url}/demo",
         f"  secret key:       {keys['secret_key']}",
         f"  publishable key:  {keys['publishable_key']}",
-        "  a first list:",
-        f"    curl '{url}/v1/recommendation/user_to_products?api_key={keys['secret_key']}' \\",
+        "  a first list, as soon as the demo is loaded:",
+        f"    curl '{url}/v1/recommendation/user_to_products?api_key={keys['publishable_key']}' \\",
         "      -H 'Content-Type: application/json' \\",
         """      -d '{"anonymous_id": "you", "rows": 5, "fl": ["title"]}'""",
     ]

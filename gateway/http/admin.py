@@ -131,6 +131,7 @@ def shown(receipt: ingest.Receipt) -> dict[str, Any]:
     return {
         "delivery_id": receipt.delivery_id,
         "outcome": receipt.outcome,
+        "mended": receipt.mended,
         **{name: getattr(receipt, name) for name in ledger.COLUMNS},
         "error": receipt.error,
         "problems": [asdict(problem) for problem in receipt.problems],

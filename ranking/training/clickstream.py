@@ -17,9 +17,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from schemas.errors import AttuneError
+
 HORIZONS = (0, 1, 2, 3)  # k: how many events of the session are known
 SESSION_GAP_S = 30 * 60  # where the source has no session ids
 FORCED_COLD = (20, 7)  # crc32(product_id) % 20 == 7 loses its training events
+
+
+class BadLine(AttuneError):
+    """A line of an archive that is not in the common format."""
 
 
 class Click(NamedTuple):
@@ -63,13 +69,32 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:  # type: ignore[union-attr]
         for line in lines:
             if line.strip():
-                yield json.loads(line)
+                yield _object(line, path)
+
+
+def _object(line: str, path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise BadLine(f"{path} holds a line that is no JSON object: {line[:80]!r}")
+    return found
 
 
 def read_clicks(paths: Iterable[Path]) -> list[Click]:
     """Every event of the files in the common format, sessions made up where there are none."""
     clicks = [
-        Click(
+        _click(row, path, number)
+        for path in paths
+        for number, row in enumerate(read_lines(path), start=1)
+    ]
+    return clicks if all(click.session_id for click in clicks) else list(_in_sessions(clicks))
+
+
+def _click(row: dict[str, Any], path: Path, number: int) -> Click:
+    try:
+        return Click(
             str(row.get("session_id") or ""),
             str(row.get("user_id") or ""),
             float(row["ts"]),
@@ -77,10 +102,11 @@ def read_clicks(paths: Iterable[Path]) -> list[Click]:
             str(row["product_id"]),
             row.get("rating"),
         )
-        for path in paths
-        for row in read_lines(path)
-    ]
-    return clicks if all(click.session_id for click in clicks) else list(_in_sessions(clicks))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadLine(
+            f"line {number} of {path} is no event: it needs ts (unix seconds), type and "
+            f"product_id ({error!r})"
+        ) from None
 
 
 def split(clicks: Iterable[Click], cut: float, *, forced_cold: bool) -> Split:

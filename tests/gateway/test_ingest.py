@@ -360,3 +360,11 @@ def test_an_upload_older_than_the_stored_record_changes_nothing(shop: Shop) -> N
         mug = {"product_id": "p1", "title": title, "updated_at": f"{year}-01-01T00:00:00Z"}
         deliver(shop.pool, shop.api, {"data": [mug]}, "products")
     assert one(shop.pool, "select record->>'title' from products") == "new"
+
+
+def test_an_anonymous_visitor_can_be_erased(shop: Shop) -> None:
+    view = {"type": "click", "product_ids": ["p1"], "anonymous_id": "a1", "timestamp": ago(hours=1)}
+    deliver(shop.pool, shop.api, {"data": [view]}, "interactions")
+    body = {"anonymous_ids": ["a1"], "user_ids": ["u1"]}
+    assert deliver(shop.pool, shop.api, body, "interactions/_delete").applied == 2
+    assert one(shop.pool, "select count(*) from events") == 0
