@@ -193,7 +193,10 @@ def _refuse_all_for_one(records: Sequence[Translated]) -> None:
     for one in records:
         if one.outcome == "ready":
             reason = "another record of the same request is invalid"
-            one.leave_out("refused", RecordProblem(one.position, one.pointer, "refused", reason))
+            one.leave_out(
+                "refused",
+                RecordProblem(one.position, one.pointer, "refused", reason, of_another=True),
+            )
 
 
 def _sentence(error: Exception) -> str:

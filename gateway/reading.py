@@ -29,6 +29,7 @@ class RecordProblem:
     outcome: Literal["ignored", "refused", "failed"]
     reason: str
     value: Any = None
+    of_another: bool = False  # the record itself is good: one beside it refused the whole request
 
 
 @dataclass(slots=True)
