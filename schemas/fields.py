@@ -368,17 +368,19 @@ def problems(error: ValidationError, data: Any, pointer: str = "") -> list[Probl
 
 def _flatten(messages: Any, data: Any, pointer: str) -> Any:
     if isinstance(messages, Mapping):
+        items = list(data.values()) if type(data) is dict else data
         for key, inner in messages.items():
-            yield from _flatten(inner, _child(data, key), f"{pointer}/{escape(str(key))}")
+            yield from _flatten(inner, _child(data, items, key), f"{pointer}/{escape(str(key))}")
         return
     for message in messages:
         yield Problem(pointer, message, data)
 
 
-def _child(data: Any, key: Any) -> Any:
-    if type(data) is dict:
-        return data.get(key, list(data.values())[key] if _indexes(key, data) else None)
-    return data[key] if type(data) is list and _indexes(key, data) else None
+def _child(data: Any, items: Any, key: Any) -> Any:
+    """What stood at a key; an object that was sent for a list has its items by their number."""
+    if type(data) is dict and key in data:
+        return data[key]
+    return items[key] if type(items) is list and _indexes(key, items) else None
 
 
 def _indexes(key: Any, data: Any) -> bool:

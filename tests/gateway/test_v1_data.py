@@ -206,6 +206,24 @@ def test_the_task_of_an_upload_can_be_asked_for(api: Api) -> None:
     assert api.get(f"/v1/users/_status/{UUID}").status_code == 404
 
 
+def test_a_task_is_shown_among_its_own_kind_only(api: Api) -> None:
+    tasks = {
+        "products": api.post("/v1/products", {"product_id": "p1"}).json["data"]["task_id"],  # type: ignore[index]
+        "users": api.post("/v1/users", {"user_id": "u1"}).json["data"]["task_id"],  # type: ignore[index]
+        "interactions": api.post("/v1/interactions", a_like()).json["task_id"],  # type: ignore[index]
+    }
+    for kind in ("products", "users"):
+        for sent_to, task_id in tasks.items():
+            answer = api.get(f"/v1/{kind}/_status/{task_id}")
+            assert answer.status_code == (200 if sent_to == kind else 404)
+
+
+def test_the_task_of_a_deletion_can_be_asked_for(api: Api) -> None:
+    deleted = api.call("DELETE", "/v1/users/u1").json["data"]["task_id"]  # type: ignore[index]
+    assert api.get(f"/v1/users/_status/{deleted}").status_code == 200
+    assert api.get(f"/v1/products/_status/{deleted}").status_code == 404
+
+
 @pytest.mark.parametrize("ids", [["p1", "gone"], {"3": "p1"}])
 def test_many_are_deleted_at_once_and_unknown_ones_are_no_error(api: Api, ids: Any) -> None:
     api.post("/v1/products", {"product_id": "p1"}, {"product_id": "p2"})
@@ -365,6 +383,52 @@ def test_limits_depend_on_the_key(api: Api) -> None:
     bomb = gzip.compress(bytes(21 * 1024 * 1024))
     headers = {"Content-Encoding": "gzip"}
     assert api.call("POST", "/v1/products", bomb, headers=headers).status_code == 413
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("publishable", 1_000), ("secret", 50_000)])
+def test_more_records_than_a_key_may_send_at_once_are_not_taken(
+    api: Api, kind: str, limit: int
+) -> None:
+    key = getattr(api.shop, f"{kind}_key")
+    for many in ([{}] * (limit + 1), dict.fromkeys(map(str, range(limit + 1)), 0)):
+        answer = api.call("POST", "/v1/interactions", {"data": many}, key=key)
+        assert answer.status_code == 413
+        assert "send fewer at once" in answer.json["message"]  # type: ignore[index]
+    assert one(api.shop.pool, "select count(*) from deliveries") == 0
+
+
+def test_commas_are_no_records(api: Api) -> None:
+    like = a_like(product_ids=["p,,"] * 1_001)
+    key = api.shop.publishable_key
+    assert api.post("/v1/interactions", *[like] * 2, key=key).status_code == 200
+
+
+def test_a_publishable_key_may_send_a_thousand_records(api: Api) -> None:
+    key = api.shop.publishable_key
+    answer = api.post("/v1/interactions", *[{}] * 999, a_like(), key=key)
+    assert answer.status_code == 422
+    assert answer.json["message"].startswith("1 of 1000 records were applied")  # type: ignore[index]
+    assert len(answer.json["data"]) == len(answer.json["problems"]) == 999  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("kind", "lines"), [("publishable", 1_000), ("secret", 10_000)])
+def test_an_answer_lists_the_first_errors_and_counts_the_others(
+    api: Api, kind: str, lines: int
+) -> None:
+    bad = a_like() | {f"x{number}": 1 for number in range(lines + 7)}
+    key = getattr(api.shop, f"{kind}_key")
+    answer = api.post("/v1/interactions", bad, key=key)
+    assert answer.status_code == 422
+    assert len(answer.json["data"]) == lines  # type: ignore[index]
+    assert len(answer.json["problems"]) == 1_000  # type: ignore[index]
+    assert "and 7 more" in answer.json["message"]  # type: ignore[index]
+
+
+def test_what_is_left_out_of_a_partial_upload_is_listed_and_counted_too(api: Api) -> None:
+    answer = api.post("/v1/interactions?partial=1", *[{}] * 1_002, a_like())
+    assert answer.status_code == 200
+    assert len(answer.json["problems"]) == 1_000  # type: ignore[index]
+    assert "and 2 more" in answer.json["message"]  # type: ignore[index]
 
 
 def test_a_body_cut_short_is_not_kept(api: Api) -> None:

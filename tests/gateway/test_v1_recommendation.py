@@ -244,6 +244,45 @@ def test_a_wrong_request_is_refused(caller: Caller, body: str) -> None:
     assert response.json["detail"]  # type: ignore[index]
 
 
+@pytest.mark.parametrize(
+    ("field", "most"),
+    [
+        ("fl", 200),
+        ("exclude", 10_000),
+        ("additional_interactions", 200),
+        ("product_id", 200),
+        ("product_ids", 200),
+        ("product_group_id", 200),
+        ("product_group_ids", 200),
+    ],
+)
+def test_a_list_too_long_is_refused_by_name_without_a_look_inside(
+    caller: Caller, field: str, most: int
+) -> None:
+    for many in ([None] * (most + 1), dict.fromkeys(map(str, range(most + 1)), 7)):
+        if field.startswith("product") and isinstance(many, dict):
+            continue  # these are no list when they come as an object
+        response = caller.asks("product_to_products", **{field: many})
+        assert response.status_code == 422
+        [problem] = response.json["problems"]  # type: ignore[index]
+        assert problem["pointer"] == f"/{field}"
+        assert problem["message"].startswith(f"At most {most:,} ")
+
+
+def test_lists_as_long_as_they_may_be_are_answered(caller: Caller) -> None:
+    ids = [str(number) for number in range(10_000)]
+    anchors = ["red mug", *ids[:199]]
+    body = {"fl": ids[:200], "exclude": ids, "product_ids": anchors, "product_id": "x" * 300}
+    assert caller.asks("product_to_products", **body).status_code == 200
+
+
+def test_a_refusal_lists_the_first_problems_and_counts_them_all(caller: Caller) -> None:
+    response = caller.asks(**{f"x{number}": 1 for number in range(150)})
+    assert response.status_code == 422
+    assert len(response.json["problems"]) == len(response.json["detail"]) == 100  # type: ignore[index]
+    assert "and 149 more" in response.json["message"]  # type: ignore[index]
+
+
 @pytest.mark.parametrize("list_name", LISTS)
 def test_a_list_needs_a_key(caller: Caller, list_name: str) -> None:
     response = caller.post(f"recommendation/{list_name}", {}, key="pk_wrong")

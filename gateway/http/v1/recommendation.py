@@ -15,6 +15,7 @@ from uuid import UUID
 from flask import g
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError
+from marshmallow.fields import Field
 from marshmallow.validate import Length, Range
 
 import schemas
@@ -49,6 +50,10 @@ blueprint = Blueprint("recommendation", __name__, url_prefix="/v1/recommendation
 LARGEST_BYTES = 1024 * 1024
 MOST_ROWS = 500
 MOST_ADDITIONAL = 200
+MOST_FIELDS = 200
+MOST_ANCHORS = 200
+MOST_EXCLUDED = 10_000
+MOST_PROBLEMS = 100
 BOUGHT_DAYS_SETTING = "exclude_bought_days"
 
 # Miso's fields that are not built yet, with the values that ask for nothing.
@@ -72,6 +77,27 @@ ANCHORS = ("product_id", "product_ids")
 ANCHOR_GROUPS = ("product_group_id", "product_group_ids")
 
 
+class Few(Items):
+    """A list that is counted before any of it is read."""
+
+    def __init__(self, inner: Field, most: int, what: str) -> None:
+        self.check = Length(max=most, error=f"At most {most:,} {what}.")
+        super().__init__(inner, validate=self.check)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[Any]:
+        if type(value) in (list, dict):
+            self.check(value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class OneOrFew(Either):
+    """One product's or group's id, or a list of them."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(Id(), metadata=one_or_many({"type": "string"}))
+        self.many = Few(Id(), MOST_ANCHORS, what)
+
+
 class ListRequest(Schema):
     """For whom, how many, and which products may be in the list."""
 
@@ -82,26 +108,21 @@ class ListRequest(Schema):
     type = Text()
     rows = Whole(validate=Range(0, MOST_ROWS, error=f"Ask for 0 to {MOST_ROWS} products."))
     start = Whole()  # counts only with pagination_id
-    fl = Items(Text())
+    fl = Few(Text(), MOST_FIELDS, "fields")
     fq = Text()
-    exclude = Items(Id())  # type: ignore[assignment]
+    exclude = Few(Id(), MOST_EXCLUDED, "products")  # type: ignore[assignment]
     dedupe_product_group_id = Flag()
-    additional_interactions = Items(
-        Anything(), validate=Length(max=MOST_ADDITIONAL, error="At most {max} interactions.")
-    )
+    additional_interactions = Few(Anything(), MOST_ADDITIONAL, "interactions")
     explain = Flag()
-
-
-_IDS = one_or_many({"type": "string"})
 
 
 class SimilarRequest(ListRequest):
     """The same, about one or several products."""
 
-    product_id = Either(Id(), metadata=_IDS)
-    product_ids = Either(Id(), metadata=_IDS)
-    product_group_id = Either(Id(), metadata=_IDS)
-    product_group_ids = Either(Id(), metadata=_IDS)
+    product_id = OneOrFew("products")
+    product_ids = OneOrFew("products")
+    product_group_id = OneOrFew("groups")
+    product_group_ids = OneOrFew("groups")
 
 
 READERS: dict[type[Schema], Reader] = {
@@ -186,7 +207,9 @@ def _not_built(sent: dict[str, Any]) -> Iterator[Problem]:
 def _refused(found: list[Problem]) -> Refused:
     first = found[0]
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return Refused(f"{first.pointer[1:] or 'body'}: {first.message}{more}", problems=found)
+    return Refused(
+        f"{first.pointer[1:] or 'body'}: {first.message}{more}", problems=found[:MOST_PROBLEMS]
+    )
 
 
 def _question(strategy: str, asked: dict[str, Any], site: Site) -> Question:

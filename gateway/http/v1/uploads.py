@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -22,13 +23,25 @@ from werkzeug.routing import BaseConverter
 from gateway import access, ingest, inspection, reading
 from gateway.access import Key, Source
 from gateway.http import auth, door, state
-from gateway.http.errors import HttpError, NotFound, Refused
+from gateway.http.errors import HttpError, NotFound, Refused, TooLarge
 from gateway.reading import RecordProblem, Unreadable
-from schemas import v1
-from schemas.errors import Problem
+from schemas import payload, v1
+from schemas.errors import Malformed, Problem
 
-SECRET_BYTES = 20 * 1024 * 1024
-PUBLISHABLE_BYTES = 1024 * 1024
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one body may hold, and how many lines its answer."""
+
+    bytes: int
+    records: int
+    lines: int
+
+
+# A secret key's clients find the good records by the lines and send them again.
+SECRET = Limits(bytes=20 * 1024 * 1024, records=50_000, lines=10_000)
+PUBLISHABLE = Limits(bytes=1024 * 1024, records=1_000, lines=1_000)
+MOST_PROBLEMS = 1_000
 
 DRY_RUN = "dry-run"  # the task id of what was not stored
 _KEPT_HEADERS = ("Content-Type", "Content-Encoding", "User-Agent")
@@ -65,8 +78,9 @@ def upload(topic: str, scope: str) -> Answer:
     Raises the errors of the key and the body; Refused (422) with Miso's lines.
     """
     key = auth.authenticate(scope)
-    limit = SECRET_BYTES if key.kind == "secret" else PUBLISHABLE_BYTES
-    body = door.read_body(limit, few_large=False)
+    limits = _limits(key)
+    body = door.read_body(limits.bytes, few_large=False)
+    _check_count(body, limits.records)
     return _success(topic, _deliver(key, topic, body))
 
 
@@ -90,9 +104,10 @@ def found_ids(ids: list[str]) -> Answer:
     return {"message": "success", "data": {"ids": ids}}
 
 
-def status(scope: str, task_id: str) -> Answer:
-    """What became of an upload, by the task id it was answered with; raises NotFound."""
-    key = auth.authenticate(scope)
+def status(family: str, task_id: str) -> Answer:
+    """What became of an upload of products or users (the family), by the task id it was answered
+    with; raises NotFound."""
+    key = auth.authenticate(f"{family}:read")
     started = time.perf_counter()
     try:
         delivery_id = UUID(task_id)
@@ -101,12 +116,15 @@ def status(scope: str, task_id: str) -> Answer:
             kept = inspection.delivery(connection, site, delivery_id, limit=0)
     except (ValueError, inspection.Unknown):
         raise NotFound from None
+    if kept["topic"] not in (family, f"{family}/_delete"):
+        raise NotFound
     bad = [problem for problem in kept["problems"] if problem["outcome"] != "ignored"]
     return {
         "took": round((time.perf_counter() - started) * 1000),
         "errors": bool(bad),
         "data": v1.lines(
-            RecordProblem(p["position"], p["pointer"], p["outcome"], p["reason"]) for p in bad
+            RecordProblem(p["position"], p["pointer"], p["outcome"], p["reason"])
+            for p in bad[: SECRET.lines]
         ),
         "code": _STATUS_CODES.get(kept["outcome"], 200),
     }
@@ -130,6 +148,22 @@ def flag(name: str) -> bool:
 # deliver ----------------------------------------------------------------------------------------
 
 
+def _limits(key: Key) -> Limits:
+    return SECRET if key.kind == "secret" else PUBLISHABLE
+
+
+def _check_count(body: bytes, limit: int) -> None:
+    """Raise TooLarge where a body holds more records than that, before any is translated."""
+    if body.count(b",") < limit:  # a comma stands between any two
+        return
+    try:
+        records = v1.records(payload.parse(body))
+    except Malformed:
+        return  # who reads the body says what is wrong with it, and keeps it
+    if sum(1 for _ in islice(records, limit + 1)) > limit:
+        raise TooLarge(f"the body holds more than {limit:,} records: send fewer at once")
+
+
 def _deliver(key: Key, topic: str, body: bytes) -> _Outcome:
     source = _source(key)
     headers = _headers(source, topic)
@@ -151,11 +185,19 @@ def _deliver(key: Key, topic: str, body: bytes) -> _Outcome:
         )
     if not receipt.refused:
         return _Outcome(str(receipt.delivery_id), receipt.received, receipt.received, ())
-    problems = _tried(source, topic, headers, body).problems
+    problems = _bad(receipt) or _tried(source, topic, headers, body).problems
     good = receipt.received - receipt.refused
     outcome = _Outcome(str(receipt.delivery_id), receipt.received, good, problems)
     _check(key, outcome, applied=good > 0)
     return outcome
+
+
+def _bad(receipt: ingest.Receipt) -> list[RecordProblem]:
+    """What is wrong with the records that are bad themselves; nothing where a receipt cannot tell:
+    of a body that was unreadable as a whole, or read before a commit whose answer was lost."""
+    if receipt.error is not None:
+        return []
+    return [p for p in receipt.problems if p.outcome == "refused" and not p.of_another]
 
 
 def _tried(source: Source, topic: str, headers: dict[str, str], body: bytes) -> _Outcome:
@@ -183,7 +225,12 @@ def _check(key: Key, outcome: _Outcome, *, applied: bool) -> None:
             f"{outcome.good} of {outcome.received} records were applied, the others contain "
             "schema errors. Please see the `data` field for details."
         )
-    raise Refused(message, problems=_problems(outcome.problems), lines=v1.lines(outcome.problems))
+    listed = outcome.problems[: _limits(key).lines]
+    raise Refused(
+        message + _and_more(len(outcome.problems) - len(listed)),
+        problems=_problems(listed[:MOST_PROBLEMS]),
+        lines=v1.lines(listed),
+    )
 
 
 def _all_or_nothing(key: Key) -> bool:
@@ -222,11 +269,17 @@ def _success(topic: str, outcome: _Outcome) -> Answer:
     if topic.startswith("interactions"):
         answer["task_id"] = outcome.task_id
     if outcome.problems:
-        answer["message"] = f"{outcome.good} of {outcome.received} records were applied"
+        listed = outcome.problems[:MOST_PROBLEMS]
+        more = _and_more(len(outcome.problems) - len(listed))
+        answer["message"] = f"{outcome.good} of {outcome.received} records were applied{more}"
         answer["problems"] = [
-            {"pointer": problem.pointer, "message": problem.reason} for problem in outcome.problems
+            {"pointer": problem.pointer, "message": problem.reason} for problem in listed
         ]
     return answer
+
+
+def _and_more(count: int) -> str:
+    return f" (and {count:,} more errors than are listed)" if count else ""
 
 
 def _problems(found: Iterable[RecordProblem]) -> list[Problem]:

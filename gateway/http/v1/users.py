@@ -45,7 +45,7 @@ def get_ids() -> Answer:
 @blueprint.doc(**uploads.documented(None, summary="What became of an upload"))
 def get_status(task_id: str) -> Answer:
     """By the task id that the upload was answered with, while the delivery is kept."""
-    return uploads.status("users:read", task_id)
+    return uploads.status("users", task_id)
 
 
 @blueprint.route("/users/<id:user_id>", methods=["GET"])
