@@ -138,13 +138,15 @@ _ITEMS: dict[str, Any] = {
 
 _ID_LISTS = ("product_ids", "user_ids")
 _PEOPLE = ("user_ids", "anonymous_ids")
+_LONGEST_KEY = 100  # every problem of a record repeats the key that it came under
 
 
 def records(payload: Any) -> Iterator[tuple[str, Any]]:
     """Each record of a body with its JSON pointer; raises Malformed where there is no list.
 
     An upload is `{"data": [record…]}`, a deletion `{"data": {"product_ids": [id…]}}` or
-    `{"user_ids": [id…]}`. A list may come as an object: its values are taken.
+    `{"user_ids": [id…]}`. A list may come as an object: its values are taken, and pointers hold
+    the beginning of a key that is very long.
     """
     if type(payload) is not dict:
         raise Malformed("The body must be an object that holds the records in 'data'.")
@@ -158,7 +160,9 @@ def records(payload: Any) -> Iterator[tuple[str, Any]]:
     if type(value) is list:
         return ((f"{pointer}/{position}", record) for position, record in enumerate(value))
     if type(value) is dict:
-        return ((f"{pointer}/{escape(key)}", record) for key, record in value.items())
+        return (
+            (f"{pointer}/{escape(key[:_LONGEST_KEY])}", record) for key, record in value.items()
+        )
     raise Malformed(f"'{name}' must be a list.", pointer)
 
 

@@ -224,6 +224,12 @@ def test_any_record_is_translated_or_refused(topic: Any, record: Any, name: Any)
         return
 
 
+def test_a_long_key_is_not_repeated_whole_by_each_problem_of_its_record() -> None:
+    [(pointer, record)] = v1.records({"data": {"k" * 100_000: {"type": "like"}}})
+    assert pointer == "/data/" + "k" * 100
+    assert record == {"type": "like"}
+
+
 @given(json_values)
 def test_any_body_has_records_or_is_malformed(body: Any) -> None:
     try:
