@@ -73,6 +73,13 @@ class Receipt:
         receipt.is_unchanged = True
         return receipt
 
+    @classmethod
+    def repeated(cls, kept: Kept) -> Receipt:
+        """Of a failed delivery whose sender has sent the same body again since."""
+        received = kept.counts["received"]
+        delivery_id = kept.incoming.delivery_id
+        return cls(delivery_id, "duplicate", received, duplicate=received)
+
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
@@ -103,7 +110,6 @@ def apply(
     site_id = incoming.source.site_id
     told = _leave_out_known(incoming, effects)
     to_encode = _catalog(connection, incoming, effects)
-    _people(connection, incoming, effects)
     horizon = _horizon(incoming)
     old = any(record["occurred_at"] < horizon for record in effects.records)
     row = (
@@ -112,9 +118,11 @@ def apply(
         .fetchone()
     )
     applied, duplicate, ignored, left_out, rejoin, late_edges = row  # type: ignore[misc]
-    identity.rebuild(connection, site_id, rejoin)
+    _people(connection, incoming, effects)
+    changed = list(rejoin)
     for ids, at in effects.erasures + _reached_by_erasure(late_edges or []):
-        erase.erase(connection, site_id, ids, at)
+        changed += erase.erase(connection, site_id, ids, at)
+    identity.rebuild(connection, site_id, changed)
     receipt = _receipt(incoming, effects, records, left_out or [])
     receipt.applied, receipt.duplicate, receipt.ignored = applied, duplicate, ignored
     receipt.outcome = overall({name: getattr(receipt, name) for name in COUNTS})
@@ -176,20 +184,23 @@ def _catalog(connection: Connection, incoming: Incoming, effects: Effects) -> in
     if dated := [(gone.id, gone.at) for gone in removed if gone.at]:
         products.remove(connection, site_id, dated)
     if undated := [gone.id for gone in removed if gone.at is None]:
-        products.delete(connection, site_id, undated)
+        products.delete(connection, site_id, undated, received_at)
     if not effects.products:
         return 0
     return products.upsert(connection, site_id, effects.products, received_at).to_encode
 
 
 def _people(connection: Connection, incoming: Incoming, effects: Effects) -> None:
+    """After their actors are locked: an erasure that committed before is seen, one that comes now
+    waits and takes these records too."""
     site_id, pepper = incoming.source.site_id, incoming.source.pepper
-    if effects.users:
-        store = users.upsert if incoming.source.connector == "api" else users.note_traits
-        store(connection, site_id, pepper, effects.users)
+    if effects.users and incoming.source.connector == "api":
+        users.upsert(connection, site_id, pepper, effects.users, incoming.received_at)
+    elif effects.users:
+        users.note_traits(connection, site_id, pepper, effects.users)
     for gone in effects.removed:
         if gone.kind == "user":
-            users.remove(connection, site_id, gone.id, gone.at)
+            users.remove(connection, site_id, gone.id, gone.at, incoming.received_at)
 
 
 def _parameters(
@@ -294,6 +305,11 @@ def failed_deliveries(connection: Connection, site_id: int, at: datetime) -> lis
     return connection.execute(SQL.failed_deliveries, {"site": site_id, "at": at}).fetchall()
 
 
+def note_attempt(connection: Connection, source: Source, delivery_id: UUID) -> None:
+    """Count a replay that could not even be tried, so that its next try is later."""
+    connection.execute(SQL.note_attempt, _key(source.site_id, delivery_id))
+
+
 # replay ---------------------------------------------------------------------------------------
 
 
@@ -331,6 +347,16 @@ def lock(connection: Connection, source: Source, delivery_id: UUID) -> Kept | No
     problems = connection.execute(SQL.open_problems, _delivery(incoming)).fetchall()
     counts = {name: kept[name] for name in COUNTS}
     return Kept(incoming, counts, kept["outcome"], dict(problems))
+
+
+def was_sent_again(connection: Connection, kept: Kept) -> bool:
+    """Whether the same body came again from the same source and was applied: where its records
+    name no time and no id, they would count twice."""
+    parameters = _delivery(kept.incoming) | {
+        "source": kept.incoming.source.source_id,
+        "body_hash": kept.incoming.body_hash,
+    }
+    return connection.execute(SQL.was_sent_again, parameters).fetchone() is not None
 
 
 def settle(connection: Connection, kept: Kept, receipt: Receipt) -> None:

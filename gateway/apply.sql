@@ -57,8 +57,8 @@ touched as (
   insert into actors (site_id, actor_id, kind, sent_id, erased_at)
   select %(site)s, a.actor_id, a.kind, a.sent_id,
          (select t.erased_at from actors t where t.site_id = %(site)s and t.actor_id = a.actor_id)
-  from jsonb_to_recordset(%(actors)s) as a(actor_id uuid, kind text, sent_id text)
-  where a.actor_id in (select actor_id from told where fresh and type is not null
+  from jsonb_to_recordset(%(actors)s) as a(actor_id uuid, kind text, sent_id text, told boolean)
+  where a.told or a.actor_id in (select actor_id from told where fresh and type is not null
                        union all select anonymous_actor_id from told where fresh
                        union all select from_actor from joined
                        union all select to_actor from joined)
@@ -67,7 +67,7 @@ touched as (
     kind = excluded.kind, sent_id = coalesce(actors.sent_id, excluded.sent_id),
     version = case when actors.erased_at is not distinct from excluded.erased_at
                    then actors.version + 1 else raise_serialization_failure() end
-  returning actor_id, kind, xmax = 0 as is_new
+  returning actor_id, kind
 ),
 counts as materialized (
   select %(ready)s - count(*) filter (where not fresh) as applied,
@@ -79,7 +79,10 @@ select c.applied, c.duplicate, c.ignored,
        (select jsonb_agg(jsonb_build_array(position, why) order by position)
         from told where ordinal = 0 and not fresh) as left_out,
        array(select from_actor from joined union select to_actor from joined
-             union select actor_id from touched where is_new and kind = 'user'
+             -- sent as a user id for the first time: an alias may have waited for that
+             union select actor_id from touched where kind = 'user'
+                     and not exists (select from actors a where a.site_id = %(site)s
+                                     and a.actor_id = touched.actor_id and a.sent_id is not null)
                      and exists (select from identity_edges e where e.site_id = %(site)s
                                  and e.unless_actor = touched.actor_id)) as rejoin,
        (select jsonb_agg(jsonb_build_array(from_actor, to_actor, erased_at))
@@ -178,3 +181,14 @@ where site_id = %(site)s and failed > 0 and attempts < 20
   and received_at + interval '30 seconds' * power(2, attempts) < %(at)s
 order by received_at
 limit 100
+
+-- name: note_attempt
+update deliveries set attempts = least(attempts + 1, 32000)
+where site_id = %(site)s and delivery_id = %(delivery)s
+  and received_at >= %(since)s and received_at < %(until)s
+
+-- name: was_sent_again
+select 1 from deliveries
+where site_id = %(site)s and source_id = %(source)s and received_at > %(received_at)s
+  and body_hash = %(body_hash)s and applied > 0
+limit 1

@@ -112,6 +112,7 @@ class Collector:
             case Product():
                 self.effects.products.append(fact)
             case User():
+                self.effects.actors[self._actor("user", fact.user_id)]["told"] = True
                 told = fact.record | dict.fromkeys(fact.cleared)
                 self.effects.users.append((fact.user_id, self._time(fact.as_of), told))
             case Sighting():

@@ -31,6 +31,9 @@ log = structlog.get_logger(__name__)
 Pool = ConnectionPool[Connection]
 
 TRIES = 3
+# Kept with the delivery, so that a replay knows it too.
+ALL_OR_NOTHING = "Attune-All-Or-Nothing"
+AWAY = ("55P03", "25006")  # locked for too long, read-only
 
 
 class UnknownDelivery(AttuneError):
@@ -54,7 +57,8 @@ def deliver(
     kept: the door answers 503, the sender retries.
     """
     at = received_at or datetime.now(UTC)
-    incoming = Incoming(source, topic, headers, body, at, _uuid7(at))
+    kept_headers = {**headers, ALL_OR_NOTHING: "1"} if all_or_nothing else headers
+    incoming = Incoming(source, topic, kept_headers, body, at, _uuid7(at))
     records: Sequence[Translated] = ()
     try:
         records = read(source.connector, topic, body, source.settings, headers)
@@ -88,8 +92,22 @@ def retry_failed(pool: Pool, site_id: int, *, at: datetime | None = None) -> int
     for source_id, delivery_id in due:
         source = sources[source_id]
         if source is not None:
-            mended += replay(pool, source, delivery_id).outcome != "failed"
+            mended += _mended(pool, source, delivery_id)
     return mended
+
+
+def _mended(pool: Pool, source: Source, delivery_id: UUID) -> bool:
+    """Whether a failed delivery is failed no longer; one that cannot even be replayed waits longer
+    and stands in nobody's way."""
+    try:
+        return replay(pool, source, delivery_id).outcome != "failed"
+    except psycopg.Error as error:
+        if _nothing_can_be_kept(error):
+            raise
+        log.exception("replay_failed", delivery=str(delivery_id))
+        with pool.connection() as connection:
+            apply.note_attempt(connection, source, delivery_id)
+        return False
 
 
 def _told(receipt: Receipt, source: Source) -> Receipt:
@@ -117,6 +135,10 @@ def _replay(connection: Connection, source: Source, delivery_id: UUID) -> Receip
             raise UnknownDelivery(f"there is no delivery {delivery_id}, or it is no longer kept")
         if not kept.incoming.body:
             return Receipt.unchanged(kept)
+        if kept.outcome == "failed" and apply.was_sent_again(connection, kept):
+            receipt = Receipt.repeated(kept)
+            apply.settle(connection, kept, receipt)
+            return receipt
         receipt = _applied_again(connection, kept)
         apply.settle(connection, kept, receipt)
         return receipt
@@ -130,6 +152,8 @@ def _applied_again(connection: Connection, kept: apply.Kept) -> Receipt:
         records = read(
             source.connector, incoming.topic, incoming.body, source.settings, incoming.headers
         )
+        if ALL_OR_NOTHING in incoming.headers:
+            _refuse_all_for_one(records)
         if not kept.nothing_was_read:
             # Events know their repeats; an upload that was applied would undo what came since.
             records = [one for one in records if one.position in kept.open_problems]
@@ -166,14 +190,14 @@ def _repeat(
             with pool.connection() as connection:
                 done = apply.stored(connection, incoming) if incoming and attempt > 1 else None
                 return done or work(connection)
-        except psycopg.OperationalError as error:
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if attempt == TRIES or not _worth_repeating(error):
                 raise
             pool.check()
     raise AssertionError("unreachable")
 
 
-def _worth_repeating(error: psycopg.OperationalError) -> bool:
+def _worth_repeating(error: psycopg.Error) -> bool:
     if isinstance(error, PoolTimeout):
         return False
     lost = error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
@@ -181,9 +205,13 @@ def _worth_repeating(error: psycopg.OperationalError) -> bool:
 
 
 def _nothing_can_be_kept(error: Exception) -> bool:
-    """Postgres is away, full or locked: a second transaction would fare no better. A statement
-    that was cancelled for its time is our own failure, and kept."""
-    return isinstance(error, psycopg.OperationalError) and error.sqlstate != "57014"
+    """Postgres is away, full, locked or read-only: a second transaction would fare no better.
+    Whatever else went wrong, a statement cancelled for its time too, is our failure, and kept."""
+    if not isinstance(error, psycopg.Error):
+        return False
+    if error.sqlstate is None:
+        return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
+    return error.sqlstate.startswith(("08", "40", "53", "57P")) or error.sqlstate in AWAY
 
 
 def _refuse_all_for_one(records: Sequence[Translated]) -> None:

@@ -31,6 +31,9 @@ PERSONAL_TRAITS = frozenset(
 )  # fmt: skip
 
 
+LONGEST_NAME = 256  # of a trait; a longer one is no name
+
+
 def identify(message: Message) -> list[Fact]:
     """What is known of a user, and that the anonymous id beside is theirs."""
     facts = message.sightings()
@@ -94,7 +97,7 @@ def _cleared(traits: dict[str, Any]) -> list[str]:
         key = _trait_key(name)
         if key in FIELDS:
             names.append(FIELDS[key])
-        elif key not in PLACED_TRAITS and key not in PERSONAL_TRAITS:
+        elif len(name) <= LONGEST_NAME and key not in PLACED_TRAITS | PERSONAL_TRAITS:
             names.append(f"custom_attributes.{name}")
     return names
 
@@ -125,6 +128,7 @@ def _attributes(traits: dict[str, Any]) -> dict[str, Any]:
         for name, value in traits.items()
         if (key := _trait_key(name)) not in PLACED_TRAITS
         and key not in PERSONAL_TRAITS
+        and len(name) <= LONGEST_NAME
         and _is_attribute(value)
     }
 

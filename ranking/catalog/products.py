@@ -65,15 +65,23 @@ def remove(connection: Connection, site_id: int, removals: Iterable[tuple[str, d
     return len(gone)
 
 
-def delete(connection: Connection, site_id: int, product_ids: Iterable[str]) -> int:
-    """Delete what is there now, as an API that replaces and deletes by name means it: any upload
-    that is not older than what was deleted brings the product back. Returns how many there were.
+def delete(
+    connection: Connection, site_id: int, product_ids: Iterable[str], received_at: datetime
+) -> int:
+    """Delete what was there at `received_at`, as an API that replaces and deletes by name means it:
+    any upload that is not older than what was deleted brings the product back, and what was
+    uploaded since stays. Returns how many went.
     """
     gone = [
         row[0]
         for row in connection.execute(
             SQL.delete,
-            {"site_id": site_id, "ids": sorted(set(product_ids)), "hash": FORGOTTEN_HASH},
+            {
+                "site_id": site_id,
+                "ids": sorted(set(product_ids)),
+                "hash": FORGOTTEN_HASH,
+                "received_at": received_at,
+            },
         )
     ]
     embeddings.forget(connection, site_id, gone)
@@ -113,6 +121,7 @@ def _row(product: Product, received_at: datetime) -> Row:
         "product_id": product.product_id,
         "as_of": _as_of(product, received_at),
         "record_hash": _hash(msgspec.json.encode(record, order="sorted")),
+        "written_at": received_at,
         "deleted": False,
         "provisional": product.provisional,
         "text_hash": encoder.text_hash(record),
@@ -126,6 +135,7 @@ def _tombstone(product_id: str, at: datetime) -> Row:
         "product_id": product_id,
         "as_of": at.astimezone(UTC),
         "record_hash": DELETED_HASH,
+        "written_at": at,
         "deleted": True,
         "provisional": False,
         "text_hash": None,

@@ -3,7 +3,8 @@
 -- the order of ids and as it is now, so that "the text changed" is true of what is replaced.
 with sent as (
   select * from jsonb_to_recordset(%(rows)s) as r(
-    product_id text, group_key bigint, as_of timestamptz, record_hash uuid, deleted boolean,
+    product_id text, group_key bigint, as_of timestamptz, record_hash uuid, written_at timestamptz,
+    deleted boolean,
     provisional boolean, text_hash uuid, available boolean, original_price float8,
     sale_price float8, rating float8, terms bigint[], ranges jsonb, record jsonb)
 ),
@@ -23,16 +24,16 @@ known as materialized (
 ),
 stored as (
   insert into products as p (site_id, product_id, product_no, group_key, as_of, record_hash,
-    deleted, provisional, text_hash, available, original_price, sale_price, rating, terms, ranges,
+    written_at, deleted, provisional, text_hash, available, original_price, sale_price, rating, terms, ranges,
     record)
   select %(site_id)s, c.product_id, coalesce(k.product_no, nextval('product_numbers')::int),
-    c.group_key, c.as_of, c.record_hash, c.deleted, c.provisional, c.text_hash, c.available,
+    c.group_key, c.as_of, c.record_hash, c.written_at, c.deleted, c.provisional, c.text_hash, c.available,
     c.original_price, c.sale_price, c.rating, c.terms, c.ranges, c.record
   from candidates c left join known k using (product_id)
   order by c.product_id
   on conflict (site_id, product_id) do update set
     group_key = excluded.group_key, as_of = excluded.as_of, record_hash = excluded.record_hash,
-    deleted = excluded.deleted, provisional = excluded.provisional,
+    written_at = excluded.written_at, deleted = excluded.deleted, provisional = excluded.provisional,
     text_hash = excluded.text_hash, available = excluded.available,
     original_price = excluded.original_price, sale_price = excluded.sale_price,
     rating = excluded.rating, terms = excluded.terms, ranges = excluded.ranges,
@@ -51,6 +52,7 @@ order by s.product_no
 with gone as (
   select product_id from products
   where site_id = %(site_id)s and product_id = any(%(ids)s) and not deleted
+    and written_at <= %(received_at)s
   order by product_id
   for no key update
 )

@@ -10,17 +10,23 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from psycopg import sql
+
 from ranking.visitors import identity
 from schemas import database
 from schemas.database import Connection
 
 SQL = database.queries(__file__)
 
+OWNER = identity.SQL.fill("owner", until=sql.SQL("and e.occurred_at <= %(at)s"))
+JOINED = SQL.fill("joined", owner=OWNER)
 
-def erase(
-    connection: Connection, site_id: int, ids: Sequence[UUID], at: datetime
-) -> dict[str, int]:
-    """Erase the visitors these actors belong to, up to `at`. Returns rows removed by table.
+TABLES = ("events", "identity_edges", "user_traits", "users", "profiles", "answers")
+
+
+def erase(connection: Connection, site_id: int, ids: Sequence[UUID], at: datetime) -> list[UUID]:
+    """Erase the visitors these actors belong to, up to `at`. Returns all their actors, for which
+    the caller derives the visitors again, once for all that its transaction changed.
 
     Locks as ingest does: actors in key order, then identity. Whoever joined the visitor before the
     lock was ours is erased with it.
@@ -31,17 +37,21 @@ def erase(
     late = sorted(set(_person(connection, site_id, ids, at)) - set(actors))
     connection.execute(SQL.tombstones, {"site": site_id, "actors": late, "at": at})
     parameters = {"site": site_id, "actors": actors + late, "at": at}
-    removed = {
-        name: connection.execute(getattr(SQL, name), parameters).rowcount
-        for name in ("events", "identity_edges", "user_traits", "users", "profiles")
-    }
+    for table in TABLES:
+        connection.execute(getattr(SQL, table), parameters)
     connection.execute(SQL.forget_ids, parameters)
-    identity.rebuild(connection, site_id, actors + late)
-    return removed
+    return actors + late
 
 
 def _person(connection: Connection, site_id: int, ids: Sequence[UUID], at: datetime) -> list[UUID]:
-    """Whose ids these were at that instant: what was joined later is somebody's new life."""
-    parameters = {"site": site_id, "actors": list(ids), "at": at}
-    parameters["most_owners"] = identity.MOST_OWNERS
-    return [row[0] for row in connection.execute(SQL.person, parameters)]
+    """Whose ids these were at that instant, in key order: what was joined later is somebody's new
+    life. A recursive query would look up the owner of an id once for each fact about it."""
+    person, reached = set(ids), set(ids)
+    parameters = {"site": site_id, "at": at, "most_owners": identity.MOST_OWNERS}
+    while reached:
+        pairs = connection.execute(JOINED, parameters | {"actors": list(reached)}).fetchall()
+        # A user's facts also name ids that somebody else owns.
+        joined = {actor for pair in pairs if not reached.isdisjoint(pair) for actor in pair}
+        reached = joined - person
+        person |= reached
+    return sorted(person)

@@ -1,28 +1,28 @@
--- name: person
--- All actors joined to these by facts up to that instant, in key order.
-with recursive person as (
+-- name: joined
+-- Pairs of actors joined by facts up to that instant, among those one fact away from these. The
+-- owner of an anonymous id is looked up once, however many facts name it.
+with ids as (
   select unnest(%(actors)s::uuid[]) as actor_id
+),
+facts as materialized (
+  select e.* from ids i cross join lateral (
+    select e.kind, e.from_actor, e.to_actor from identity_edges e
+    where e.site_id = %(site)s and e.from_actor = i.actor_id
+      and e.occurred_at <= %(at)s and e.undone_at is null
+    offset 0) e
   union
-  select joined.actor_id
-  from person p cross join lateral (
-    select e.to_actor as actor_id, e.* from identity_edges e
-    where e.site_id = %(site)s and e.from_actor = p.actor_id
-    union all
-    select e.from_actor, e.* from identity_edges e
-    where e.site_id = %(site)s and e.to_actor = p.actor_id
-  ) joined
-  where joined.occurred_at <= %(at)s and joined.undone_at is null
-    and (joined.kind = 'same' or joined.to_actor = (
-      select (array_agg(o.to_actor order by o.occurred_at, o.to_actor))[1]
-      from identity_edges o
-      where o.site_id = %(site)s and o.kind in ('owned', 'alias')
-        and o.from_actor = joined.from_actor
-        and o.occurred_at <= %(at)s and o.undone_at is null
-        and not exists (select from actors a where a.site_id = %(site)s
-                        and a.actor_id = o.unless_actor and a.sent_id is not null)
-      having count(distinct o.to_actor) <= %(most_owners)s))
+  select e.* from ids i cross join lateral (
+    select e.kind, e.from_actor, e.to_actor from identity_edges e
+    where e.site_id = %(site)s and e.to_actor = i.actor_id
+      and e.occurred_at <= %(at)s and e.undone_at is null
+    offset 0) e
+),
+devices as materialized (
+  select distinct from_actor as actor_id from facts where kind <> 'same'
 )
-select actor_id from person order by actor_id
+select from_actor, to_actor from facts where kind = 'same'
+union all
+select t.actor_id, o.to_actor from devices t cross join lateral ({owner}) o
 
 -- name: tombstones
 -- In key order, like every writer of actors. An id never seen gets its tombstone too: its events
@@ -62,10 +62,16 @@ where site_id = %(site)s
                      union select visitor_id from members where site_id = %(site)s
                      and actor_id = any(%(actors)s))
 
+-- name: answers
+update answers set actor_id = null
+where site_id = %(site)s and actor_id = any(%(actors)s) and answered_at <= %(at)s
+
 -- name: forget_ids
 -- The plain id stays only where a new person has begun under it since.
 update actors a set sent_id = null
 where site_id = %(site)s and actor_id = any(%(actors)s)
   and not exists (select from events e where e.site_id = a.site_id and e.actor_id = a.actor_id)
   and not exists (select from identity_edges e where e.site_id = a.site_id
-                  and a.actor_id in (e.from_actor, e.to_actor))
+                  and e.from_actor = a.actor_id)
+  and not exists (select from identity_edges e where e.site_id = a.site_id
+                  and e.to_actor = a.actor_id)

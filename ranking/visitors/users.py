@@ -19,7 +19,13 @@ SQL = database.queries(__file__)
 Record = tuple[str, datetime, dict[str, Any]]  # user id, as of, fields
 
 
-def upsert(connection: Connection, site_id: int, pepper: bytes, records: Iterable[Record]) -> None:
+def upsert(
+    connection: Connection,
+    site_id: int,
+    pepper: bytes,
+    records: Iterable[Record],
+    received_at: datetime,
+) -> None:
     """Replace whole records (an upload). One that is older than the stored record, or than the
     person's erasure, changes nothing."""
     rows = [
@@ -33,7 +39,8 @@ def upsert(connection: Connection, site_id: int, pepper: bytes, records: Iterabl
         for user_id, as_of, record in records
     ]
     if rows:
-        connection.execute(SQL.upsert, {"site": site_id, "rows": database.jsonb(rows)})
+        parameters = {"site": site_id, "rows": database.jsonb(rows), "received_at": received_at}
+        connection.execute(SQL.upsert, parameters)
 
 
 def note_traits(
@@ -56,12 +63,21 @@ def note_traits(
         connection.execute(SQL.note_traits, {"site": site_id, "rows": database.jsonb(rows)})
 
 
-def remove(connection: Connection, site_id: int, user_id: str, at: datetime | None) -> None:
+def remove(
+    connection: Connection, site_id: int, user_id: str, at: datetime | None, received_at: datetime
+) -> None:
     """Remove the record as of an instant, leaving a tombstone; the person's events stay.
 
-    Without an instant what is there now goes, and any upload that is not older brings it back.
+    Without an instant what was there at `received_at` goes, and any upload that is not older
+    brings it back.
     """
-    parameters = {"site": site_id, "user": user_id, "at": at, "hash": UUID(int=0)}
+    parameters = {
+        "site": site_id,
+        "user": user_id,
+        "at": at,
+        "received_at": received_at,
+        "hash": UUID(int=0),
+    }
     if at is None:
         connection.execute(SQL.delete, parameters)
         connection.execute(SQL.delete_traits, parameters)

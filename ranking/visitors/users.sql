@@ -1,7 +1,8 @@
 -- name: upsert
 -- The newer instant wins, at equal instants the larger hash: whatever came first, one state.
-insert into users (site_id, user_id, as_of, record_hash, deleted, record)
-select distinct on (r.user_id) %(site)s, r.user_id, r.as_of, r.record_hash, false, r.record
+insert into users (site_id, user_id, as_of, record_hash, deleted, record, written_at)
+select distinct on (r.user_id) %(site)s, r.user_id, r.as_of, r.record_hash, false, r.record,
+       %(received_at)s
 from jsonb_to_recordset(%(rows)s)
   as r(user_id text, as_of timestamptz, record_hash uuid, record jsonb, actor_id uuid)
 where not exists (select from actors a where a.site_id = %(site)s and a.actor_id = r.actor_id
@@ -9,7 +10,7 @@ where not exists (select from actors a where a.site_id = %(site)s and a.actor_id
 order by r.user_id, r.as_of desc, r.record_hash desc
 on conflict (site_id, user_id) do update set
   as_of = excluded.as_of, record_hash = excluded.record_hash,
-  deleted = false, record = excluded.record
+  deleted = false, record = excluded.record, written_at = excluded.written_at
 where (excluded.as_of, excluded.record_hash) > (users.as_of, users.record_hash)
 
 -- name: note_traits
@@ -33,10 +34,11 @@ where excluded.as_of >= users.as_of
 
 -- name: delete
 update users set deleted = true, record_hash = %(hash)s, record = '{}'
-where site_id = %(site)s and user_id = %(user)s
+where site_id = %(site)s and user_id = %(user)s and written_at <= %(received_at)s
 
 -- name: delete_traits
-delete from user_traits where site_id = %(site)s and user_id = %(user)s
+delete from user_traits
+where site_id = %(site)s and user_id = %(user)s and as_of <= %(received_at)s
 
 -- name: get
 -- The record, and the traits that are newer than it (a removed record hides older ones too).

@@ -119,6 +119,9 @@ create index events_actor on events (site_id, actor_id, occurred_at desc, event_
 -- What a visitor bought, without reading everything they looked at since.
 create index events_purchases on events (site_id, actor_id, occurred_at desc, event_id)
   where type = 'purchase';
+-- What a device sent since somebody logged in on it.
+create index events_anonymous on events (site_id, anonymous_actor_id, occurred_at desc)
+  where anonymous_actor_id is not null;
 
 -- who -----------------------------------------------------------------------------------------
 -- actor_id is a keyed hash of (kind, sent id). An erased actor keeps its row as the tombstone:
@@ -175,6 +178,7 @@ create table users (
   user_id text not null,
   as_of timestamptz not null,
   record_hash uuid not null,                -- equal as_of: the larger hash wins, whatever came first
+  written_at timestamptz not null default now(),  -- when that record was received
   deleted boolean not null default false,
   record jsonb not null,
   primary key (site_id, user_id)
@@ -201,6 +205,7 @@ create table products (
   group_key bigint not null,                -- hash of product_group_id
   as_of timestamptz not null,
   record_hash uuid not null,
+  written_at timestamptz not null default now(),  -- when that record was received
   deleted boolean not null default false,
   provisional boolean not null default false, -- made from an event; any upload overwrites it
   text_hash uuid,                           -- of recipe and text; null: nothing to encode
@@ -318,6 +323,7 @@ create table answers (
   scores real[] not null,
   primary key (site_id, answered_at, miso_id)
 ) partition by range (answered_at);
+create index answers_actor on answers (site_id, actor_id) where actor_id is not null; -- for erasure
 
 create table task_runs (
   site_id int not null,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from random import Random
@@ -151,21 +152,50 @@ def test_strings_that_postgres_cannot_hold_are_stored_cleaned(shop: Shop) -> Non
 # our own failures -------------------------------------------------------------------------------
 
 
-def test_what_our_code_fails_on_is_kept_and_applied_later(shop: Shop) -> None:
-    """A missing partition is the plainest failure inside the transaction."""
-    month = f"events_{datetime.now(UTC):%Y_%m}"
+@contextmanager
+def failing(shop: Shop) -> Iterator[None]:
+    """No event of this month can be stored meanwhile."""
+    now = datetime.now(UTC)
+    month = f"events_{now:%Y_%m}"
+    start = f"{now:%Y-%m-01} 00:00+00"
+    end = f"{now.replace(day=1) + timedelta(days=32):%Y-%m-01} 00:00+00"
     with shop.pool.connection() as connection:
         connection.execute(f"alter table events detach partition {month}")
-    try:
-        receipt = deliver(shop.pool, shop.segment, [track(timestamp=None), identify("u1", "a1")])
-    finally:
-        with shop.pool.connection() as connection:
-            start = f"{datetime.now(UTC):%Y-%m-01} 00:00+00"
-            end = f"{(datetime.now(UTC).replace(day=1) + timedelta(days=32)):%Y-%m-01} 00:00+00"
+        try:
+            yield
+        finally:
             connection.execute(
                 f"alter table events attach partition {month} "
                 f"for values from ('{start}') to ('{end}')"
             )
+
+
+def test_a_failed_body_that_was_sent_again_since_is_a_repeat(shop: Shop) -> None:
+    """Its record has neither id nor time, and the hour has turned: nothing else would tell."""
+    body = b'{"data": [{"type": "like", "product_ids": ["p1"], "anonymous_id": "a1"}]}'
+    before = datetime.now(UTC) - timedelta(hours=2)
+    with failing(shop):
+        failed = ingest.deliver(
+            shop.pool, shop.api, topic="interactions", headers={}, body=body, received_at=before
+        )
+    assert failed.outcome == "failed"
+    assert deliver(shop.pool, shop.api, body, "interactions").applied == 1
+    ingest.retry_failed(shop.pool, shop.site.site_id)
+    assert delivery_row(shop.pool, failed.delivery_id)["outcome"] == "duplicate"
+    assert one(shop.pool, "select count(*) from events") == 1
+
+
+def test_one_monstrous_name_costs_no_other_record(shop: Shop) -> None:
+    traits = {"n" * 10_000: 1, "plan": "pro"}
+    receipt = deliver(shop.pool, shop.segment, [track(), identify("u1", "a1", traits=traits)])
+    assert receipt.applied == 2
+    assert rows(shop.pool, "select name from user_traits") == [("custom_attributes.plan",)]
+
+
+def test_what_our_code_fails_on_is_kept_and_applied_later(shop: Shop) -> None:
+    """A missing partition is the plainest failure inside the transaction."""
+    with failing(shop):
+        receipt = deliver(shop.pool, shop.segment, [track(timestamp=None), identify("u1", "a1")])
     assert (receipt.outcome, receipt.failed) == ("failed", 2)
     assert "no partition" in str(receipt.error)
     assert one(shop.pool, "select count(*) from actors") == 0
@@ -368,3 +398,37 @@ def test_an_anonymous_visitor_can_be_erased(shop: Shop) -> None:
     body = {"anonymous_ids": ["a1"], "user_ids": ["u1"]}
     assert deliver(shop.pool, shop.api, body, "interactions/_delete").applied == 2
     assert one(shop.pool, "select count(*) from events") == 0
+
+
+def test_a_deletion_applied_late_spares_what_was_uploaded_since(shop: Shop) -> None:
+    upload = {"data": [{"product_id": "p1", "title": "Mug"}]}
+    deliver(shop.pool, shop.api, upload, "products")
+    body = b'{"data": {"product_ids": ["p1"]}}'
+    before = datetime.now(UTC) - timedelta(minutes=9)
+    ingest.deliver(
+        shop.pool, shop.api, topic="products/_delete", headers={}, body=body, received_at=before
+    )
+    assert one(shop.pool, "select deleted from products") is False
+
+
+def test_a_record_overtaken_by_an_erasure_is_not_stored(shop: Shop) -> None:
+    deliver(shop.pool, shop.segment, track(userId="u1", anonymousId=None))
+    old = {"data": [{"user_id": "u1", "name": "Jane", "updated_at": "2020-01-01T00:00:00Z"}]}
+    with psycopg.connect(shop.pool.conninfo) as eraser, ThreadPoolExecutor(1) as thread:
+        eraser.execute("update actors set erased_at = now(), version = version + 1")
+        waiting = thread.submit(deliver, shop.pool, shop.api, old, "users")
+        _wait_for_a_lock(shop)
+        eraser.commit()
+        waiting.result()
+    assert one(shop.pool, "select count(*) from users") == 0
+
+
+def test_a_new_life_after_an_erasure_joins_in_any_order(shop: Shop) -> None:
+    """The tombstone's row is there already when the id is sent for the first time again."""
+    gone = {"type": "delete", "userId": "p", "messageId": "d", "timestamp": ago(hours=2)}
+    alias = {"type": "alias", "previousId": "p", "userId": "u", "messageId": "al",
+             "timestamp": ago(minutes=5)}  # fmt: skip
+    for message in (gone, alias, track(userId="p", anonymousId=None)):
+        deliver(shop.pool, shop.segment, message)
+    assert one(shop.pool, "select count(distinct visitor_id) from members") == 1
+    assert one(shop.pool, "select count(*) from members") >= 2
