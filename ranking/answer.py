@@ -108,6 +108,7 @@ def _visitor(connection: Connection, question: Question) -> Profile:
         question.actor,
         at=question.at,
         additional=question.additional,
+        alone=question.alone,
     )
 
 

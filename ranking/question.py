@@ -39,10 +39,11 @@ class Candidate(NamedTuple):
 class Question:
     """One request for a list of `rows` products.
 
-    What is asked: for whom (`actor`), which strategy, which products may be in it (`filter`,
-    `exclude` ids), about which (`anchors`, `anchor_groups`: similar only), one variant a group or
-    all, with which record fields. `additional` events count as if they had happened. `at` is now
-    to everything; products bought within `bought_days` before it are not recommended.
+    What is asked: for whom (`actor`, with all its visitor's ids or `alone`), which strategy, which
+    products may be in it (`filter`, `exclude` ids), about which (`anchors`, `anchor_groups`:
+    similar only), one variant a group or all, with which record fields. `additional` events
+    count as if they had happened. `at` is now to everything; products bought within `bought_days`
+    before it are not recommended.
     The rest `answer` fills in for the strategies, `limit` among it: how many to propose.
     """
 
@@ -50,6 +51,7 @@ class Question:
     strategy: str
     at: datetime
     actor: UUID | None = None
+    alone: bool = False
     rows: int = 5
     filter: Expression = field(default_factory=filters.everything)
     exclude: Sequence[str] = ()

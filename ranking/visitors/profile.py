@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 import numpy as np
 from prometheus_client import Counter
+from psycopg import sql
 
 from ranking.catalog import models, queries, records
 from ranking.catalog.models import Model
@@ -38,6 +39,9 @@ from schemas.database import Connection
 from schemas.facts import Event
 
 SQL = database.queries(__file__)
+# Filled once: the first runs at every read.
+PARTS = {name: sql.SQL(SQL.statements[name]) for name in ("happened", "bought", "counts")}
+READ, OWN = (SQL.fill(name, **PARTS).as_string(None).encode() for name in ("read", "own"))
 
 # Part of every fingerprint: raise it with any change in what a profile is made of.
 RECIPE = 2
@@ -70,6 +74,7 @@ NOBODY = Profile()
 
 class _Read(NamedTuple):
     visitor_id: UUID
+    apart: bool
     known: bool
     fingerprint: UUID
     data: str | None
@@ -85,14 +90,17 @@ def current(
     *,
     at: datetime,
     additional: Sequence[Event] = (),
+    alone: bool = False,
 ) -> Profile:
     """The profile of the visitor that this actor belongs to, true of every committed event.
 
     `additional` counts as if it had happened after everything else, oldest first, and is written
-    nowhere. An unknown actor, or None, is somebody of whom nothing else is known.
+    nowhere. An unknown actor, or None, is somebody of whom nothing else is known. `alone`: only
+    what this anonymous actor's own device sent counts, whoever it is joined to; that is not kept.
     """
     model = models.live(connection, site_id)
-    found = _read(connection, model, actor, at, reread=bool(additional)) if actor else None
+    reread = bool(additional)
+    found = _read(connection, model, actor, at, reread=reread, alone=alone) if actor else None
     if found and found.data is not None:
         KEPT.inc()
         return _stored(found)
@@ -100,7 +108,7 @@ def current(
     happened = [*_imagined(additional), *_decoded(found)]
     made, complete = _make(connection, model, happened, _bought(found))
     profile = replace(made, visitor_id=found.visitor_id if found else None)
-    if found and found.known and not additional:
+    if found and found.known and not found.apart and not additional:
         _store(connection, model, profile, found.fingerprint if complete else None, at)
     return profile
 
@@ -136,7 +144,7 @@ _BOUGHT = msgspec.json.Decoder(list[tuple[str, datetime]])
 
 
 def _read(
-    connection: Connection, model: Model, actor: UUID, at: datetime, *, reread: bool
+    connection: Connection, model: Model, actor: UUID, at: datetime, *, reread: bool, alone: bool
 ) -> _Read:
     parameters = {
         "site_id": model.site_id,
@@ -145,15 +153,23 @@ def _read(
         "model_id": model.model_id,
         "recipe": RECIPE,
         "reread": reread,
+        "alone": alone,
         "most_events": MOST_EVENTS,
         "most_purchases": MOST_PURCHASES,
         "most_bought": MOST_BOUGHT,
     }
     # Binary, because a vector of 384 numbers as text takes longer to read than to search with.
     with connection.cursor(binary=True) as cursor:
-        row = cursor.execute(SQL.read, parameters).fetchone()
+        row = cursor.execute(READ, parameters).fetchone()
     assert row is not None, "the statement always gives one row"
-    return _Read(*row)
+    found = _Read(*row)
+    return _own(connection, parameters, found) if found.apart else found
+
+
+def _own(connection: Connection, parameters: dict[str, Any], found: _Read) -> _Read:
+    row = connection.execute(OWN, parameters).fetchone()
+    assert row is not None, "the statement always gives one row"
+    return found._replace(visitor_id=parameters["actor"], happened=row[0], bought=row[1])
 
 
 def _stored(found: _Read) -> Profile:

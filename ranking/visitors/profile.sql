@@ -1,10 +1,12 @@
 -- name: read
 -- All that a profile depends on but the products, in one snapshot: read apart, an old event could
 -- be stored under a newer version. Events are only read where the stored profile is not fresh.
+-- apart: asked for alone, but joined to others; then `own` reads instead.
 with visitor as (
-  select coalesce((select m.visitor_id from members m
-                   where m.site_id = %(site_id)s and m.actor_id = %(actor)s),
-                  %(actor)s::uuid) as visitor_id
+  select coalesce(m.visitor_id, %(actor)s::uuid) as visitor_id,
+         %(alone)s::boolean and m.visitor_id is not null as apart
+  from (select 1) one
+  left join members m on m.site_id = %(site_id)s and m.actor_id = %(actor)s
 ),
 member as materialized (
   select a.actor_id, a.version
@@ -14,8 +16,8 @@ member as materialized (
   join actors a on a.site_id = %(site_id)s and a.actor_id = ids.actor_id
 ),
 head as materialized (
-  select v.visitor_id, f.known, f.fingerprint, p.data, p.vector,
-         p.fingerprint = f.fingerprint and not %(reread)s::boolean
+  select v.visitor_id, v.apart, f.known, f.fingerprint, p.data, p.vector,
+         p.fingerprint = f.fingerprint and not %(reread)s::boolean and not v.apart
            and p.made_at > %(at)s::timestamptz - interval '24 hours' as fresh
   from visitor v
   cross join (
@@ -25,32 +27,20 @@ head as materialized (
     from member) f
   left join profiles p on p.site_id = %(site_id)s and p.visitor_id = v.visitor_id
 )
-select h.visitor_id, h.known, h.fingerprint,
+select h.visitor_id, h.apart, h.known, h.fingerprint,
        case when h.fresh then h.data::text end as data,
        case when h.fresh then h.vector::vector end as vector,
-       case when h.fresh is not true then (
-         select json_agg(json_build_array(
-                  t.event_id, t.occurred_at, t.type, t.product_ids, t.data->'product_group_ids',
-                  t.data ->'search'->>'keywords', t.data->'category', t.data->'duration',
-                  t.data->'rating') order by t.occurred_at desc, t.event_id)
+       case when h.fresh is not true and not h.apart then (
+         select {happened}
          from (
            select e.* from member m cross join lateral (
-             -- Neither impressions nor what a page reports about itself are interests, and a
-             -- search that mirrors a call of our own API was already told by the page.
              select * from events e
-             where e.site_id = %(site_id)s and e.actor_id = m.actor_id
-               and e.type not in ('impression', 'viewable_impression')
-               and (cardinality(e.product_ids) > 0 or e.type in ('search', 'category_page_view')
-                    or e.data ? 'product_group_ids')
-               and coalesce(e.data->>'custom_action_name', '')
-                   not in ('heartbeat', 'generic_click')
-               and coalesce(e.data->'context'->'custom_context'->>'channel', '') <> 'miso_api'
+             where e.site_id = %(site_id)s and e.actor_id = m.actor_id and {counts}
              order by e.occurred_at desc, e.event_id limit %(most_events)s) e
            order by e.occurred_at desc, e.event_id limit %(most_events)s) t
        ) end::text as happened,
-       case when h.fresh is not true then (
-         select json_agg(json_build_array(b.product_id, b.occurred_at)
-                         order by b.occurred_at desc, b.product_id)
+       case when h.fresh is not true and not h.apart then (
+         select {bought}
          from (
            select u.product_id, max(e.occurred_at) as occurred_at
            from member m cross join lateral (
@@ -62,6 +52,56 @@ select h.visitor_id, h.known, h.fingerprint,
            order by occurred_at desc, u.product_id limit %(most_bought)s) b
        ) end::text as bought
 from head h
+
+-- name: own
+-- What this id itself sent: before any login, and after it beside a user id. Nothing that others
+-- of its visitor sent, whoever said that they belong together.
+select (
+  select {happened}
+  from (
+    select * from (
+      (select * from events e
+       where e.site_id = %(site_id)s and e.actor_id = %(actor)s and {counts}
+       order by e.occurred_at desc, e.event_id limit %(most_events)s)
+      union all
+      (select * from events e
+       where e.site_id = %(site_id)s and e.anonymous_actor_id = %(actor)s and {counts}
+       order by e.occurred_at desc, e.event_id limit %(most_events)s)) e
+    order by e.occurred_at desc, e.event_id limit %(most_events)s) t
+  )::text as happened, (
+  select {bought}
+  from (
+    select u.product_id, max(e.occurred_at) as occurred_at
+    from (
+      (select e.occurred_at, e.product_ids from events e
+       where e.site_id = %(site_id)s and e.actor_id = %(actor)s and e.type = 'purchase'
+       order by e.occurred_at desc, e.event_id limit %(most_purchases)s)
+      union all
+      (select e.occurred_at, e.product_ids from events e
+       where e.site_id = %(site_id)s and e.anonymous_actor_id = %(actor)s and e.type = 'purchase'
+       order by e.occurred_at desc, e.event_id limit %(most_purchases)s)) e
+    cross join unnest(e.product_ids) as u(product_id)
+    group by u.product_id
+    order by occurred_at desc, u.product_id limit %(most_bought)s) b
+  )::text as bought
+
+-- name: happened
+json_agg(json_build_array(
+  t.event_id, t.occurred_at, t.type, t.product_ids, t.data->'product_group_ids',
+  t.data->'search'->>'keywords', t.data->'category', t.data->'duration', t.data->'rating')
+  order by t.occurred_at desc, t.event_id)
+
+-- name: bought
+json_agg(json_build_array(b.product_id, b.occurred_at) order by b.occurred_at desc, b.product_id)
+
+-- name: counts
+-- Neither impressions nor what a page reports about itself are interests, and a search that
+-- mirrors a call of our own API was already told by the page.
+e.type not in ('impression', 'viewable_impression')
+and (cardinality(e.product_ids) > 0 or e.type in ('search', 'category_page_view')
+     or e.data ? 'product_group_ids')
+and coalesce(e.data->>'custom_action_name', '') not in ('heartbeat', 'generic_click')
+and coalesce(e.data->'context'->'custom_context'->>'channel', '') <> 'miso_api'
 
 -- name: products
 -- pending: there is a text that its vector does not stand for yet. Only of products that shape the

@@ -7,6 +7,7 @@ import hmac
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from gateway import access
 from gateway.http.v1.recommendation import NOT_BUILT
 from ranking.catalog import embeddings
 from tests.conftest import Shop
+from tests.connectors.signing import segment as signed
 from tests.ranking.market import Words
 
 LISTS = ["user_to_products", "user_to_trending", "user_to_history", "product_to_products"]
@@ -206,6 +208,115 @@ def test_both_ids_are_served_as_the_user(caller: Caller) -> None:
     body = {"user_id": "u1", "anonymous_id": "a1"}
     answer = caller.post("recommendation/user_to_history", body, key=caller.shop.secret_key)
     assert answer.json["data"]["products"] == []  # type: ignore[index]
+
+
+@pytest.fixture
+def logged_in(caller: Caller) -> Caller:
+    """A user whose phone saw a red mug; their laptop saw a green hat and, logged in, a blue one."""
+    viewed = [
+        _viewed("phone-1", "red mug", anonymousId="phone", userId="u1"),
+        _viewed("laptop-1", "green hat", anonymousId="laptop"),
+        _viewed("laptop-2", "blue hat", anonymousId="laptop", userId="u1"),
+    ]
+    for event in viewed:
+        body = json.dumps(event).encode()
+        path = f"/webhooks/segment/{caller.shop.segment.public_id}"
+        headers = signed(body, caller.shop.segment.secrets[0])
+        assert caller.client.post(path, data=body, headers=headers).get_json()["applied"] == 1
+    return caller
+
+
+def _viewed(message_id: str, product_id: str, **ids: str) -> dict[str, Any]:
+    return {
+        "type": "track",
+        "event": "Product Viewed",
+        "messageId": message_id,
+        "timestamp": datetime.now(UTC).isoformat(),
+        "properties": {"product_id": product_id},
+    } | ids
+
+
+def told(caller: Caller, list_name: str, key: str, **ids: Any) -> dict[str, Any]:
+    body = {"product_id": "green mug"} if list_name.startswith("product") else {}
+    asked = body | {"explain": True, "rows": 6} | ids
+    answer = caller.post(f"recommendation/{list_name}", asked, key=key)
+    assert answer.status_code == 200, answer.text
+    data: dict[str, Any] = answer.get_json()["data"]
+    return {"products": data["products"], "interests": data["interests"]}
+
+
+@pytest.mark.parametrize("list_name", LISTS)
+@pytest.mark.parametrize("with_event", [False, True])
+def test_claiming_to_be_a_user_shows_nothing_of_that_user(
+    logged_in: Caller, list_name: str, with_event: bool
+) -> None:
+    key = logged_in.shop.publishable_key
+    stranger = told(logged_in, list_name, key, anonymous_id="stranger")
+    claim: dict[str, Any] = {"type": "home_page_view", "user_id": "u1", "anonymous_id": "attacker"}
+    if with_event:
+        stranger = told(
+            logged_in,
+            list_name,
+            key,
+            anonymous_id="stranger",
+            additional_interactions=[{"type": "like", "product_ids": ["green mug"]}],
+        )
+        claim |= {"type": "like", "product_ids": ["green mug"]}
+    assert logged_in.post("interactions", {"data": [claim]}).status_code == 200
+    # A profile of the whole visitor that is kept must not be served either.
+    told(logged_in, list_name, logged_in.shop.secret_key, anonymous_id="attacker")
+    for _ in range(2):
+        attacker = told(logged_in, list_name, key, anonymous_id="attacker")
+        assert _ids_of(attacker) == _ids_of(stranger)
+        assert _seen(attacker) == _seen(stranger)
+
+
+@pytest.mark.parametrize("list_name", LISTS)
+def test_a_device_that_logged_in_still_knows_its_own_events(
+    logged_in: Caller, list_name: str
+) -> None:
+    for _ in range(2):
+        own = told(logged_in, list_name, logged_in.shop.publishable_key, anonymous_id="laptop")
+        assert _seen(own) == ["blue hat", "green hat"]
+    if list_name == "user_to_history":
+        assert _ids_of(own) == ["blue hat", "green hat"]
+    if list_name == "user_to_products":
+        assert "red mug" in _ids_of(own)
+        assert not {"blue hat", "green hat"} & set(_ids_of(own))
+
+
+def test_what_a_device_bought_after_its_login_is_not_recommended_to_it(logged_in: Caller) -> None:
+    logged_in.happens("checkout", "green mug", anonymous_id="laptop", user_id="u1")
+    logged_in.happens("checkout", "blue mug", anonymous_id="phone", user_id="u1")
+    own = logged_in.ids(anonymous_id="laptop", rows=6)
+    assert set(own) == set(TITLES) - {"green mug", "blue hat", "green hat"}
+
+
+@pytest.mark.parametrize("list_name", LISTS)
+def test_with_proof_or_a_secret_key_the_whole_visitor_counts(
+    logged_in: Caller, list_name: str
+) -> None:
+    secret, publishable = logged_in.shop.secret_key, logged_in.shop.publishable_key
+    everything = ["blue hat", "green hat", "red mug"]
+    digest = hmac.new(secret.encode(), b"u1", hashlib.sha256).hexdigest()
+    told(logged_in, list_name, publishable, anonymous_id="laptop")
+    by_device = told(logged_in, list_name, secret, anonymous_id="laptop")
+    by_proof = told(
+        logged_in, list_name, publishable, user_id="u1", user_hash=digest, anonymous_id="laptop"
+    )
+    assert _seen(by_device) == _seen(by_proof) == everything
+    assert _ids_of(by_device) == _ids_of(by_proof)
+
+
+def _ids_of(told: dict[str, Any]) -> list[str]:
+    return [one["product_id"] for one in told["products"]]
+
+
+def _seen(told: dict[str, Any]) -> list[str]:
+    """The products of all events that an explained answer names."""
+    reasons = [event for one in told["products"] for event in one["_explanation"]["because"]]
+    events = told["interests"]["events"] + reasons
+    return sorted({product_id for event in events for product_id in event["product_ids"]})
 
 
 @pytest.mark.parametrize("field", sorted(NOT_BUILT))

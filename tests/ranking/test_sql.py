@@ -11,6 +11,7 @@ import pytest
 from psycopg import sql
 
 import ranking
+from ranking.visitors import profile
 from schemas import database
 from schemas.database import Connection
 
@@ -23,6 +24,7 @@ SLOTS: dict[str, sql.Composable] = {
     "texts": sql.Identifier("texts_template"),
     "filter": sql.SQL("true"),
     "measure": sql.Identifier("popular"),
+    **profile.PARTS,
 }
 _SLOT = re.compile(r"(?<!{){(\w+)}")
 _PARAMETER = re.compile(r"%\((\w+)\)[sb]")

@@ -20,7 +20,7 @@ from marshmallow.validate import Length, Range
 
 import schemas
 from gateway import access
-from gateway.access import Site
+from gateway.access import Key, Site
 from gateway.http import auth, door, state
 from gateway.http.errors import NotFound, Refused
 from ranking.answer import Answer, Ranked, answer
@@ -170,7 +170,7 @@ def _list(strategy: str, schema: type[Schema]) -> dict[str, Any]:
     with state.serving().connection() as connection:
         site = access.site_by_id(connection, key.site_id)
         try:
-            return _success(answer(connection, _question(strategy, asked, site)))
+            return _success(answer(connection, _question(strategy, asked, site, key)))
         except UnknownProducts as error:
             raise NotFound(f"not found: {error}") from None
 
@@ -212,12 +212,13 @@ def _refused(found: list[Problem]) -> Refused:
     )
 
 
-def _question(strategy: str, asked: dict[str, Any], site: Site) -> Question:
+def _question(strategy: str, asked: dict[str, Any], site: Site, key: Key) -> Question:
     return Question(
         site_id=site.site_id,
         strategy=strategy,
         at=datetime.now(UTC),
         actor=_actor(asked, site),
+        alone=_alone(asked, key),
         rows=asked.get("rows", 5),
         filter=_filter(asked),
         exclude=asked.get("exclude", ()),
@@ -238,6 +239,12 @@ def _actor(asked: dict[str, Any], site: Site) -> UUID | None:
         if sent_id:
             return actor_id(site.pepper, kind, sent_id)
     return None
+
+
+def _alone(asked: dict[str, Any], key: Key) -> bool:
+    """Anybody can claim with a publishable key that an anonymous id is some user's: without that
+    user's proof the id is answered from what it sent itself."""
+    return key.kind != "secret" and not asked.get("user_id")
 
 
 def _filter(asked: dict[str, Any]) -> Expression:
