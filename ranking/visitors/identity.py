@@ -8,6 +8,7 @@ of the facts give the same visitors, and two users are never joined through a de
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any
@@ -20,7 +21,7 @@ from schemas.database import Connection
 
 SQL = database.queries(__file__)
 
-NEIGHBOURHOOD = SQL.fill("neighbourhood", owner=sql.SQL(SQL.owner))
+NEIGHBOURHOOD = SQL.fill("neighbourhood", owner=SQL.fill("owner", until=sql.SQL("")))
 MOST_OWNERS = 5  # an anonymous id seen with more users is a kiosk or a bug: nobody owns it
 
 
@@ -43,14 +44,12 @@ def rebuild(connection: Connection, site_id: int, touched: Iterable[UUID]) -> No
     rows = connection.execute(
         NEIGHBOURHOOD, {"site": site_id, "actors": actors, "most_owners": MOST_OWNERS}
     ).fetchall()
-    affected = {actor for actor, _ in rows}
-    joins = [(actor, other) for actor, other in rows if other is not None]
-    visitors = _components(affected, joins)
-    members = [
-        {"actor_id": str(actor), "visitor_id": str(visitor)}
-        for actor, visitor in sorted(visitors.items())
-    ]
-    connection.execute(SQL.replace_members, {"site": site_id, "members": database.jsonb(members)})
+    present = {actor: visitor for actor, other, visitor in rows if other is None}
+    joins = [(actor, other) for actor, other, _ in rows if other is not None]
+    changed = _changed(present, _components(set(present), joins))
+    if changed:
+        parameters = {"site": site_id, "members": database.jsonb(changed)}
+        connection.execute(SQL.replace_members, parameters)
 
 
 def undo(connection: Connection, site_id: int, kind: str, from_actor: UUID, to_actor: UUID) -> bool:
@@ -92,3 +91,16 @@ def _components(actors: set[UUID], joins: list[tuple[UUID, UUID]]) -> dict[UUID,
         first, second = sorted((root(left), root(right)))
         parent[second] = first
     return {actor: root(actor) for actor in parent}
+
+
+def _changed(
+    present: dict[UUID, UUID | None], visitors: dict[UUID, UUID]
+) -> list[dict[str, str | None]]:
+    """The rows of `members` to write: no visitor where the actor is one of its own."""
+    sizes = Counter(visitors.values())
+    wanted = {actor: visitor if sizes[visitor] > 1 else None for actor, visitor in visitors.items()}
+    return [
+        {"actor_id": str(actor), "visitor_id": str(visitor) if visitor else None}
+        for actor, visitor in sorted(wanted.items())
+        if visitor != present.get(actor)
+    ]

@@ -95,6 +95,14 @@ def test_an_undone_fact_separates_again(shop: Shop) -> None:
     assert one(shop.pool, "select count(*) from identity_edges where undone_at is not null") == 1
 
 
+def test_thousands_of_devices_in_two_uploads_are_one_visitor(shop: Shop) -> None:
+    for numbers in range(1_500), range(1_500, 3_000):
+        deliver(shop.pool, shop.segment, [identify("u1", f"a{n}") for n in numbers])
+    assert len(visitors(shop)) == 3_001
+    assert {joined for _, joined in visitors(shop)} == {visitor(shop, "user", "u1")}
+    assert visitors(shop) == rows(shop.pool, ORACLE)
+
+
 USERS, DEVICES = ["u1", "u2", "u3"], ["a1", "a2", "u1"]
 FACTS = st.lists(
     st.one_of(
