@@ -85,7 +85,7 @@ def test_without_postgres_each_route_is_503_and_recovers_by_itself(
     assert {worker.pid for worker in running.web_workers()} == workers
 
 
-NOBODY = "00000000-0000-7000-8000-000000000000"
+NOBODY = dict.fromkeys(("delivery", "products", "users"), "00000000-0000-7000-8000-000000000000")
 
 
 def as_shop(keys: Keys, pool: object) -> Shop:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,13 +36,13 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
         "/v1/products/_delete", {"data": {"product_ids": ["p9"]}}
     ),
     ("GET", "/v1/products/_ids"): ("/v1/products/_ids", None),
-    ("GET", "/v1/products/_status/<task_id>"): ("/v1/products/_status/{delivery}", None),
+    ("GET", "/v1/products/_status/<task_id>"): ("/v1/products/_status/{products}", None),
     ("GET", "/v1/products/<id:product_id>"): ("/v1/products/p1", None),
     ("DELETE", "/v1/products/<id:product_id>"): ("/v1/products/p9", None),
     ("POST", "/v1/users"): ("/v1/users", {"data": [{"user_id": "u1", "name": "Ann"}]}),
     ("POST", "/v1/users/_delete"): ("/v1/users/_delete", {"data": {"user_ids": ["u9"]}}),
     ("GET", "/v1/users/_ids"): ("/v1/users/_ids", None),
-    ("GET", "/v1/users/_status/<task_id>"): ("/v1/users/_status/{delivery}", None),
+    ("GET", "/v1/users/_status/<task_id>"): ("/v1/users/_status/{users}", None),
     ("GET", "/v1/users/<id:user_id>"): ("/v1/users/u1", None),
     ("DELETE", "/v1/users/<id:user_id>"): ("/v1/users/u9", None),
     **{
@@ -136,7 +137,7 @@ class Call:
         return client.open(self.path, method=self.method, data=self.body, headers=headers, **more)
 
 
-def every_call(app: Flask, shop: Shop, delivery: str = "") -> list[Call]:
+def every_call(app: Flask, shop: Shop, deliveries: Mapping[str, str]) -> list[Call]:
     """A valid request of each route and method of the application."""
     rules = {
         (method, rule.rule)
@@ -144,7 +145,7 @@ def every_call(app: Flask, shop: Shop, delivery: str = "") -> list[Call]:
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     assert rules == set(VALID), "tests/hostile/calls.py must hold a request of every route"
-    names = {"segment": shop.segment.public_id, "delivery": delivery}
+    names = {"segment": shop.segment.public_id, **deliveries}
     return [
         Call(
             method,
@@ -158,21 +159,23 @@ def every_call(app: Flask, shop: Shop, delivery: str = "") -> list[Call]:
     ]
 
 
-def stocked(client: FlaskClient, shop: Shop) -> str:
-    """Give a site something of everything; returns the id of its delivery of events."""
+def stocked(client: FlaskClient, shop: Shop) -> dict[str, str]:
+    """Give a site something of everything; returns the ids of its deliveries by what they hold."""
     headers = {"X-API-KEY": shop.secret_key}
+    deliveries = {}
     for path, records in {
         "products": [SENT, {"product_id": "p2", "title": "Hat"}],
         "users": [{"user_id": "u1", "name": "Ann"}],
         "interactions": [VIEW | {"timestamp": ago(minutes=9)}],
     }.items():
         answer = client.post(f"/v1/{path}", json={"data": records}, headers=headers)
-        assert answer.status_code == 200, answer.text
+        assert answer.status_code == 200 and answer.json, answer.text
+        deliveries[path] = str(answer.json.get("task_id") or answer.json["data"]["task_id"])
     body = compact(track(userId="u1"))
     signed = sign(body, shop.segment.secrets[0])
     answer = client.post(f"/webhooks/segment/{shop.segment.public_id}", data=body, headers=signed)
     assert answer.status_code == 200 and answer.json, answer.text
-    return str(answer.json["delivery"])
+    return deliveries | {"delivery": str(answer.json["delivery"])}
 
 
 def rows_of(shop: Shop, *but: str) -> dict[str, str]:

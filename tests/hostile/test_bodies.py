@@ -55,8 +55,8 @@ UNREADABLE = {
 @pytest.fixture
 def writing(app: Flask, client: FlaskClient, shop: Shop) -> list[Call]:
     """Every route that takes a body, on a site that has something of everything."""
-    delivery = stocked(client, shop)
-    return [call for call in every_call(app, shop, delivery) if call.method not in ("GET",)]
+    deliveries = stocked(client, shop)
+    return [call for call in every_call(app, shop, deliveries) if call.method not in ("GET",)]
 
 
 def with_body(calls: list[Call]) -> Iterator[Call]:

@@ -34,8 +34,8 @@ NAME_A_THING = {
 @pytest.fixture
 def calls(app: Flask, client: FlaskClient, shop: Shop) -> list[Call]:
     """A request of each route that asks for a key or a signature."""
-    delivery = stocked(client, shop)
-    return [call for call in every_call(app, shop, delivery) if call.needs_services]
+    deliveries = stocked(client, shop)
+    return [call for call in every_call(app, shop, deliveries) if call.needs_services]
 
 
 def is_guarded(call: Call) -> bool:
