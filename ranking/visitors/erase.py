@@ -18,8 +18,8 @@ from schemas.database import Connection
 
 SQL = database.queries(__file__)
 
-OWNER = identity.SQL.fill("owner", until=sql.SQL("and e.occurred_at <= %(at)s"))
-JOINED = SQL.fill("joined", owner=OWNER)
+UNTIL = sql.SQL("and e.occurred_at <= %(at)s")
+JOINED = SQL.fill("joined", owners=identity.owners("devices", UNTIL))
 
 TABLES = ("events", "identity_edges", "user_traits", "users", "profiles", "answers")
 

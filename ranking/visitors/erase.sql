@@ -1,28 +1,24 @@
 -- name: joined
 -- Pairs of actors joined by facts up to that instant, among those one fact away from these. The
 -- owner of an anonymous id is looked up once, however many facts name it.
-with ids as (
+with ids as materialized (
   select unnest(%(actors)s::uuid[]) as actor_id
 ),
 facts as materialized (
-  select e.* from ids i cross join lateral (
-    select e.kind, e.from_actor, e.to_actor from identity_edges e
-    where e.site_id = %(site)s and e.from_actor = i.actor_id
-      and e.occurred_at <= %(at)s and e.undone_at is null
-    offset 0) e
+  select e.kind, e.from_actor, e.to_actor
+  from ids i join identity_edges e on e.site_id = %(site)s and e.from_actor = i.actor_id
+  where e.occurred_at <= %(at)s and e.undone_at is null
   union
-  select e.* from ids i cross join lateral (
-    select e.kind, e.from_actor, e.to_actor from identity_edges e
-    where e.site_id = %(site)s and e.to_actor = i.actor_id
-      and e.occurred_at <= %(at)s and e.undone_at is null
-    offset 0) e
+  select e.kind, e.from_actor, e.to_actor
+  from ids i join identity_edges e on e.site_id = %(site)s and e.to_actor = i.actor_id
+  where e.occurred_at <= %(at)s and e.undone_at is null
 ),
 devices as materialized (
   select distinct from_actor as actor_id from facts where kind <> 'same'
 )
 select from_actor, to_actor from facts where kind = 'same'
 union all
-select t.actor_id, o.to_actor from devices t cross join lateral ({owner}) o
+select o.from_actor, o.to_actor from ({owners}) o
 
 -- name: tombstones
 -- In key order, like every writer of actors. An id never seen gets its tombstone too: its events

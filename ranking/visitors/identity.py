@@ -21,7 +21,18 @@ from schemas.database import Connection
 
 SQL = database.queries(__file__)
 
-NEIGHBOURHOOD = SQL.fill("neighbourhood", owner=SQL.fill("owner", until=sql.SQL("")))
+
+def owners(ids: str, until: sql.SQL) -> sql.Composed:
+    """The statement of the owners of the anonymous ids in a table, by facts that `until` keeps."""
+    return SQL.fill("owners", ids=sql.Identifier(ids), until=until)
+
+
+NO_LIMIT = sql.SQL("")
+NEIGHBOURHOOD = SQL.fill(
+    "neighbourhood",
+    touched_owners=owners("touched", NO_LIMIT),
+    affected_owners=owners("affected", NO_LIMIT),
+)
 MOST_OWNERS = 5  # an anonymous id seen with more users is a kiosk or a bug: nobody owns it
 
 

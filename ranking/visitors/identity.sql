@@ -5,9 +5,9 @@ select pg_advisory_xact_lock(%(site)s, hashtext('identity'))
 -- name: neighbourhood
 -- Every actor whose visitor may change with the visitor it has now, and the effective joins among
 -- them as they stand now: the old components of the touched actors, and those of the present owners
--- of touched anonymous ids. One person may own thousands of ids: each step looks up the distinct
--- results of the one before, and `offset 0` keeps the planner from joining them in another order.
-with touched as (
+-- of touched anonymous ids. One person may own thousands of ids: each step is materialized, so that
+-- no two members are paired, and a plain join, so that it is hashed where an index serves badly.
+with touched as materialized (
   select unnest(%(actors)s::uuid[]) as actor_id
   union
   select e.from_actor from identity_edges e
@@ -16,61 +16,50 @@ with touched as (
 seeds as materialized (
   select actor_id from touched
   union
-  select o.to_actor from touched t cross join lateral ({owner}) o
+  select o.to_actor from ({touched_owners}) o
   union
-  select o.to_actor from touched t cross join lateral (
-    select e.to_actor from identity_edges e
-    where e.site_id = %(site)s and e.kind = 'same' and e.from_actor = t.actor_id
-      and e.undone_at is null
-    offset 0) o
+  select e.to_actor from touched t
+  join identity_edges e on e.site_id = %(site)s and e.kind = 'same' and e.from_actor = t.actor_id
+  where e.undone_at is null
   union
-  select o.from_actor from touched t cross join lateral (
-    select e.from_actor from identity_edges e
-    where e.site_id = %(site)s and e.kind = 'same' and e.to_actor = t.actor_id
-      and e.undone_at is null
-    offset 0) o
+  select e.from_actor from touched t
+  join identity_edges e on e.site_id = %(site)s and e.kind = 'same' and e.to_actor = t.actor_id
+  where e.undone_at is null
 ),
 visitors as materialized (
   select distinct m.visitor_id
-  from seeds s cross join lateral (
-    select m.visitor_id from members m
-    where m.site_id = %(site)s and m.actor_id = s.actor_id
-    offset 0) m
+  from seeds s join members m on m.site_id = %(site)s and m.actor_id = s.actor_id
 ),
 affected as materialized (
   select actor_id from seeds
   union
   select m.actor_id
-  from visitors v cross join lateral (
-    select m.actor_id from members m
-    where m.site_id = %(site)s and m.visitor_id = v.visitor_id
-    offset 0) m
+  from visitors v join members m on m.site_id = %(site)s and m.visitor_id = v.visitor_id
 )
-select t.actor_id, o.to_actor, null::uuid as visitor_id
-from affected t cross join lateral (
-  select e.to_actor from identity_edges e
-  where e.site_id = %(site)s and e.kind = 'same' and e.from_actor = t.actor_id
-    and e.undone_at is null
-  offset 0) o
--- an alias names ids that nobody ever was: those join nobody
-where 2 = (select count(*) from actors s where s.site_id = %(site)s and s.sent_id is not null
-           and s.actor_id in (t.actor_id, o.to_actor))
-union all
-select t.actor_id, o.to_actor, null from affected t cross join lateral ({owner}) o
-union all
-select a.actor_id, null, (select m.visitor_id from members m
-                          where m.site_id = %(site)s and m.actor_id = a.actor_id)
+select a.actor_id, e.to_actor, null::uuid as visitor_id
 from affected a
+join identity_edges e on e.site_id = %(site)s and e.kind = 'same' and e.from_actor = a.actor_id
+where e.undone_at is null
+  -- an alias names ids that nobody ever was: those join nobody
+  and 2 = (select count(*) from actors s where s.site_id = %(site)s and s.sent_id is not null
+           and s.actor_id in (a.actor_id, e.to_actor))
+union all
+select o.from_actor, o.to_actor, null from ({affected_owners}) o
+union all
+select a.actor_id, null, m.visitor_id
+from affected a left join members m on m.site_id = %(site)s and m.actor_id = a.actor_id
 
--- name: owner
--- The one owner of anonymous id t.actor_id: the user of its earliest fact, unless it has too many.
-select (array_agg(e.to_actor order by e.occurred_at, e.to_actor))[1] as to_actor
-from identity_edges e
-where e.site_id = %(site)s and e.kind in ('owned', 'alias') and e.from_actor = t.actor_id
-  and e.undone_at is null {until}
+-- name: owners
+-- The one owner of each anonymous id among these: the user of its earliest fact, unless it has too
+-- many.
+select e.from_actor, (array_agg(e.to_actor order by e.occurred_at, e.to_actor))[1] as to_actor
+from {ids} t
+join identity_edges e on e.site_id = %(site)s and e.from_actor = t.actor_id
+where e.kind in ('owned', 'alias') and e.undone_at is null {until}
   and (select a.sent_id from actors a
        where a.site_id = %(site)s and a.actor_id = e.unless_actor) is null
-having count(distinct e.to_actor) between 1 and %(most_owners)s
+group by e.from_actor
+having count(distinct e.to_actor) <= %(most_owners)s
 
 -- name: replace_members
 -- Only what changes; null: a visitor of one actor needs no row.
