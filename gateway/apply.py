@@ -39,7 +39,6 @@ APPLY = {
 }
 
 COUNTS = ("received", "applied", "duplicate", "ignored", "refused", "failed")
-OLDER_THAN_STORED = "older than the stored record"
 REASONS = {
     "too_old": "older than events are kept, and never seen before",
     "erased": "the person asked to be erased, and this was before that",

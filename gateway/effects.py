@@ -30,7 +30,6 @@ class Effects:
     erasures: list[tuple[list[UUID], datetime]] = field(default_factory=list)
     repeated: set[int] = field(default_factory=set)  # positions of repeats inside the body
     ready: int = 0
-    named_users: bool = False
 
 
 class Collector:
@@ -164,7 +163,6 @@ class Collector:
     def _actor(self, kind: str, sent_id: str) -> UUID:
         actor = actor_id(self.source.pepper, kind, sent_id)
         self.effects.actors.setdefault(actor, {"actor_id": actor, "kind": kind, "sent_id": sent_id})
-        self.effects.named_users |= kind == "user"
         return actor
 
     # rows -------------------------------------------------------------------------------------
