@@ -36,6 +36,8 @@ SERVING_OPTIONS = (
 )
 INGEST_OPTIONS = "-c jit=off -c lock_timeout=2000 -c statement_timeout=60000"
 
+RECONNECT_S = 2.0
+
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 _NAMED = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
@@ -110,13 +112,18 @@ def connect(url: str, *, autocommit: bool = True, options: str = "") -> Connecti
 
 
 def open_pool(url: str, *, size: int, options: str, name: str) -> ConnectionPool[Connection]:
-    """A pool of autocommit connections; a caller waits at most 2 s for one (then PoolTimeout)."""
+    """A pool of autocommit connections; a caller waits at most 2 s for one (then PoolTimeout).
+
+    It gives a reconnection up soon, since the next caller starts a new one: psycopg_pool's own
+    waits double, so after a minute without Postgres it would be away for half a minute more.
+    """
     return ConnectionPool(
         url,
         min_size=1,
         max_size=size,
         timeout=2.0,
         max_idle=300.0,
+        reconnect_timeout=RECONNECT_S,
         name=name,
         kwargs={"autocommit": True, "options": _options(url, options)},
         configure=register_vector,
