@@ -51,6 +51,7 @@ class Settings:
     """The settings of this process; `database_url` and `redis_url` are empty only for `run`."""
 
     port: int
+    bind: str
     home: Path
     database_url: str
     redis_url: str
@@ -66,6 +67,13 @@ class Settings:
     retention_impressions_days: int
 
     @property
+    @property
+    def local_url(self) -> str:
+        """Where this machine itself reaches the web role."""
+        everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}
+        host = f"[{self.bind}]" if ":" in self.bind else self.bind
+        return f"http://{everywhere.get(self.bind, host)}:{self.port}"
+
     def run_dir(self) -> Path:
         """Files that are worth nothing after a stop: sockets, logs, metrics."""
         return self.home / "run"
@@ -84,6 +92,7 @@ def _fernet_key(value: str) -> None:
 _POSTGRES = Regexp(r"postgres(ql)?://", error="it must start with postgresql://")
 _REDIS = Regexp(r"(rediss?|unix)://", error="it must start with redis://, rediss:// or unix://")
 _HTTP = Regexp(r"https?://[^/\s]+", error="it must start with http:// or https://")
+_ADDRESS = Regexp(r"[0-9A-Za-z.:_-]+$", error="it must be an address or a host's name")
 _LEVELS = OneOf(["DEBUG", "INFO", "WARNING", "ERROR"], error="it must be one of: {choices}")
 _DAYS = Range(1, 3650, error="it must be between {min} and {max} days")
 
@@ -94,6 +103,10 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "ATTUNE_HOME", "home", "path", "./.attune",
+    Setting(
+        "BIND", "bind", "str", "127.0.0.1",
+        "Address the web role listens on; 0.0.0.0 is every interface of the machine.", _ADDRESS,
+    ),
         "Folder of this installation: embedded Postgres, keys, exported models.",
     ),
     Setting(

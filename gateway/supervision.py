@@ -7,6 +7,7 @@ is started again; if the supervisor itself is killed, the kernel ends every chil
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shlex
@@ -52,7 +53,7 @@ def start(settings: Settings) -> None:
     _check_path(settings.home)
     descriptor = homes.hold(settings.home)
     os.umask(0o077)
-    wait_for_port(settings.port)
+    wait_for_port(settings.port, settings.bind)
     os.environ |= _environment(settings)
     embedded = _embedded(settings)
     running = _running(settings, embedded)
@@ -224,21 +225,29 @@ def _append_to_stdout() -> None:
     fcntl.fcntl(1, fcntl.F_SETFL, flags | os.O_APPEND)
 
 
-def wait_for_port(port: int) -> None:
+def wait_for_port(port: int, host: str = "127.0.0.1") -> None:
     """Let what a killed run left behind go away first; CannotStart if the port stays taken."""
     try:
-        services.wait_for(lambda: _is_free(port), PORT_WAIT_S, "")
+        services.wait_for(lambda: _is_free(port, host), PORT_WAIT_S, "")
     except services.ServicesUnusable:
         raise CannotStart(f"port {port} is in use: stop what listens there or set PORT") from None
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
+def _is_free(port: int, host: str) -> bool:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError:
+        raise CannotStart(f"BIND is {host!r}, which is no address of this machine") from None
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("0.0.0.0", port))
+            probe.bind(address)
         except PermissionError:
             raise CannotStart(f"port {port} needs root: set PORT to 1024 or above") from None
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise CannotStart(
+                    f"BIND is {host!r}, which is no address of this machine"
+                ) from None
             return False
     return True

@@ -74,7 +74,7 @@ def demo() -> None:
             state = _state_of(connection, path, settings)
             site_id = access.site(connection, SITE).site_id
         with httpx.Client(
-            base_url=f"http://127.0.0.1:{settings.port}", timeout=TIMEOUT_S, trust_env=False
+            base_url=settings.local_url, timeout=TIMEOUT_S, trust_env=False
         ) as client:
             if _load(client, path, state):
                 jobs.hint(

@@ -63,7 +63,7 @@ def _has_partitions(settings: Settings) -> bool:
 
 
 def _wait_until_ready(settings: Settings) -> None:
-    url = f"http://127.0.0.1:{settings.port}/readyz"
+    url = f"{settings.local_url}/readyz"
     services.wait_for(lambda: _is_ready(url), READY_TIMEOUT_S, f"{url} did not answer 200")
 
 

@@ -20,7 +20,8 @@ WARM_UP_TRIES, WARM_UP_PAUSE_S = 60, 5.0
 
 _settings = load()
 
-bind = f"0.0.0.0:{_settings.port}"
+_host = f"[{_settings.bind}]" if ":" in _settings.bind else _settings.bind
+bind = f"{_host}:{_settings.port}"
 worker_class = "gateway.http.worker.Worker"
 workers = _settings.web_concurrency
 threads = 4

@@ -51,6 +51,24 @@ def test_defaults_without_any_environment() -> None:
     assert found.public_url == "http://127.0.0.1:8080"
 
 
+@pytest.mark.parametrize(
+    ("bind", "url"),
+    [
+        ("", "http://127.0.0.1:8080"),
+        ("0.0.0.0", "http://127.0.0.1:8080"),
+        ("::", "http://[::1]:8080"),
+        ("10.1.2.3", "http://10.1.2.3:8080"),
+        ("fd00::1", "http://[fd00::1]:8080"),
+    ],
+)
+def test_this_machine_reaches_the_web_role_wherever_it_listens(
+    environment: pytest.MonkeyPatch, bind: str, url: str
+) -> None:
+    environment.setenv("BIND", bind)
+
+    assert load(find_services=False).local_url == url
+
+
 def test_an_empty_variable_counts_as_absent(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("PORT", "")
 
@@ -69,6 +87,7 @@ def test_the_public_url_has_no_slash_at_its_end(environment: pytest.MonkeyPatch)
         ("PORT", "http"),
         ("PORT", "0"),
         ("PORT", "65536"),
+        ("BIND", "127.0.0.1:8080/x"),
         ("ATTUNE_DEMO", "perhaps"),
         ("PUBLIC_URL", "attune.example"),
         ("DATABASE_URL", "mysql://x"),
