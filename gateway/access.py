@@ -33,6 +33,7 @@ SQL = database.queries(__file__)
 
 REMEMBER_S = 2.0
 REMEMBER_AT_MOST = 10_000
+LONGEST_ID = 64  # of a source; nothing longer is looked for or remembered
 DEFAULT_OVERLAP = timedelta(hours=24)
 API = "api"
 
@@ -135,28 +136,42 @@ _T = TypeVar("_T")
 
 
 class _Memory(Generic[_T]):
-    """What was found lately, by name; nothing is remembered of what was not found."""
+    """What was found lately, by name; of the texts that a sender presents also what was not found.
+    That hides nothing new: keys and ids of sources are drawn at random when they are made, so what
+    was asked for before was another one."""
 
     def __init__(self) -> None:
         self._found: dict[Any, tuple[float, _T]] = {}
+        self._missed: dict[str, float] = {}
 
     def get(self, name: Any) -> _T | None:
         entry = self._found.get(name)
         return entry[1] if entry and entry[0] > time.monotonic() else None
 
+    def missed(self, name: Any) -> bool:
+        """Whether it was looked for in vain a moment ago."""
+        return self._missed.get(name, 0.0) > time.monotonic()
+
     def get_or(self, name: Any, look_up: Callable[[], _T | None]) -> _T | None:
         known = self.get(name)
-        if known is not None:
+        if known is not None or self.missed(name):
             return known
         found = look_up()
         if found is not None:
-            if len(self._found) >= REMEMBER_AT_MOST:
-                self._found.clear()
-            self._found[name] = (time.monotonic() + REMEMBER_S, found)
+            _keep(self._found, name, (time.monotonic() + REMEMBER_S, found))
+        elif type(name) is str:
+            _keep(self._missed, name, time.monotonic() + REMEMBER_S)
         return found
 
     def clear(self) -> None:
         self._found.clear()
+        self._missed.clear()
+
+
+def _keep(memory: dict[Any, Any], name: Any, value: Any) -> None:
+    if len(memory) >= REMEMBER_AT_MOST:
+        memory.clear()
+    memory[name] = value
 
 
 _keys: _Memory[Key] = _Memory()
@@ -181,14 +196,24 @@ def key_for(connection: Connection, text: str) -> Key | None:
     return _keys.get_or(text, lambda: _find_key(connection, text))
 
 
+def unknown_key(text: str) -> bool:
+    """Whether this process looked for that key in vain within `REMEMBER_S`."""
+    return _keys.missed(text)
+
+
 def known_source(public_id: str) -> Source | None:
     """The source if this process looked it up within `REMEMBER_S`; needs no connection."""
     return _sources.get(public_id)
 
 
+def unknown_source(public_id: str) -> bool:
+    """Whether this process looked for that source in vain within `REMEMBER_S`."""
+    return _sources.missed(public_id)
+
+
 def source_by_public_id(connection: Connection, public_id: str) -> Source | None:
     """The source whose id stands in a URL, None if there is none."""
-    if "\0" in public_id:
+    if "\0" in public_id or len(public_id) > LONGEST_ID:
         return None
     return _sources.get_or(
         public_id, lambda: _source(connection, SQL.source_by_public_id, public_id=public_id)
@@ -453,8 +478,10 @@ def create_key(
     scopes: list[str] | None = None,
     *,
     source_id: int | None = None,
+    requests_per_second: int | None = None,
 ) -> str:
-    """Make a key and return it; `scopes` narrows what its kind may do. Raises BadRequest."""
+    """Make a key and return it; `scopes` narrows what its kind may do, `requests_per_second` how
+    much of it. Raises BadRequest."""
     text = PREFIXES[_known_kind(kind)] + secrets.token_hex(20)
     connection.execute(
         SQL.insert_key,
@@ -464,6 +491,7 @@ def create_key(
             "kind": kind,
             "scopes": _allowed(kind, scopes),
             "source_id": source_id,
+            "requests_per_second": requests_per_second,
             "sealed": sealing.seal(text) if kind == "secret" else None,
             "plain": None if kind == "secret" else text,
         },
@@ -490,7 +518,14 @@ def rotate_key(
     """
     with connection.transaction():
         old = _key_to_rotate(keys(connection, site), key_id)
-        text = create_key(connection, site, old["kind"], old["scopes"], source_id=old["source_id"])
+        text = create_key(
+            connection,
+            site,
+            old["kind"],
+            old["scopes"],
+            source_id=old["source_id"],
+            requests_per_second=old["requests_per_second"],
+        )
         connection.execute(
             SQL.retire_keys,
             {"site_id": site.site_id, "key_ids": [old["key_id"]], "overlap": overlap},
@@ -498,6 +533,21 @@ def rotate_key(
         after = _numbered(keys(connection, site), old["key_id"])
     forget()
     return text, old["key_id"], after["expires_at"]
+
+
+def limit_key(
+    connection: Connection, site: Site, key_id: int, requests_per_second: int | None
+) -> None:
+    """Let a key make so many requests a second, None: as many as its site's keys may; raises
+    UnknownKey."""
+    values = {
+        "site_id": site.site_id,
+        "key_id": key_id,
+        "requests_per_second": requests_per_second,
+    }
+    if connection.execute(SQL.limit_key, values).fetchone() is None:
+        raise _no_such_key(key_id)
+    forget()
 
 
 def revoke_key(connection: Connection, site: Site, key_id: int) -> None:

@@ -58,13 +58,15 @@ update sources set secrets_sealed = %(secrets_sealed)s
 where site_id = %(site_id)s and source_id = %(source_id)s
 
 -- name: insert_key
-insert into keys (key_hash, site_id, kind, scopes, source_id, sealed, plain)
-values (%(key_hash)s, %(site_id)s, %(kind)s, %(scopes)s, %(source_id)s, %(sealed)s, %(plain)s)
+insert into keys
+  (key_hash, site_id, kind, scopes, source_id, sealed, plain, requests_per_second)
+values (%(key_hash)s, %(site_id)s, %(kind)s, %(scopes)s, %(source_id)s, %(sealed)s, %(plain)s,
+        %(requests_per_second)s)
 returning key_id
 
 -- name: key
 select site_id, key_id, kind, scopes, source_id, sealed,
-       (settings ->> 'requests_per_second')::int as requests_per_second
+       coalesce(requests_per_second, (settings ->> 'requests_per_second')::int)
 from keys join sites using (site_id)
 where key_hash = %(key_hash)s and (expires_at is null or expires_at > now())
 
@@ -73,7 +75,7 @@ select sealed from keys
 where site_id = %(site_id)s and kind = 'secret' and (expires_at is null or expires_at > now())
 
 -- name: keys
-select key_id, kind, scopes, source_id, sealed, plain, created_at, expires_at,
+select key_id, kind, scopes, source_id, sealed, plain, requests_per_second, created_at, expires_at,
        coalesce(expires_at <= now(), false) as expired
 from keys where site_id = %(site_id)s order by key_id
 
@@ -82,6 +84,11 @@ from keys where site_id = %(site_id)s order by key_id
 update keys set expires_at = now() + %(overlap)s
 where site_id = %(site_id)s and key_id = any(%(key_ids)s)
   and (expires_at is null or expires_at > now() + %(overlap)s)
+
+-- name: limit_key
+update keys set requests_per_second = %(requests_per_second)s
+where site_id = %(site_id)s and key_id = %(key_id)s
+returning key_id
 
 -- name: revoke_key
 update keys set expires_at = least(expires_at, now())

@@ -23,6 +23,8 @@ CONNECT: dict[str, tuple[str, Callable[[str, datetime], Request]]] = {
     "segment": (segment.CLICKS, segment.test_request),
 }
 
+MOST_PER_SECOND = 1_000_000
+
 overlap_option = click.option(
     "--overlap",
     type=click.FloatRange(0, 24 * 365),
@@ -211,7 +213,7 @@ def list_keys(site: str, as_json: bool) -> None:
     """List the keys of a site; secret ones are never shown whole."""
     with console.connected() as connection:
         rows = access.keys(connection, access.site(connection, site))
-    names = ["key_id", "kind", "key", "scopes", "created_at", "expires_at"]
+    names = ["key_id", "kind", "key", "scopes", "requests_per_second", "created_at", "expires_at"]
     if as_json:
         console.show_json({"keys": rows})
     else:
@@ -228,13 +230,28 @@ def list_keys(site: str, as_json: bool) -> None:
     help="Publishable keys may stand in web pages.",
 )
 @click.option("--scope", "scopes", multiple=True, help="Only this scope; may be repeated.")
+@click.option(
+    "--requests-per-second",
+    "per_second",
+    type=click.IntRange(1, MOST_PER_SECOND),
+    help="How fast it may ask; else as its site's keys may.",
+)
 @console.json_option
-def create_key(site: str, kind: str, scopes: tuple[str, ...], as_json: bool) -> None:
+def create_key(
+    site: str, kind: str, scopes: tuple[str, ...], per_second: int | None, as_json: bool
+) -> None:
     """Make one more key."""
     with console.connected() as connection:
-        made = access.create_key(connection, access.site(connection, site), kind, list(scopes))
+        made = access.create_key(
+            connection,
+            access.site(connection, site),
+            kind,
+            list(scopes),
+            requests_per_second=per_second,
+        )
     if as_json:
-        console.show_json({"site": site, "kind": kind, "key": made})
+        answer = {"site": site, "kind": kind, "key": made}
+        console.show_json(answer | ({"requests_per_second": per_second} if per_second else {}))
     else:
         click.echo(f"New {kind} key of {site}: {made}")
 
@@ -256,6 +273,28 @@ def rotate_key(site: str, key_id: int | None, overlap: float, as_json: bool) -> 
         )
     else:
         click.echo(f"New key of {site}: {fresh}\nKey {old} works until {console.text(expires_at)}.")
+
+
+@keys.command("limit")
+@click.argument("site")
+@click.argument("key_id", type=int)
+@click.option(
+    "--requests-per-second",
+    "per_second",
+    type=click.IntRange(1, MOST_PER_SECOND),
+    help="How fast it may ask; left out, as its site's keys may.",
+)
+@console.json_option
+def limit_key(site: str, key_id: int, per_second: int | None, as_json: bool) -> None:
+    """Say how many requests a second a key may make; every process knows within two seconds."""
+    with console.connected() as connection:
+        access.limit_key(connection, access.site(connection, site), key_id, per_second)
+    if as_json:
+        console.show_json({"site": site, "key_id": key_id, "requests_per_second": per_second})
+    elif per_second:
+        click.echo(f"Key {key_id} of {site} may make {per_second:,} requests a second.")
+    else:
+        click.echo(f"Key {key_id} of {site} may make as many requests as its site's keys may.")
 
 
 @keys.command("revoke")

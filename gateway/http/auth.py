@@ -51,7 +51,7 @@ def check_user_hash(
 def source(public_id: str, connector: str) -> Source:
     """The source named in a URL; raises NotFound where it is not one of that connector."""
     found = access.known_source(public_id)
-    if found is None:
+    if found is None and not access.unknown_source(public_id):
         with state.ingest().connection() as connection:
             found = access.source_by_public_id(connection, public_id)
     if found is None or found.connector != connector or connector == access.API:
@@ -72,7 +72,7 @@ def _presented() -> str:
 
 def _key(text: str) -> Key:
     key = access.known_key(text)
-    if key is None:
+    if key is None and not access.unknown_key(text):
         with state.serving().connection() as connection:
             key = access.key_for(connection, text)
     if key is None:

@@ -255,3 +255,37 @@ def _secrets(connection: Connection, source: access.Source) -> list[str]:
     found = access.source_by_public_id(connection, source.public_id)
     assert found is not None
     return found.secrets
+
+
+def test_what_was_asked_for_in_vain_costs_no_second_look_up(
+    connection: Connection, site: access.Site
+) -> None:
+    """A flood of one wrong key, or at one wrong address, stays cheap."""
+    assert access.key_for(connection, "sk_wrong") is None
+    assert access.source_by_public_id(connection, "wrong") is None
+
+    assert access.unknown_key("sk_wrong") and access.unknown_source("wrong")
+    connection.execute("alter table keys rename to lost_keys")  # who asks Postgres now fails
+    assert access.key_for(connection, "sk_wrong") is None
+    assert access.source_by_public_id(connection, "wrong") is None
+
+
+def test_a_key_works_the_moment_it_is_made_whatever_was_asked_for_before(
+    connection: Connection, site: access.Site
+) -> None:
+    for number in range(access.REMEMBER_AT_MOST + 5):
+        access.key_for(connection, f"sk_{number % 50}")
+    made = access.create_key(connection, site, "secret")
+    source = access.create_source(connection, site, "segment").source
+
+    assert access.key_for(connection, made) is not None
+    assert access.source_by_public_id(connection, source.public_id) is not None
+
+
+def test_what_is_remembered_of_wrong_keys_has_a_bound() -> None:
+    memory: access._Memory[str] = access._Memory()
+    for number in range(access.REMEMBER_AT_MOST * 2 + 5):
+        memory.get_or(f"sk_{number}", lambda: None)
+
+    assert memory.missed("sk_20004") and not memory.missed("sk_0")
+    assert len(memory._missed) <= access.REMEMBER_AT_MOST

@@ -55,6 +55,27 @@ def test_a_site_is_made_with_its_keys(gateway: Gateway, client: FlaskClient) -> 
     assert answer(gateway("sites", "list", "--json")) == {"sites": ["books"]}
 
 
+def test_a_key_asks_as_fast_as_it_was_made_or_limited_to(
+    gateway: Gateway, client: FlaskClient, shop: Shop
+) -> None:
+    made = answer(gateway("keys", "create", "shop", "--requests-per-second", "7", "--json"))
+
+    def allowed() -> str:
+        answered = client.get("/admin/v1/ledger", headers={"X-API-KEY": made["key"]})
+        return answered.headers["RateLimit-Limit"]
+
+    assert allowed() == "7"
+    number = str(answer(gateway("keys", "list", "shop", "--json"))["keys"][-1]["key_id"])
+    gateway("keys", "limit", "shop", number, "--requests-per-second", "9")
+    assert allowed() == "9"
+    fresh = answer(gateway("keys", "rotate", "shop", number, "--json"))["key"]
+    answered = client.get("/admin/v1/ledger", headers={"X-API-KEY": fresh})
+    assert answered.headers["RateLimit-Limit"] == "9"
+    gateway("keys", "limit", "shop", number, "--json")
+    assert allowed() == "5000"
+    assert "no key 99999" in gateway("keys", "limit", "shop", "99999", status=1).output
+
+
 def test_the_words_say_what_the_json_says(gateway: Gateway) -> None:
     said = gateway("sites", "create", "books").stdout
     assert "sk_" in said and "pk_" in said and "books" in said
