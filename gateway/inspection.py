@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +30,10 @@ ROWS = 100
 ROWS_AT_MOST = 1000
 # Above this a list does not translate a body again only to say what it came to.
 SUMMARISED_BYTES = 256 * 1024
+# Of a longer body HTTP shows the beginning; the command line, a process of its own, shows it all.
+SHOWN_BYTES = 1024 * 1024
+# Reading a longer one would hold up all that its web process answers.
+READ_BYTES = 8 * 1024 * 1024
 
 
 class Unknown(AttuneError):
@@ -165,18 +170,19 @@ def delivery(
     *,
     offset: int = 0,
     limit: int = ROWS,
+    whole: bool = False,
 ) -> dict[str, Any]:
     """One delivery: headers and body as they came, and each record raw beside mapped with what
-    became of it. Of its records `limit` from `offset` on. Raises Unknown."""
+    became of it. Of its records `limit` from `offset` on; of a body beyond READ_BYTES none, of one
+    beyond SHOWN_BYTES only the beginning, unless `whole`. Raises Unknown."""
     row = _delivery(connection, site, delivery_id)
     body = bytes(row.pop("body") or b"")
-    row |= _shown_body(body)
+    row |= _shown_body(body, len(body) if whole else SHOWN_BYTES)
     source = access.source_by_id(connection, site.site_id, row["source_id"])
     row["problems"] = _problems(connection, site, row)
     row["records"] = []
-    if body and source is not None:
-        records = _records(connection, row, source, body, slice(offset, offset + limit))
-        row["records"] = records
+    if body and source is not None and limit and (whole or len(body) <= READ_BYTES):
+        row["records"] = _records(connection, row, source, body, slice(offset, offset + limit))
     del row["source_id"], row["body_hash"]
     return row
 
@@ -252,12 +258,16 @@ def _no_delivery(delivery_id: UUID) -> Unknown:
     return Unknown(f"there is no delivery {delivery_id}, or it is no longer kept")
 
 
-def _shown_body(body: bytes) -> dict[str, str]:
-    """As text where it is UTF-8, else base64."""
+def _shown_body(body: bytes, most: int) -> dict[str, Any]:
+    """As text where it is UTF-8, else base64; of a longer one the first bytes."""
+    part = body if len(body) <= most else body[:most]
+    cut = {"body_cut": True} if len(body) > most else {}
     try:
-        return {"body": body.decode(), "encoding": "utf-8"}
+        # Not final: the last character of a part may be cut in two.
+        text = codecs.getincrementaldecoder("utf-8")().decode(part, final=not cut)
     except UnicodeDecodeError:
-        return {"body": base64.b64encode(body).decode(), "encoding": "base64"}
+        return {"body": base64.b64encode(part).decode(), "encoding": "base64", **cut}
+    return {"body": text, "encoding": "utf-8", **cut}
 
 
 def _problems(connection: Connection, site: Site, row: dict[str, Any]) -> list[dict[str, Any]]:

@@ -70,7 +70,9 @@ def deliveries(
     with console.connected() as connection:
         of_site = access.site(connection, site)
         if delivery_id is not None:
-            _show_delivery(inspection.delivery(connection, of_site, delivery_id), as_json)
+            _show_delivery(
+                inspection.delivery(connection, of_site, delivery_id, whole=True), as_json
+            )
         elif follow:
             _follow(connection, of_site, outcome, since, as_json)
         else:

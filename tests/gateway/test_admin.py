@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from gateway import access
+from gateway import access, inspection
 from tests.builders import ago, deliver, identify, track
 from tests.conftest import Shop
 
@@ -201,6 +201,28 @@ def test_records_of_a_large_delivery_are_shown_in_parts(shop: Shop, admin: Admin
     receipt = deliver(shop.pool, shop.segment, [track() for _ in range(5)])
     found = admin.get(f"deliveries/{receipt.delivery_id}", offset=3, limit=10)
     assert [record["position"] for record in found["records"]] == [3, 4]
+
+
+def test_a_body_too_long_to_show_is_shown_in_part(shop: Shop, admin: Admin) -> None:
+    """Whoever looks at a delivery of 100 MB must not hold up those who are served."""
+    events = [track(product="é" * 500) for _ in range(1200)]
+    kept = deliver(shop.pool, shop.segment, json.dumps(events, ensure_ascii=False).encode())
+    shown = admin.get(f"deliveries/{kept.delivery_id}", limit=2)
+    assert shown["body_cut"] and shown["encoding"] == "utf-8"
+    assert len(shown["body"].encode()) <= inspection.SHOWN_BYTES < shown["bytes"]
+    assert len(shown["records"]) == 2
+
+
+def test_a_body_too_long_to_read_shows_no_records_but_on_the_command_line(
+    shop: Shop, admin: Admin
+) -> None:
+    padding = "x" * (inspection.READ_BYTES // 2)
+    kept = deliver(shop.pool, shop.segment, [track(padding=padding), track(padding=padding)])
+    shown = admin.get(f"deliveries/{kept.delivery_id}")
+    assert shown["body_cut"] and shown["records"] == [] and shown["received"] == 2
+    with shop.pool.connection() as connection:
+        whole = inspection.delivery(connection, shop.site, kept.delivery_id, whole=True)
+    assert len(whole["records"]) == 2 and "body_cut" not in whole
 
 
 @pytest.mark.parametrize(
