@@ -12,10 +12,10 @@ from uuid import UUID
 
 from psycopg import sql
 
-from gateway import memory
+from gateway import admission, memory
 from gateway.access import Source
 from gateway.effects import Collector, Effects
-from gateway.reading import RecordProblem, Translated, Unreadable
+from gateway.reading import ALL_OR_NOTHING, OF_ANOTHER, RecordProblem, Translated, Unreadable
 from gateway.settings import load
 from ranking.catalog import products
 from ranking.visitors import erase, identity, users
@@ -105,15 +105,25 @@ def apply(
 ) -> Receipt:
     """Apply the ready records inside the caller's transaction; with `again` the delivery exists
     (a replay) and only its effects are written."""
-    effects = Collector(incoming.source, incoming.received_at, incoming.body_hash).collect(records)
     site_id = incoming.source.site_id
+    admitted = admission.admit(
+        connection,
+        site_id,
+        records,
+        incoming.received_at,
+        all_or_nothing=ALL_OR_NOTHING in incoming.headers,
+        again=again,
+    )
+    records = admitted.records
+    effects = Collector(incoming.source, incoming.received_at, incoming.body_hash).collect(records)
     told = _leave_out_known(incoming, effects)
-    to_encode = _catalog(connection, incoming, effects)
-    horizon = _horizon(incoming)
+    to_encode = products.patch(connection, site_id, admitted.patched)
+    to_encode += _catalog(connection, incoming, effects)
+    horizon = _horizon(incoming, again)
     old = any(record["occurred_at"] < horizon for record in effects.records)
     row = (
         APPLY[not again, old]
-        .execute(connection, _parameters(incoming, effects, records))
+        .execute(connection, _parameters(incoming, effects, records) | {"horizon": horizon})
         .fetchone()
     )
     applied, duplicate, ignored, left_out, rejoin, late_edges = row  # type: ignore[misc]
@@ -129,9 +139,14 @@ def apply(
     return receipt
 
 
-def _horizon(incoming: Incoming) -> datetime:
-    """Events from before are too old, unless they are known."""
-    return incoming.received_at - events_kept()
+def _horizon(incoming: Incoming, again: bool = False) -> datetime:
+    """Events from before are too old, unless they are known; at a replay also those of the months
+    that retention has dropped since."""
+    horizon = incoming.received_at - events_kept()
+    if not again:
+        return horizon
+    first_day = (datetime.now(UTC) - events_kept()).replace(day=1, hour=0, minute=0, second=0)
+    return max(horizon, first_day.replace(microsecond=0))
 
 
 @cache
@@ -296,7 +311,16 @@ def stored(connection: Connection, incoming: Incoming) -> Receipt | None:
     row = connection.execute(
         SQL.delivery_counts, _key(incoming.source.site_id, incoming.delivery_id)
     ).fetchone()
-    return Receipt(incoming.delivery_id, *row) if row else None
+    if row is None:
+        return None
+    receipt = Receipt(incoming.delivery_id, *row)
+    receipt.problems = [
+        RecordProblem(position, pointer, outcome, reason, of_another=reason == OF_ANOTHER)
+        for position, pointer, outcome, reason in connection.execute(
+            SQL.problems, _delivery(incoming)
+        )
+    ]
+    return receipt
 
 
 def failed_deliveries(connection: Connection, site_id: int, at: datetime) -> list[tuple[int, UUID]]:

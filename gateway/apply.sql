@@ -133,11 +133,14 @@ values (%(site)s, %(received_at)s, %(delivery)s, %(source)s, %(topic)s, 'failed'
 on conflict do nothing
 
 -- name: delivery_for_update
+-- One whose partition is leaving is summed up already, and no longer there.
 select source_id, received_at, topic, headers, body, outcome, received, applied, duplicate,
        ignored, refused, failed, attempts, body_hash
 from deliveries
 where site_id = %(site)s and delivery_id = %(delivery)s
   and received_at >= %(since)s and received_at < %(until)s
+  and not exists (select from partitions_leaving p where p.parent = 'deliveries'
+                  and received_at >= p.since and received_at < p.until)
 for update
 
 -- name: delivery_counts
@@ -150,6 +153,11 @@ where site_id = %(site)s and delivery_id = %(delivery)s
 select position, outcome from delivery_problems
 where site_id = %(site)s and delivery_id = %(delivery)s and received_at = %(received_at)s
   and resolved_at is null
+
+-- name: problems
+select position, pointer, outcome, reason from delivery_problems
+where site_id = %(site)s and delivery_id = %(delivery)s and received_at = %(received_at)s
+order by position
 
 -- name: settle_delivery
 update deliveries set
@@ -179,6 +187,8 @@ select source_id, delivery_id from deliveries
 where site_id = %(site)s and failed > 0 and attempts < 20
   and received_at > %(at)s - interval '30 days'
   and received_at + interval '30 seconds' * power(2, attempts) < %(at)s
+  and not exists (select from partitions_leaving p where p.parent = 'deliveries'
+                  and received_at >= p.since and received_at < p.until)
 order by received_at
 limit 100
 

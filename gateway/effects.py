@@ -14,7 +14,7 @@ import msgspec
 from gateway.access import Source
 from gateway.reading import Translated
 from ranking.visitors.identity import actor_id
-from schemas.facts import Erase, Event, Fact, Merge, Product, Removed, Sighting, User
+from schemas.facts import Erase, Event, Fact, Merge, Product, ProductPatch, Removed, Sighting, User
 
 
 @dataclass
@@ -108,6 +108,8 @@ class Collector:
 
     def _fact(self, fact: Fact) -> None:
         match fact:
+            case ProductPatch():
+                pass  # admitted, and applied with what it made of the stored record
             case Product():
                 self.effects.products.append(fact)
             case User():

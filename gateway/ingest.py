@@ -16,23 +16,28 @@ import psycopg
 import structlog
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from gateway import access, apply, jobs, memory
+from gateway import access, admission, apply, jobs, memory
 from gateway.access import Source
 from gateway.apply import Incoming, Receipt
-from gateway.reading import RecordProblem, Translated, Unreadable, read
+from gateway.reading import (
+    ALL_OR_NOTHING,
+    RecordProblem,
+    Translated,
+    Unreadable,
+    read,
+    refuse_all_for_one,
+)
 from schemas.database import Connection
 from schemas.errors import AttuneError
 
 __all__ = ["Pool", "Receipt", "RecordProblem", "Translated", "UnknownDelivery", "Unreadable",
-           "deliver", "read", "replay", "retry_failed"]  # fmt: skip
+           "deliver", "read", "replay", "retry_failed", "tried"]  # fmt: skip
 
 log = structlog.get_logger(__name__)
 
 Pool = ConnectionPool[Connection]
 
 TRIES = 3
-# Kept with the delivery, so that a replay knows it too.
-ALL_OR_NOTHING = "Attune-All-Or-Nothing"
 AWAY = ("55P03", "25006")  # locked for too long, read-only
 
 
@@ -63,7 +68,7 @@ def deliver(
     try:
         records = read(source.connector, topic, body, source.settings, headers)
         if all_or_nothing:
-            _refuse_all_for_one(records)
+            refuse_all_for_one(records)
         receipt = _apply(pool, incoming, records)
     except Unreadable as error:
         reason = error
@@ -73,6 +78,20 @@ def deliver(
             raise
         return _keep_failed(pool, incoming, len(records), error)
     return _told(receipt, source)
+
+
+def tried(
+    pool: Pool, source: Source, *, topic: str | None, headers: Mapping[str, str], body: bytes
+) -> list[Translated]:
+    """The records of a body, each with its facts or what would be wrong with it now; nothing is
+    kept. Raises Unreadable."""
+    records = read(source.connector, topic, body, source.settings, headers)
+    at = datetime.now(UTC)
+    with pool.connection() as connection, connection.transaction(force_rollback=True):
+        admitted = admission.admit(
+            connection, source.site_id, records, at, all_or_nothing=False, again=False
+        )
+    return list(admitted.records)
 
 
 def replay(pool: Pool, source: Source, delivery_id: UUID) -> Receipt:
@@ -153,7 +172,7 @@ def _applied_again(connection: Connection, kept: apply.Kept) -> Receipt:
             source.connector, incoming.topic, incoming.body, source.settings, incoming.headers
         )
         if ALL_OR_NOTHING in incoming.headers:
-            _refuse_all_for_one(records)
+            refuse_all_for_one(records)
         if not kept.nothing_was_read:
             # Events know their repeats; an upload that was applied would undo what came since.
             records = [one for one in records if one.position in kept.open_problems]
@@ -212,19 +231,6 @@ def _nothing_can_be_kept(error: Exception) -> bool:
     if error.sqlstate is None:
         return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
     return error.sqlstate.startswith(("08", "40", "53", "57P")) or error.sqlstate in AWAY
-
-
-def _refuse_all_for_one(records: Sequence[Translated]) -> None:
-    """One refused record refuses them all; the good ones keep no problem of their own."""
-    if not any(one.outcome == "refused" for one in records):
-        return
-    for one in records:
-        if one.outcome == "ready":
-            reason = "another record of the same request is invalid"
-            one.leave_out(
-                "refused",
-                RecordProblem(one.position, one.pointer, "refused", reason, of_another=True),
-            )
 
 
 def _sentence(error: Exception) -> str:

@@ -3,7 +3,7 @@ raw-beside-mapped view all read a delivery through here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,8 +15,11 @@ from schemas.facts import Fact
 
 READERS: dict[str, Any] = {**CONNECTORS, "api": v1}
 
-# The door's own header: who a record is about that names nobody. Kept, so a replay knows it too.
+# The door's own headers, kept with a delivery so that a replay knows them too: who a record is
+# about that names nobody, and that one bad record refuses all.
 ANONYMOUS_ID = "Attune-Anonymous-Id"
+ALL_OR_NOTHING = "Attune-All-Or-Nothing"
+OF_ANOTHER = "another record of the same request is invalid"
 NOTHING_FOR_US = "nothing in this record concerns us"
 
 
@@ -79,26 +82,40 @@ def read(
     ]
 
 
+def refuse_all_for_one(records: Sequence[Translated]) -> bool:
+    """Where one record is refused refuse them all, and say so; the good ones keep no problem of
+    their own."""
+    if not any(one.outcome == "refused" for one in records):
+        return False
+    for one in records:
+        if one.outcome == "ready":
+            one.leave_out(
+                "refused",
+                RecordProblem(one.position, one.pointer, "refused", OF_ANOTHER, of_another=True),
+            )
+    return True
+
+
 def _translate(
     reader: Any, topic: str | None, one: Translated, settings: Mapping[str, Any]
 ) -> Translated:
     try:
         one.facts = [schemas.load(fact) for fact in reader.translate(topic, one.record, settings)]
     except (Ignored, Unsupported) as error:
-        one.leave_out("ignored", _problem(one, "ignored", "", str(error)))
+        one.leave_out("ignored", problem(one, "ignored", "", str(error)))
     except Malformed as error:
-        one.leave_out("refused", _problem(one, "refused", error.pointer, str(error)))
+        one.leave_out("refused", problem(one, "refused", error.pointer, str(error)))
     except schemas.Invalid as error:
         one.leave_out(
             "refused",
             *(
-                _problem(one, "refused", _sent_as(reader, p.pointer), p.message, p.value)
+                problem(one, "refused", _sent_as(reader, p.pointer), p.message, p.value)
                 for p in error.problems
             ),
         )
     else:
         if not one.facts:
-            one.leave_out("ignored", _problem(one, "ignored", "", NOTHING_FOR_US))
+            one.leave_out("ignored", problem(one, "ignored", "", NOTHING_FOR_US))
     return one
 
 
@@ -111,11 +128,12 @@ def _sent_as(reader: Any, pointer: str) -> str:
     return str(reader.pointers.get(pointer, ""))
 
 
-def _problem(
+def problem(
     one: Translated,
     outcome: Literal["ignored", "refused"],
     pointer: str,
     reason: str,
     value: Any = None,
 ) -> RecordProblem:
+    """What is wrong with a record, `pointer` leading into it."""
     return RecordProblem(one.position, one.pointer + pointer, outcome, reason, value)

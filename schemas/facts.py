@@ -13,7 +13,7 @@ from marshmallow.validate import Length, OneOf
 from schemas.errors import Invalid, Problem
 from schemas.event import EventSchema, at_most
 from schemas.fields import Anything, Flag, Id, Instant, Items, PersonId, Reader, Text, problems
-from schemas.product import ProductSchema, translation
+from schemas.product import ProductSchema, changes, translation
 from schemas.user import UserSchema
 
 
@@ -64,6 +64,19 @@ class Product:
     record: dict[str, Any]
     as_of: datetime | None = None
     provisional: bool = False
+
+    @property
+    def product_id(self) -> str:
+        return str(self.record["product_id"])
+
+
+@dataclass(frozen=True, slots=True)
+class ProductPatch:
+    """Some fields of a catalog record that is there; None clears one. Without `as_of` it changes
+    whatever is there when it arrives."""
+
+    record: dict[str, Any]
+    as_of: datetime | None = None
 
     @property
     def product_id(self) -> str:
@@ -128,13 +141,18 @@ class Lifecycle:
     at: datetime | None = None
 
 
-Fact = Event | Product | User | Sighting | Merge | Removed | Erase | Lifecycle
+Fact = Event | Product | ProductPatch | User | Sighting | Merge | Removed | Erase | Lifecycle
 
 
 class _ProductFact(Schema):
     record = Anything(required=True)
     as_of = Instant()
     provisional = Flag()
+
+
+class _ProductPatchFact(Schema):
+    record = Anything(required=True)
+    as_of = Instant()
 
 
 class _UserFact(Schema):
@@ -174,6 +192,7 @@ class _LifecycleFact(Schema):
 
 _EVENT = Reader(EventSchema(), skip="fact")
 _PRODUCT = Reader(_ProductFact(), skip="fact")
+_PRODUCT_PATCH = Reader(_ProductPatchFact(), skip="fact")
 _USER = Reader(_UserFact(), skip="fact")
 _SIGHTING = Reader(_SightingFact(), skip="fact")
 _MERGE = Reader(_MergeFact(), skip="fact")
@@ -232,6 +251,13 @@ def _salvaged(record: dict[str, Any]) -> dict[str, Any]:
         return _read(_PRODUCT_RECORD, good, "/record")
 
 
+def _product_patch(fact: dict[str, Any]) -> ProductPatch:
+    values = _read(_PRODUCT_PATCH, fact)
+    sent = values["record"]
+    values["record"] = changes(sent, _read(_PRODUCT_RECORD, sent, "/record"))
+    return ProductPatch(**values)
+
+
 def _user(fact: dict[str, Any]) -> User:
     values = _read(_USER, fact)
     values["record"] = _read(_USER_RECORD, values["record"], "/record")
@@ -255,6 +281,7 @@ def _read(reader: Reader, data: dict[str, Any], pointer: str = "") -> dict[str, 
 _LOADERS: dict[str, Callable[[dict[str, Any]], Fact]] = {
     "event": _event,
     "product": _product,
+    "product_patch": _product_patch,
     "user": _user,
     "sighting": lambda fact: Sighting(**_read(_SIGHTING, fact)),
     "merge": lambda fact: Merge(**_read(_MERGE, fact)),

@@ -107,6 +107,31 @@ class ProductSchema(Schema):
     custom_attributes = Attributes()
 
 
+def changes(sent: dict[str, Any], read: dict[str, Any]) -> dict[str, Any]:
+    """What a partial record says: its fields as they were read, with the nulls as sent, which
+    clear a field or a custom attribute."""
+    told = read | {name: None for name, value in sent.items() if value is None}
+    attributes = sent.get("custom_attributes")
+    if attributes is not None:
+        cleared = {name: None for name, value in attributes.items() if value is None}
+        told["custom_attributes"] = read["custom_attributes"] | cleared
+    return told
+
+
+def merged(record: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    """A record after what a partial one says: JSON Merge Patch (RFC 7396) of its fields and, inside
+    `custom_attributes`, of its keys; a field given replaces, null clears, absent stays."""
+    result = _merged(record, told)
+    attributes = told.get("custom_attributes")
+    if attributes is not None:
+        result["custom_attributes"] = _merged(record.get("custom_attributes") or {}, attributes)
+    return result
+
+
+def _merged(whole: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in (whole | part).items() if value is not None}
+
+
 def translation(key: str, value: Any) -> dict[str, Any] | None:
     """The value of an `i18n_<ln>` key, None where the key is another."""
     if not _TRANSLATION.fullmatch(key):

@@ -29,7 +29,7 @@ from schemas.fields import (
     problems,
     wrong_type,
 )
-from schemas.product import ProductSchema, translation
+from schemas.product import ProductSchema, changes, translation
 from schemas.user import UserSchema
 
 Facts = list[dict[str, Any]]
@@ -83,6 +83,13 @@ class ProductRecord(ProductSchema):
     )
 
 
+# The body of a change of one product; the id is in the path.
+PRODUCT_FIELDS: Any = Schema.from_dict(
+    {name: one for name, one in ProductSchema._declared_fields.items() if name != "product_id"},
+    name="ProductFields",
+)
+
+
 class UserRecord(UserSchema):
     """A user as uploaded."""
 
@@ -131,6 +138,7 @@ def _object(**properties: Any) -> dict[str, Any]:
 _ITEMS: dict[str, Any] = {
     "interactions": {"oneOf": list(INTERACTIONS.values())},
     "products": ProductRecord,
+    "products/_patch": ProductRecord,
     "users": UserRecord,
 }
 
@@ -285,8 +293,23 @@ def _product(record: Any, settings: Mapping[str, Any]) -> Facts:
     return [_record("product", _PRODUCT, record)]
 
 
+def is_product_id(product_id: str) -> bool:
+    """Whether a product can have that id on this wire."""
+    try:
+        _PRODUCT.read({"product_id": product_id})
+    except ValidationError:
+        return False
+    return "\0" not in product_id
+
+
 def _user(record: Any, settings: Mapping[str, Any]) -> Facts:
     return [_record("user", _USER, record)]
+
+
+def _product_patch(record: Any, settings: Mapping[str, Any]) -> Facts:
+    fact = _record("product", _PRODUCT, record)
+    told = changes(record, fact["record"])
+    return [{"fact": "product_patch", "record": told, "as_of": fact["as_of"]}]
 
 
 def _record(kind: str, reader: Reader, record: Any) -> dict[str, Any]:
@@ -325,6 +348,7 @@ _TOPICS: dict[str, Callable[[Any, Mapping[str, Any]], Facts]] = {
     "products": _product,
     "users": _user,
     "interactions/_delete": _erase,
+    "products/_patch": _product_patch,
     "products/_delete": _removed("product"),
     "users/_delete": _removed("user"),
 }

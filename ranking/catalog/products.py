@@ -1,8 +1,8 @@
 """The catalog: the records that filters, lists and the encoder read. ingest writes it.
 
-Of everything said about a product one record counts, whatever came in first: an upload or a
+Of everything said about a whole product one record counts, whatever came in first: an upload or a
 deletion before a provisional record (made from an event), then the newest instant, then the
-larger hash.
+larger hash. A patch changes the record that is there, so among patches their order counts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from ranking.catalog import embeddings, encoder, models
 from ranking.merchandising import filters
 from schemas import database
 from schemas.database import Connection
-from schemas.facts import Product
+from schemas.facts import Product, ProductPatch
+from schemas.product import merged
 
 SQL = database.queries(__file__)
 
@@ -28,8 +29,10 @@ Row = dict[str, Any]
 
 # A deletion wins over an upload of the same instant.
 DELETED_HASH = UUID(int=2**128 - 1)
-# What an API deleted without saying when loses to an upload of the same instant.
+# What was deleted without saying when, or patched, loses to an upload of the same instant.
 FORGOTTEN_HASH = UUID(int=0)
+# Of a provisional record that was patched: no event changes it any more, any upload does.
+SPOKEN_FOR = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,58 @@ def upsert(
     connection: Connection, site_id: int, products: Sequence[Product], received_at: datetime
 ) -> Upserted:
     """Store whole records, inside the caller's transaction; one that lost changes nothing."""
-    changes = _write(connection, site_id, rows(products, received_at))
-    retold = [change for change in changes if change.new_text]
-    wordless = [c.product_no for c in retold if c.existed and not c.has_text]
-    embeddings.forget(connection, site_id, wordless)
-    to_encode = embeddings.queue(connection, site_id, [c.product_no for c in retold if c.has_text])
+    changes = _run(connection, site_id, SQL.upsert, rows(products, received_at))
+    to_encode = _settle(connection, site_id, changes)
     return Upserted(len(changes), len(products) - len(changes), to_encode)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A catalog record as it lies in the table; `written_at` is when that was received."""
+
+    record: dict[str, Any]
+    as_of: datetime
+    written_at: datetime
+    provisional: bool
+
+
+def lock(connection: Connection, site_id: int, product_ids: Iterable[str]) -> dict[str, Stored]:
+    """The records of these ids as they are now, locked against other writers in the order of ids;
+    unknown and deleted ones are left out."""
+    parameters = {"site_id": site_id, "ids": sorted(set(product_ids))}
+    return {row[0]: Stored(*row[1:]) for row in connection.execute(SQL.lock, parameters)}
+
+
+def patched(
+    stored: Stored, patch: ProductPatch, received_at: datetime, *, again: bool = False
+) -> Stored | None:
+    """The record after a patch; None where the patch is older than it. Pure.
+
+    A patch that says when replaces an older or equal record. One that does not changes whatever is
+    there and leaves its instant, so that any upload that was newer stays so; told `again` (a
+    replay) it counts as of its receipt.
+    """
+    as_of = stored.as_of
+    if patch.as_of is not None and not stored.provisional:
+        as_of = min(patch.as_of, received_at).astimezone(UTC)
+    if as_of < stored.as_of or (
+        again and as_of == stored.as_of and stored.written_at > received_at
+    ):
+        return None
+    return Stored(
+        merged(stored.record, patch.record),
+        SPOKEN_FOR if stored.provisional else as_of,
+        max(stored.written_at, received_at),
+        stored.provisional,
+    )
+
+
+def patch(connection: Connection, site_id: int, records: Iterable[Stored]) -> int:
+    """Store patched records whose rows the caller has locked; returns how many await a vector."""
+    written = [_patched_row(stored) for stored in records]
+    if not written:
+        return 0
+    return _settle(connection, site_id, _run(connection, site_id, SQL.patch, written))
 
 
 def remove(connection: Connection, site_id: int, removals: Iterable[tuple[str, datetime]]) -> int:
@@ -59,7 +108,7 @@ def remove(connection: Connection, site_id: int, removals: Iterable[tuple[str, d
     Returns how many were there.
     """
     tombstones = _newest(_tombstone(product_id, at) for product_id, at in removals)
-    changes = _write(connection, site_id, tombstones)
+    changes = _run(connection, site_id, SQL.upsert, tombstones)
     gone = [change.product_no for change in changes if change.existed]
     embeddings.forget(connection, site_id, gone)
     return len(gone)
@@ -117,13 +166,28 @@ def record_of(product: Product) -> dict[str, Any]:
 
 def _row(product: Product, received_at: datetime) -> Row:
     record = record_of(product)
-    return {
-        "product_id": product.product_id,
+    return _record_row(record) | {
         "as_of": _as_of(product, received_at),
         "record_hash": _hash(msgspec.json.encode(record, order="sorted")),
         "written_at": received_at,
-        "deleted": False,
         "provisional": product.provisional,
+    }
+
+
+def _patched_row(stored: Stored) -> Row:
+    return _record_row(stored.record) | {
+        "as_of": stored.as_of,
+        "record_hash": FORGOTTEN_HASH,
+        "written_at": stored.written_at,
+        "provisional": stored.provisional,
+    }
+
+
+def _record_row(record: dict[str, Any]) -> Row:
+    """The columns that follow from the record."""
+    return {
+        "product_id": record["product_id"],
+        "deleted": False,
         "text_hash": encoder.text_hash(record),
         "record": record,
     } | asdict(filters.columns(record))
@@ -197,10 +261,11 @@ class _Change:
     deleted: bool
 
 
-def _write(connection: Connection, site_id: int, written: list[Row]) -> list[_Change]:
+def _run(connection: Connection, site_id: int, statement: str, written: list[Row]) -> list[_Change]:
+    """Write rows of products, and what filters use beside their vectors."""
     if not written:
         return []
-    found = connection.execute(SQL.upsert, {"site_id": site_id, "rows": database.jsonb(written)})
+    found = connection.execute(statement, {"site_id": site_id, "rows": database.jsonb(written)})
     changes = [_Change(*row) for row in found]
     models.copy_columns(
         connection,
@@ -208,3 +273,11 @@ def _write(connection: Connection, site_id: int, written: list[Row]) -> list[_Ch
         [c.product_no for c in changes if c.existed and c.new_columns and not c.deleted],
     )
     return changes
+
+
+def _settle(connection: Connection, site_id: int, changes: list[_Change]) -> int:
+    """Queue what has a new text, drop the vectors of what has none; returns how many await one."""
+    retold = [change for change in changes if change.new_text]
+    wordless = [c.product_no for c in retold if c.existed and not c.has_text]
+    embeddings.forget(connection, site_id, wordless)
+    return embeddings.queue(connection, site_id, [c.product_no for c in retold if c.has_text])

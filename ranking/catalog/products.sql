@@ -48,6 +48,44 @@ select s.product_no, k.product_no is not null and not k.deleted,
 from stored s left join known k using (product_id)
 order by s.product_no
 
+-- name: lock
+-- In the order in which upserts lock, each row as it is once its lock is held.
+select product_id, record, as_of, written_at, provisional
+from products
+where site_id = %(site_id)s and product_id = any(%(ids)s) and not deleted
+order by product_id
+for no key update
+
+-- name: patch
+-- The rows are locked, so what this reads is what it replaces.
+with sent as (
+  select * from jsonb_to_recordset(%(rows)s) as r(
+    product_id text, group_key bigint, as_of timestamptz, record_hash uuid, written_at timestamptz,
+    provisional boolean, text_hash uuid, available boolean, original_price float8,
+    sale_price float8, rating float8, terms bigint[], ranges jsonb, record jsonb)
+),
+known as materialized (
+  select product_id, text_hash,
+    (group_key, available, original_price, sale_price, rating, terms) as columns
+  from products
+  where site_id = %(site_id)s and product_id in (select product_id from sent)
+),
+stored as (
+  update products p set
+    group_key = s.group_key, as_of = s.as_of, record_hash = s.record_hash,
+    written_at = s.written_at, provisional = s.provisional, text_hash = s.text_hash,
+    available = s.available, original_price = s.original_price, sale_price = s.sale_price,
+    rating = s.rating, terms = s.terms, ranges = s.ranges, record = s.record
+  from sent s
+  where p.site_id = %(site_id)s and p.product_id = s.product_id
+  returning p.product_id, p.product_no, p.text_hash,
+    (p.group_key, p.available, p.original_price, p.sale_price, p.rating, p.terms) as columns
+)
+select s.product_no, true, s.text_hash is distinct from k.text_hash, s.text_hash is not null,
+  s.columns is distinct from k.columns, false
+from stored s join known k using (product_id)
+order by s.product_no
+
 -- name: delete
 with gone as (
   select product_id from products
@@ -57,7 +95,7 @@ with gone as (
   for no key update
 )
 update products p set deleted = true, available = false, provisional = false, text_hash = null,
-  record_hash = %(hash)s, terms = '{}', ranges = '{}', record = '{}'
+  as_of = least(p.as_of, %(received_at)s), record_hash = %(hash)s, terms = '{}', ranges = '{}', record = '{}'
 from gone where p.site_id = %(site_id)s and p.product_id = gone.product_id
 returning p.product_no
 

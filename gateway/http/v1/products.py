@@ -26,6 +26,20 @@ def post() -> Answer:
     return uploads.upload("products", "products:write")
 
 
+@blueprint.route("/products", methods=["PATCH"])
+@blueprint.doc(
+    **uploads.documented(
+        v1.upload_shape("products/_patch"),
+        summary="Change fields of products",
+        query=uploads.UPLOAD_QUERY,
+    )
+)
+def patch_many() -> Answer:
+    """A field given replaces, null clears, what is absent stays; an unknown product is an error of
+    its record."""
+    return uploads.upload("products/_patch", "products:write")
+
+
 @blueprint.route("/products/_delete", methods=["POST"])
 @blueprint.doc(
     **uploads.documented(v1.deletion_shape("products/_delete"), summary="Delete products")
@@ -59,6 +73,18 @@ def get(product_id: str) -> Answer:
     key = auth.authenticate("products:read")
     with state.serving().connection() as connection:
         return uploads.found(products.get(connection, key.site_id, uploads.storable(product_id)))
+
+
+@blueprint.route("/products/<id:product_id>", methods=["PATCH"])
+@blueprint.doc(
+    **uploads.documented(
+        v1.PRODUCT_FIELDS, summary="Change fields of a product", query=("dry_run", "async")
+    )
+)
+def patch(product_id: str) -> Answer:
+    """The body holds the fields to change: one given replaces, null clears, what is absent stays.
+    404 for an unknown product."""
+    return uploads.change("products/_patch", "products:write", product_id)
 
 
 @blueprint.route("/products/<id:product_id>", methods=["DELETE"])

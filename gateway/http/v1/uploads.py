@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import islice
@@ -20,7 +20,7 @@ from uuid import UUID
 from flask import request
 from werkzeug.routing import BaseConverter
 
-from gateway import access, ingest, inspection, reading
+from gateway import access, admission, ingest, inspection, reading
 from gateway.access import Key, Source
 from gateway.http import auth, door, state
 from gateway.http.errors import HttpError, NotFound, Refused, TooLarge
@@ -90,6 +90,43 @@ def remove(topic: str, scope: str, ids: dict[str, list[str]]) -> Answer:
     return _success(topic, _deliver(key, topic, json.dumps({"data": ids}).encode()))
 
 
+def change(topic: str, scope: str, product_id: str) -> Answer:
+    """Apply the fields in the request's body to one record, as if they had come in an upload of it;
+    raises NotFound where there is no such record, Refused with pointers into the body."""
+    key = auth.authenticate(scope)
+    if not v1.is_product_id(product_id):
+        raise NotFound
+    body = _as_upload(product_id, door.read_body(_limits(key).bytes, few_large=False))
+    try:
+        return _success(topic, _deliver(key, topic, body, alone=True))
+    except Refused as refused:
+        if any(problem.message == admission.NO_SUCH_PRODUCT for problem in refused.problems):
+            raise NotFound from None
+        refused.problems = [
+            replace(one, pointer=one.pointer.removeprefix("/data/0")) for one in refused.problems
+        ]
+        raise
+
+
+def _as_upload(product_id: str, body: bytes) -> bytes:
+    """The upload of one record; a body that cannot be read is kept as it is."""
+    try:
+        fields = payload.parse(body)
+    except Malformed:
+        return body
+    if type(fields) is dict:
+        named = fields.get("product_id")
+        if named is not None and str(named) != product_id:
+            told = "The product_id is in the path and cannot change."
+            raise Refused(
+                told,
+                problems=[Problem("/product_id", told)],
+                lines=[f"data.0.product_id is invalid. {told}"],
+            )
+        fields = {**fields, "product_id": product_id}
+    return json.dumps({"data": [fields]}).encode()
+
+
 def found(record: dict[str, Any] | None) -> Answer:
     """A record's answer; raises NotFound."""
     if record is None:
@@ -116,7 +153,7 @@ def status(family: str, task_id: str) -> Answer:
             kept = inspection.delivery(connection, site, delivery_id, limit=0)
     except (ValueError, inspection.Unknown):
         raise NotFound from None
-    if kept["topic"] not in (family, f"{family}/_delete"):
+    if kept["topic"] not in (family, f"{family}/_delete", f"{family}/_patch"):
         raise NotFound
     bad = [problem for problem in kept["problems"] if problem["outcome"] != "ignored"]
     return {
@@ -164,12 +201,14 @@ def _check_count(body: bytes, limit: int) -> None:
         raise TooLarge(f"the body holds more than {limit:,} records: send fewer at once")
 
 
-def _deliver(key: Key, topic: str, body: bytes) -> _Outcome:
+def _deliver(key: Key, topic: str, body: bytes, *, alone: bool = False) -> _Outcome:
+    """Apply a body; one that holds a record `alone` is never good in part."""
     source = _source(key)
     headers = _headers(source, topic)
+    in_part = not alone and not _all_or_nothing(key)
     if flag("dry_run"):
         outcome = _tried(source, topic, headers, body)
-        _check(key, outcome, applied=not (_all_or_nothing(key) and outcome.problems))
+        _check(key, outcome, applied=in_part, in_part=in_part)
         return outcome
     receipt = ingest.deliver(
         state.ingest(),
@@ -177,7 +216,7 @@ def _deliver(key: Key, topic: str, body: bytes) -> _Outcome:
         topic=topic,
         headers=headers,
         body=body,
-        all_or_nothing=_all_or_nothing(key),
+        all_or_nothing=not in_part,
     )
     if receipt.failed and key.kind == "secret":
         raise HttpError(
@@ -188,7 +227,7 @@ def _deliver(key: Key, topic: str, body: bytes) -> _Outcome:
     problems = _bad(receipt) or _tried(source, topic, headers, body).problems
     good = receipt.received - receipt.refused
     outcome = _Outcome(str(receipt.delivery_id), receipt.received, good, problems)
-    _check(key, outcome, applied=good > 0)
+    _check(key, outcome, applied=good > 0, in_part=in_part)
     return outcome
 
 
@@ -203,7 +242,7 @@ def _bad(receipt: ingest.Receipt) -> list[RecordProblem]:
 def _tried(source: Source, topic: str, headers: dict[str, str], body: bytes) -> _Outcome:
     """What a body would do, and every problem of it; raises Refused where it has no records."""
     try:
-        records = reading.read(source.connector, topic, body, source.settings, headers)
+        records = ingest.tried(state.ingest(), source, topic=topic, headers=headers, body=body)
     except Unreadable as error:
         raise Refused(
             str(error),
@@ -215,9 +254,9 @@ def _tried(source: Source, topic: str, headers: dict[str, str], body: bytes) -> 
     return _Outcome(DRY_RUN, len(records), good, problems)
 
 
-def _check(key: Key, outcome: _Outcome, *, applied: bool) -> None:
+def _check(key: Key, outcome: _Outcome, *, applied: bool, in_part: bool) -> None:
     """Raise Refused for bad records, unless the sender asked for the good ones alone."""
-    if not outcome.problems or (key.kind == "secret" and flag("partial")):
+    if not outcome.problems or (in_part and key.kind == "secret"):
         return
     message = NONE_INSERTED
     if applied and outcome.good:
