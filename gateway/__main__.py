@@ -11,6 +11,7 @@ from schemas.errors import AttuneError
 
 COMMANDS = {
     "run": "gateway.commands.run",
+    "reload": "gateway.commands.reload",
     "settings": "gateway.commands.run",
     "web": "gateway.commands.roles",
     "worker": "gateway.commands.roles",

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import click
 
-from gateway import logs
+from gateway import logs, webserver
 from gateway.settings import Settings, load
 from schemas import database
 
 READY_TIMEOUT_S = 30.0
-GUNICORN_CONFIG = Path(__file__).parent.parent / "http" / "gunicorn.py"
 
 
 @click.command()
@@ -24,8 +23,7 @@ def web() -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_empty_metrics_folder(settings))
     # The application answers /readyz with the reason while Postgres is away or not migrated,
     # so this role starts at once.
-    command = [sys.executable, "-m", "gunicorn", "-c", str(GUNICORN_CONFIG)]
-    os.execv(sys.executable, [*command, "gateway.http:create_app()"])
+    sys.exit(webserver.serve(settings.bind, settings.port))
 
 
 def _empty_metrics_folder(settings: Settings) -> Path:

@@ -14,6 +14,7 @@ import threading
 import time
 from typing import Any
 
+from gateway import webserver
 from gateway.settings import load
 
 WARM_UP_TRIES, WARM_UP_PAUSE_S = 60, 5.0
@@ -49,6 +50,7 @@ def post_worker_init(worker: Any) -> None:
     """Load the query encoder beside the first requests, so that no visitor's first search waits."""
     threading.Thread(target=_warm_up, daemon=True).start()
 
+    webserver.tell_ready()
 
 def _warm_up() -> None:
     """On a first start the encoder role exports the network a little later."""

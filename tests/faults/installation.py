@@ -126,7 +126,8 @@ class Installation:
     def web_workers(self) -> list[psutil.Process]:
         """The processes that answer requests."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            return psutil.Process(self.processes["web"].pid).children()
+            servers = psutil.Process(self.processes["web"].pid).children()
+            return [worker for server in servers for worker in server.children()]
         return []
 
     # answers -------------------------------------------------------------------------------------

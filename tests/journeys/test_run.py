@@ -108,6 +108,20 @@ def test_a_signal_stops_the_roles_before_their_services(
     assert "OperationalError" not in own.log.read_text()
 
 
+def test_a_reload_replaces_every_role_and_nothing_else(running: GatewayProcess) -> None:
+    running.wait_until_ready()
+    before = {name: running.find(name) for name in ("web", "postgres", "redis")}
+
+    said = running.say("reload", "--json")
+
+    assert said.returncode == 0, said.stderr
+    replaced = json.loads(said.stdout)["replaced"]
+    assert [one["role"] for one in replaced] == list(ROLES)
+    assert all(one["before"] != one["after"] for one in replaced)
+    assert {name: running.find(name) for name in before} == before
+    running.wait_until_ready()
+
+
 def test_a_second_run_on_one_home_names_the_first(running: GatewayProcess) -> None:
     second = running.say("run")
 
