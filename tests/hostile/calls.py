@@ -32,12 +32,14 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/v1/interactions"): ("/v1/interactions", {"data": [VIEW]}),
     ("DELETE", "/v1/interactions"): ("/v1/interactions", {"user_ids": ["u9"]}),
     ("POST", "/v1/products"): ("/v1/products", {"data": [SENT]}),
+    ("PATCH", "/v1/products"): ("/v1/products", {"data": [SENT]}),
     ("POST", "/v1/products/_delete"): (
         "/v1/products/_delete", {"data": {"product_ids": ["p9"]}}
     ),
     ("GET", "/v1/products/_ids"): ("/v1/products/_ids", None),
     ("GET", "/v1/products/_status/<task_id>"): ("/v1/products/_status/{products}", None),
     ("GET", "/v1/products/<id:product_id>"): ("/v1/products/p1", None),
+    ("PATCH", "/v1/products/<id:product_id>"): ("/v1/products/p1", {"sale_price": 4}),
     ("DELETE", "/v1/products/<id:product_id>"): ("/v1/products/p9", None),
     ("POST", "/v1/users"): ("/v1/users", {"data": [{"user_id": "u1", "name": "Ann"}]}),
     ("POST", "/v1/users/_delete"): ("/v1/users/_delete", {"data": {"user_ids": ["u9"]}}),
