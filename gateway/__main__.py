@@ -56,8 +56,18 @@ def main() -> None:
     try:
         cli(prog_name="python -m gateway")
     except AttuneError as error:
-        click.echo(f"attune: {error}", err=True)
+        _tell(str(error))
         sys.exit(2)
+
+
+def _tell(sentence: str) -> None:
+    """To a person, or as a line of a role's log."""
+    from gateway import logs
+
+    if logs.is_role():
+        logs.log.error("ended", error=sentence)
+    else:
+        click.echo(f"attune: {sentence}", err=True)
 
 
 if __name__ == "__main__":

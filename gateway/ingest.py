@@ -123,7 +123,7 @@ def _mended(pool: Pool, source: Source, delivery_id: UUID) -> bool:
     except psycopg.Error as error:
         if _nothing_can_be_kept(error):
             raise
-        log.exception("replay_failed", delivery=str(delivery_id))
+        log.exception("replay failed", delivery=str(delivery_id), site=source.site_id)
         with pool.connection() as connection:
             apply.note_attempt(connection, source, delivery_id)
         return False
@@ -186,12 +186,17 @@ def _applied_again(connection: Connection, kept: apply.Kept) -> Receipt:
     except Exception as error:
         if _nothing_can_be_kept(error):
             raise
-        log.exception("replay_failed", delivery=str(incoming.delivery_id))
+        log.exception("replay failed", delivery=str(incoming.delivery_id), site=source.site_id)
         return Receipt.unchanged(kept, _sentence(error))
 
 
 def _keep_failed(pool: Pool, incoming: Incoming, records: int, error: Exception) -> Receipt:
-    log.exception("delivery_failed", delivery=str(incoming.delivery_id), error=repr(error))
+    log.exception(
+        "delivery failed",
+        delivery=str(incoming.delivery_id),
+        site=incoming.source.site_id,
+        source=incoming.source.source_id,
+    )
     why = _sentence(error)
     return _repeat(pool, lambda c: apply.keep_failed(c, incoming, records, why), incoming)
 

@@ -91,7 +91,7 @@ def hint(task: str, site_id: int) -> bool:
         hints = _hints()
     except AttuneError as error:  # a process that knows no Redis, such as a one-off command
         HINTS_LOST.labels(task).inc()
-        log.warning("hint lost", task=task, site_id=site_id, error=str(error))
+        log.warning("hint lost", task=task, site=site_id, error=str(error))
         return False
     return hints.give(task, site_id)
 
@@ -125,7 +125,7 @@ class Hints:
         except (redis.RedisError, OSError) as error:
             self._paused_until = time.monotonic() + PAUSE_S
             HINTS_LOST.labels(task).inc()
-            log.warning("hint lost", task=task, site_id=site_id, error=str(error))
+            log.warning("hint lost", task=task, site=site_id, error=str(error))
             return False
         return True
 
@@ -209,7 +209,7 @@ def _work_until_redis_goes(settings: Settings, role: str) -> None:
         worker = RoleWorker([queue], connection=client, serializer=JSONSerializer)
         worker.work(logging_level=RQ_LOG_LEVEL)
     except redis.RedisError as error:
-        log.warning("redis is away", role=role, error=str(error))
+        log.warning("redis is away", error=str(error))
     finally:
         client.close()
     _stopping.wait(RECONNECT_S)

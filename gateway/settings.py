@@ -60,8 +60,10 @@ class Settings:
     trusted_proxies: int
     secret_key: str
     log_level: str
+    log_format: str
     web_concurrency: int
     encoder_threads: int
+    feed_allow_private: bool
     retention_deliveries_days: int
     retention_events_days: int
     retention_impressions_days: int
@@ -91,9 +93,10 @@ def _fernet_key(value: str) -> None:
 
 _POSTGRES = Regexp(r"postgres(ql)?://", error="it must start with postgresql://")
 _REDIS = Regexp(r"(rediss?|unix)://", error="it must start with redis://, rediss:// or unix://")
-_HTTP = Regexp(r"https?://[^/\s]+", error="it must start with http:// or https://")
 _ADDRESS = Regexp(r"[0-9A-Za-z.:_-]+$", error="it must be an address or a host's name")
+_HTTP = Regexp(r"https?://[^/\s]+", error="it must start with http:// or https://")
 _LEVELS = OneOf(["DEBUG", "INFO", "WARNING", "ERROR"], error="it must be one of: {choices}")
+_FORMATS = OneOf(["auto", "json", "text"], error="it must be one of: {choices}")
 _DAYS = Range(1, 3650, error="it must be between {min} and {max} days")
 
 TABLE: tuple[Setting, ...] = (
@@ -135,6 +138,10 @@ TABLE: tuple[Setting, ...] = (
         _fernet_key, secret=True, shown_default="made once in ATTUNE_HOME/secret.key",
     ),
     Setting("LOG_LEVEL", "log_level", "str", "INFO", "DEBUG, INFO, WARNING or ERROR.", _LEVELS),
+    Setting(
+        "LOG_FORMAT", "log_format", "str", "auto",
+        "json, text, or auto: text at a terminal, else one JSON object a line.", _FORMATS,
+    ),
     Setting(
         "WEB_CONCURRENCY", "web_concurrency", "int", 3, "Web processes, each of 4 threads.",
         Range(1, 256, error="it must be between {min} and {max}"),

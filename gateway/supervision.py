@@ -65,7 +65,7 @@ def start(settings: Settings) -> None:
     _make_stdout_openable()
     _append_to_stdout()
     assert os.get_inheritable(descriptor)
-    command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(config)]
+    command = [sys.executable, "-m", "gateway.supervisord", "-n", "-c", str(config)]
     os.execv(sys.executable, command)
 
 
@@ -77,7 +77,14 @@ def _environment(settings: Settings) -> dict[str, str]:
         "ATTUNE_SECRET_KEY": settings.secret_key or secret_key(settings.home),
         "PATH": os.pathsep.join([folder, os.environ.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",
+        "LOG_FORMAT": _log_format(settings),
     }
+
+
+def _log_format(settings: Settings) -> str:
+    """The children write into a pipe of ours: whether it ends at a terminal only we can see."""
+    at_terminal = settings.log_format == "auto" and sys.stdout.isatty()
+    return "text" if at_terminal else settings.log_format
 
 
 def _embedded(settings: Settings) -> list[services.Service]:

@@ -33,15 +33,16 @@ def run(task: str, site_id: int) -> None:
     """The door of every job: whatever goes wrong is logged and noted, and found again later."""
     jobs.started()
     began = time.monotonic()
+    structlog.contextvars.bind_contextvars(task=task, site=site_id)
     try:
         with closing(database.connect(load().database_url, options=OPTIONS)) as connection:
             _run(connection, task, site_id)
     except Exception:
-        log.exception("task failed", task=task, site_id=site_id)
+        log.exception("task failed")
     else:
-        log.info(
-            "task done", task=task, site_id=site_id, seconds=round(time.monotonic() - began, 3)
-        )
+        log.info("task done", seconds=round(time.monotonic() - began, 3))
+    finally:
+        structlog.contextvars.clear_contextvars()
 
 
 OPTIONS = "-c jit=off -c random_page_cost=1.1"

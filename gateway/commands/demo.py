@@ -24,7 +24,7 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from gateway import access, jobs
+from gateway import access, jobs, logs
 from gateway.access import Source
 from gateway.commands import console
 from gateway.settings import Settings
@@ -69,6 +69,7 @@ class Demo:
 def demo() -> None:
     """Make and fill the demo site, or say where it is."""
     with console.sentences() as settings:
+        logs.configure(settings.log_level, form=settings.log_format)
         path = settings.home / "demo.json"
         with _connected(settings) as connection:
             state = _state_of(connection, path, settings)
@@ -84,6 +85,9 @@ def demo() -> None:
 
 
 def _say(settings: Settings, state: Demo) -> None:
+    if settings.log_format == "json":
+        logs.log.info("the demo site is complete", url=f"{settings.public_url}/demo")
+        return
     click.echo(
         f"The demo site is complete: {settings.public_url}/demo\n"
         f"  secret key:      {state.secret_key}\n"
@@ -280,11 +284,18 @@ def _message(response: httpx.Response) -> str:
         return response.text[:200]
 
 
+def _tell(sentence: str) -> None:
+    if os.environ.get("LOG_FORMAT") == "json":
+        logs.log.info(sentence)
+    else:
+        click.echo(sentence)
+
+
 @contextmanager
 def _progress(what: str, total: int, done: int) -> Iterator[Told]:
     """A bar in a terminal, else a line for each request."""
     if done == total or not Console().is_terminal:
-        yield lambda now: click.echo(f"demo: {now:,} of {total:,} {what}")
+        yield lambda now: _tell(f"demo: {now:,} of {total:,} {what}")
         return
     columns = (TextColumn("demo {task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn()) as bar:

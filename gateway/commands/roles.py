@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import click
+import structlog
 
 from gateway import logs, webserver
 from gateway.settings import Settings, load
@@ -21,6 +22,7 @@ def web() -> None:
     """Serve HTTP on PORT."""
     settings = load()
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_empty_metrics_folder(settings))
+    logs.configure(settings.log_level, role="web", form=settings.log_format)
     # The application answers /readyz with the reason while Postgres is away or not migrated,
     # so this role starts at once.
     sys.exit(webserver.serve(settings.bind, settings.port))
@@ -55,22 +57,27 @@ def trainer() -> None:
 @click.command()
 def clock() -> None:
     """Start what is due; two clocks do no harm."""
-    _ready_settings()
+    _ready_settings("clock")
     from gateway import clock as clock_loop
 
     clock_loop.run()
 
 
 def _work(role: str) -> None:
-    _ready_settings()
+    _ready_settings(role)
     from gateway import jobs
 
     jobs.work(role)
 
 
-def _ready_settings() -> Settings:
+def _ready_settings(role: str) -> Settings:
     settings = load()
-    logs.configure(settings.log_level)
+    logs.configure(
+        settings.log_level,
+        structlog.contextvars.merge_contextvars,
+        role=role,
+        form=settings.log_format,
+    )
     database.wait_until_ready(settings.database_url, timeout_s=READY_TIMEOUT_S)
     return settings
 

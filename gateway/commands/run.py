@@ -13,7 +13,7 @@ from typing import Any
 import click
 import httpx
 
-from gateway import services, supervision
+from gateway import logs, services, supervision
 from gateway.commands import console
 from gateway.settings import TABLE, Settings, load, sources
 from schemas import database
@@ -32,12 +32,15 @@ def run(stage: str | None) -> None:
     """
     if stage is None:
         supervision.start(load(find_services=False))
-    elif stage == "migrate":
-        _migrate(load())
+        return
+    settings = load()
+    logs.configure(settings.log_level, role=stage, form=settings.log_format)
+    if stage == "migrate":
+        _migrate(settings)
     elif stage == "demo":
-        _demo(load())
+        _demo(settings)
     else:
-        _announce(load())
+        _announce(settings)
 
 
 def _migrate(settings: Settings) -> None:
@@ -47,7 +50,7 @@ def _migrate(settings: Settings) -> None:
         services.wait_for_postgres(settings.database_url)
     applied = database.migrate(settings.database_url, events_days=settings.retention_events_days)
     if applied:
-        click.echo(f"Applied migrations: {', '.join(applied)}")
+        logs.log.info("migrated", applied=applied)
 
 
 def _demo(settings: Settings) -> None:
@@ -80,6 +83,9 @@ def _is_ready(url: str) -> bool:
 def _announce(settings: Settings) -> None:
     _wait_until_ready(settings)
     keys = _demo_keys(settings.home / "demo.json") if settings.demo else None
+    if settings.log_format == "json":
+        logs.log.info("ready", url=settings.public_url)  # keys are for people, not for a log
+        return
     click.echo("\n".join(["", *_greeting(settings.public_url, keys), ""]))
 
 

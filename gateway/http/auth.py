@@ -21,7 +21,7 @@ def authenticate(scope: str) -> Key:
     Raises NotAuthentic (401), LacksScope (403), TooFast (429).
     """
     key = _key(_presented())
-    g.site_id = key.site_id
+    g.site_id, g.key_kind = key.site_id, key.kind
     if scope not in key.scopes:
         raise LacksScope(f"this {key.kind} key lacks the scope {scope}: use a key that has it")
     limits.check(key)
@@ -56,7 +56,7 @@ def source(public_id: str, connector: str) -> Source:
             found = access.source_by_public_id(connection, public_id)
     if found is None or found.connector != connector or connector == access.API:
         raise NotFound(f"there is no {connector} source of this address: check its URL")
-    g.site_id = found.site_id
+    g.site_id, g.source_id = found.site_id, found.source_id
     return found
 
 

@@ -16,6 +16,7 @@ from flask import Flask, Response, current_app, jsonify, request
 from psycopg_pool import PoolTimeout
 from werkzeug.exceptions import HTTPException
 
+from gateway import logs
 from gateway.http import metrics, state
 from schemas.errors import AttuneError, Malformed, Problem
 
@@ -189,7 +190,7 @@ def _malformed(error: Malformed) -> Response:
 
 def _database_away(error: psycopg.Error) -> Response:
     """Postgres down, no connection free in time, a lock or statement timeout."""
-    log.error("database unavailable", error=_first_line(error), kind=type(error).__name__)
+    log.error("database unavailable", error=logs.first_line(error), kind=type(error).__name__)
     if _connection_lost(error):
         state.of(current_app).replace_broken()
     return answer(Unavailable("the database is busy or away: send the request again"))
@@ -202,7 +203,7 @@ def _connection_lost(error: psycopg.Error) -> bool:
 
 
 def _not_migrated(error: psycopg.Error) -> Response:
-    log.error("database not migrated", error=_first_line(error))
+    log.error("database not migrated", error=logs.first_line(error))
     return answer(
         Unavailable("the database lacks migrations: run `python -m gateway migrate`, then retry")
     )
@@ -211,8 +212,3 @@ def _not_migrated(error: psycopg.Error) -> Response:
 def _our_fault(error: Exception) -> Response:
     log.error("request failed", exc_info=error)
     return answer(HttpError("something went wrong on our side; it has been logged"))
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -24,6 +24,7 @@ _settings = load()
 _host = f"[{_settings.bind}]" if ":" in _settings.bind else _settings.bind
 bind = f"{_host}:{_settings.port}"
 worker_class = "gateway.http.worker.Worker"
+logger_class = "gateway.http.lines.Log"
 workers = _settings.web_concurrency
 threads = 4
 backlog = 512
@@ -49,8 +50,8 @@ def when_ready(server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Load the query encoder beside the first requests, so that no visitor's first search waits."""
     threading.Thread(target=_warm_up, daemon=True).start()
-
     webserver.tell_ready()
+
 
 def _warm_up() -> None:
     """On a first start the encoder role exports the network a little later."""

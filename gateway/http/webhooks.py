@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, jsonify, request
+from flask import Response, g, jsonify, request
 from flask_smorest import Blueprint
 
 import connectors
@@ -48,6 +48,7 @@ def webhook(connector: str, source: str) -> Response:
     if isinstance(verdict, connectors.NotAuthentic):
         raise NotAuthentic(verdict.reason)
     receipt = ingest.deliver(state.ingest(), found, topic=None, headers=_headers(found), body=body)
+    g.delivery_id = str(receipt.delivery_id)
     return jsonify(_answer(receipt))
 
 

@@ -156,7 +156,7 @@ def test_our_own_fault_is_a_sentence_without_a_traceback(
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     failed = next(line for line in lines if line["event"] == "request failed")
     assert "RuntimeError: internals" in failed["exception"]
-    assert failed["path"] == "/broken" and failed["request"] == answer.headers["X-Request-Id"]
+    assert failed["route"] == "/broken" and failed["request"] == answer.headers["X-Request-Id"]
     assert "sk_secret" not in json.dumps(lines)
 
 

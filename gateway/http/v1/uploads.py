@@ -17,14 +17,14 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
-from flask import request
+from flask import Response, g, request
 from werkzeug.routing import BaseConverter
 
-from gateway import access, admission, ingest, inspection, reading
+from gateway import access, admission, idempotency, ingest, inspection
 from gateway.access import Key, Source
-from gateway.http import auth, door, state
+from gateway.http import auth, door, once, state
 from gateway.http.errors import HttpError, NotFound, Refused, TooLarge
-from gateway.reading import RecordProblem, Unreadable
+from gateway.reading import ANONYMOUS_ID, RecordProblem, Unreadable
 from schemas import payload, v1
 from schemas.errors import Malformed, Problem
 
@@ -206,37 +206,48 @@ def _deliver(key: Key, topic: str, body: bytes, *, alone: bool = False) -> _Outc
     source = _source(key)
     headers = _headers(source, topic)
     in_part = not alone and not _all_or_nothing(key)
+
+    def answer(outcome: _Outcome, applied: bool) -> Answer:
+        try:
+            _check(key, outcome, applied=applied, in_part=in_part)
+        except Refused as refused:
+            raise (_of_one(refused) if alone else refused) from None
+        return _success(topic, outcome)
+
     if flag("dry_run"):
-        outcome = _tried(source, topic, headers, body)
-        _check(key, outcome, applied=in_part, in_part=in_part)
-        return outcome
-    receipt = ingest.deliver(
-        state.ingest(),
-        source,
-        topic=topic,
-        headers=headers,
-        body=body,
-        all_or_nothing=not in_part,
-    )
-    if receipt.failed and key.kind == "secret":
-        raise HttpError(
-            f"something went wrong on our side; the delivery is kept as {receipt.delivery_id}"
+        return answer(_tried(source, topic, headers, body), in_part)
+
+    def told(receipt: ingest.Receipt) -> Answer:
+        if receipt.failed and key.kind == "secret":
+            raise HttpError(
+                f"something went wrong on our side; the delivery is kept as {receipt.delivery_id}"
+            )
+        outcome = _outcome(receipt)
+        return answer(outcome, outcome.good > 0)
+
+    try:
+        receipt = ingest.deliver(
+            state.ingest(),
+            source,
+            topic=topic,
+            headers=headers,
+            body=body,
+            all_or_nothing=not in_part,
+            once=once.named(key, body, b"partial" if in_part else b"", told),
         )
-    if not receipt.refused:
-        return _Outcome(str(receipt.delivery_id), receipt.received, receipt.received, ())
-    problems = _bad(receipt) or _tried(source, topic, headers, body).problems
-    good = receipt.received - receipt.refused
-    outcome = _Outcome(str(receipt.delivery_id), receipt.received, good, problems)
-    _check(key, outcome, applied=good > 0, in_part=in_part)
-    return outcome
+    except idempotency.NotApplied as error:
+        return once.not_applied(error)
+    g.source_id, g.delivery_id = source.source_id, str(receipt.delivery_id)
+    return told(receipt)
 
 
-def _bad(receipt: ingest.Receipt) -> list[RecordProblem]:
-    """What is wrong with the records that are bad themselves; nothing where a receipt cannot tell:
-    of a body that was unreadable as a whole, or read before a commit whose answer was lost."""
-    if receipt.error is not None:
-        return []
-    return [p for p in receipt.problems if p.outcome == "refused" and not p.of_another]
+def _outcome(receipt: ingest.Receipt) -> _Outcome:
+    """What became of an applied body; raises Refused where it had no records."""
+    task_id = str(receipt.delivery_id)
+    if receipt.error is not None and receipt.refused:
+        raise _unreadable(receipt.error, receipt.problems[0].pointer if receipt.problems else "")
+    bad = [p for p in receipt.problems if p.outcome == "refused" and not p.of_another]
+    return _Outcome(task_id, receipt.received, receipt.received - receipt.refused, bad)
 
 
 def _tried(source: Source, topic: str, headers: dict[str, str], body: bytes) -> _Outcome:
