@@ -15,7 +15,7 @@ from psycopg import sql
 from gateway import admission, memory
 from gateway.access import Source
 from gateway.effects import Collector, Effects
-from gateway.reading import ALL_OR_NOTHING, OF_ANOTHER, RecordProblem, Translated, Unreadable
+from gateway.reading import ALL_OR_NOTHING, OF_ANOTHER, ONCE, RecordProblem, Translated, Unreadable
 from gateway.settings import load
 from ranking.catalog import products
 from ranking.visitors import erase, identity, users
@@ -115,7 +115,9 @@ def apply(
         again=again,
     )
     records = admitted.records
-    effects = Collector(incoming.source, incoming.received_at, incoming.body_hash).collect(records)
+    effects = Collector(
+        incoming.source, incoming.received_at, incoming.body_hash, incoming.headers.get(ONCE)
+    ).collect(records)
     told = _leave_out_known(incoming, effects)
     to_encode = products.patch(connection, site_id, admitted.patched)
     to_encode += _catalog(connection, incoming, effects)
@@ -313,7 +315,9 @@ def stored(connection: Connection, incoming: Incoming) -> Receipt | None:
     ).fetchone()
     if row is None:
         return None
-    receipt = Receipt(incoming.delivery_id, *row)
+    *counted, error = row
+    receipt = Receipt(incoming.delivery_id, *counted)
+    receipt.error = error
     receipt.problems = [
         RecordProblem(position, pointer, outcome, reason, of_another=reason == OF_ANOTHER)
         for position, pointer, outcome, reason in connection.execute(

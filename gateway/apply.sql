@@ -144,7 +144,7 @@ where site_id = %(site)s and delivery_id = %(delivery)s
 for update
 
 -- name: delivery_counts
-select outcome, received, applied, duplicate, ignored, refused, failed
+select outcome, received, applied, duplicate, ignored, refused, failed, error
 from deliveries
 where site_id = %(site)s and delivery_id = %(delivery)s
   and received_at >= %(since)s and received_at < %(until)s

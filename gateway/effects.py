@@ -35,10 +35,13 @@ class Effects:
 class Collector:
     """Turns the ready records of one delivery into Effects."""
 
-    def __init__(self, source: Source, received_at: datetime, body_hash: UUID) -> None:
+    def __init__(
+        self, source: Source, received_at: datetime, body_hash: UUID, once: str | None = None
+    ) -> None:
         self.source = source
         self.received_at = received_at
         self.body_hash = body_hash
+        self.once = once
         self.effects = Effects()
         self._ids: set[UUID] = set()
         self._equal_records: dict[bytes, int] = {}
@@ -90,8 +93,9 @@ class Collector:
             return b"message\0" + event.message_id.encode()
         if event.occurred_at is not None:
             return b"content\0" + self._as_sent(one.record)
-        hour = self.received_at.astimezone(UTC).strftime("%Y-%m-%dT%H")
-        return b"position\0" + self.body_hash.bytes + f"{one.position} {hour}".encode()
+        # The same body again is a retry within the hour, or for ever under the sender's own key.
+        named = self.once or self.received_at.astimezone(UTC).strftime("%Y-%m-%dT%H")
+        return b"position\0" + self.body_hash.bytes + f"{one.position} {named}".encode()
 
     def _as_sent(self, record: Any) -> bytes:
         """Canonical content with its ordinal among equal records of this body."""

@@ -16,11 +16,12 @@ import psycopg
 import structlog
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from gateway import access, admission, apply, jobs, memory
+from gateway import access, admission, apply, idempotency, jobs, memory
 from gateway.access import Source
 from gateway.apply import Incoming, Receipt
 from gateway.reading import (
     ALL_OR_NOTHING,
+    ONCE,
     RecordProblem,
     Translated,
     Unreadable,
@@ -54,25 +55,33 @@ def deliver(
     body: bytes,
     all_or_nothing: bool = False,
     received_at: datetime | None = None,
+    once: idempotency.Request | None = None,
 ) -> Receipt:
     """Apply one request body in one transaction and say what became of each record.
 
     Bad input never raises: it is refused and kept. `all_or_nothing` refuses every record when one
-    is bad. Raises psycopg.OperationalError (PoolTimeout among them) only where nothing could be
-    kept: the door answers 503, the sender retries.
+    is bad. `once` is the key that the sender named the request by: raises idempotency.NotApplied
+    where it tells not to. Raises psycopg.OperationalError (PoolTimeout among them) only where
+    nothing could be kept: the door answers 503, the sender retries.
     """
     at = received_at or datetime.now(UTC)
-    kept_headers = {**headers, ALL_OR_NOTHING: "1"} if all_or_nothing else headers
-    incoming = Incoming(source, topic, kept_headers, body, at, _uuid7(at))
+    headers = dict(headers)
+    if all_or_nothing:
+        headers[ALL_OR_NOTHING] = "1"
+    if once is not None:
+        headers[ONCE] = str(once.key_hash)
+    incoming = Incoming(source, topic, headers, body, at, _uuid7(at))
     records: Sequence[Translated] = ()
     try:
         records = read(source.connector, topic, body, source.settings, headers)
         if all_or_nothing:
             refuse_all_for_one(records)
-        receipt = _apply(pool, incoming, records)
+        receipt = _apply(pool, incoming, records, once)
     except Unreadable as error:
         reason = error
-        return _repeat(pool, lambda c: apply.keep_unreadable(c, incoming, reason), incoming)
+        return _commit(pool, incoming, once, lambda c: apply.keep_unreadable(c, incoming, reason))
+    except idempotency.NotApplied:
+        raise
     except Exception as error:
         if _nothing_can_be_kept(error):
             raise
@@ -137,14 +146,41 @@ def _told(receipt: Receipt, source: Source) -> Receipt:
     return receipt
 
 
-def _apply(pool: Pool, incoming: Incoming, records: Sequence[Translated]) -> Receipt:
+def _apply(
+    pool: Pool,
+    incoming: Incoming,
+    records: Sequence[Translated],
+    once: idempotency.Request | None,
+) -> Receipt:
     def work(connection: Connection) -> Receipt:
-        if not apply.needs_transaction(incoming, records):
+        if once is not None or not apply.needs_transaction(incoming, records):
             return apply.apply(connection, incoming, records)
         with connection.transaction():
             return apply.apply(connection, incoming, records)
 
-    return _repeat(pool, work, incoming)
+    return _commit(pool, incoming, once, work)
+
+
+def _commit(
+    pool: Pool,
+    incoming: Incoming,
+    once: idempotency.Request | None,
+    work: Callable[[Connection], Receipt],
+) -> Receipt:
+    """Run the work that writes a delivery, under the sender's key in one transaction with it. The
+    key also knows a commit whose answer was lost."""
+    if once is None:
+        return _repeat(pool, work, incoming)
+    site_id, at = incoming.source.site_id, incoming.received_at
+
+    def work_once(connection: Connection) -> Receipt:
+        with connection.transaction():
+            idempotency.claim(connection, site_id, once, at)
+            receipt = work(connection)
+            idempotency.keep(connection, site_id, once, receipt, at)
+        return receipt
+
+    return _repeat(pool, work_once)
 
 
 def _replay(connection: Connection, source: Source, delivery_id: UUID) -> Receipt:
@@ -154,7 +190,8 @@ def _replay(connection: Connection, source: Source, delivery_id: UUID) -> Receip
             raise UnknownDelivery(f"there is no delivery {delivery_id}, or it is no longer kept")
         if not kept.incoming.body:
             return Receipt.unchanged(kept)
-        if kept.outcome == "failed" and apply.was_sent_again(connection, kept):
+        named = ONCE in kept.incoming.headers  # then its records know their repeats
+        if kept.outcome == "failed" and not named and apply.was_sent_again(connection, kept):
             receipt = Receipt.repeated(kept)
             apply.settle(connection, kept, receipt)
             return receipt

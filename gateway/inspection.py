@@ -288,7 +288,8 @@ def _records(
         )
     except reading.Unreadable:
         return []
-    collected = Collector(source, row["received_at"], row["body_hash"]).collect(translated)
+    once = row["headers"].get(reading.ONCE)
+    collected = Collector(source, row["received_at"], row["body_hash"], once).collect(translated)
     keys = [key for key in collected.records if "type" in key]
     came_with = _came_with(connection, source, keys)
     ids: dict[int, list[UUID]] = {}

@@ -10,8 +10,11 @@ from flask import Response, request
 # Segment's own paths at the root are all under /v1.
 PATHS = ("/v1/", "/collect/", "/segment/")
 METHODS = "GET, POST, PATCH, DELETE, OPTIONS"
-HEADERS = "authorization, content-type, x-api-key, x-retry-count"
-EXPOSED = "Retry-After, X-RateLimit-Reset, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
+HEADERS = "authorization, content-type, idempotency-key, x-api-key, x-retry-count"
+EXPOSED = (
+    "Idempotent-Replayed, Retry-After, X-RateLimit-Reset, "
+    "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
+)
 MAX_AGE_S = "7200"
 
 

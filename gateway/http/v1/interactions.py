@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flask import Response
 from flask_smorest import Blueprint
 
 from gateway.http.v1 import uploads
@@ -19,7 +20,7 @@ blueprint = Blueprint("interactions", __name__, url_prefix="/v1")
         query=uploads.UPLOAD_QUERY,
     )
 )
-def post() -> Answer:
+def post() -> Answer | Response:
     """The very next list takes them into account."""
     return uploads.upload("interactions", "interactions:write")
 
@@ -30,6 +31,6 @@ def post() -> Answer:
         v1.deletion_shape("interactions/_delete"), summary="Erase people, for good"
     )
 )
-def delete() -> Answer:
+def delete() -> Answer | Response:
     """Everything known of these users is removed, their record and their events."""
     return uploads.upload("interactions/_delete", "users:write")

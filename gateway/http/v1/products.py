@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import request
+from flask import Response, request
 from flask_smorest import Blueprint
 
 from gateway.http import auth, state
@@ -21,7 +21,7 @@ blueprint.record_once(lambda setup: setup.app.url_map.converters.setdefault("id"
         v1.upload_shape("products"), summary="Upload products", query=uploads.UPLOAD_QUERY
     )
 )
-def post() -> Answer:
+def post() -> Answer | Response:
     """Applied before the answer; vectors follow within seconds."""
     return uploads.upload("products", "products:write")
 
@@ -34,7 +34,7 @@ def post() -> Answer:
         query=uploads.UPLOAD_QUERY,
     )
 )
-def patch_many() -> Answer:
+def patch_many() -> Answer | Response:
     """A field given replaces, null clears, what is absent stays; an unknown product is an error of
     its record."""
     return uploads.upload("products/_patch", "products:write")
@@ -44,7 +44,7 @@ def patch_many() -> Answer:
 @blueprint.doc(
     **uploads.documented(v1.deletion_shape("products/_delete"), summary="Delete products")
 )
-def delete_many() -> Answer:
+def delete_many() -> Answer | Response:
     """Deleting an unknown product is a success."""
     return uploads.upload("products/_delete", "products:write")
 
@@ -81,7 +81,7 @@ def get(product_id: str) -> Answer:
         v1.PRODUCT_FIELDS, summary="Change fields of a product", query=("dry_run", "async")
     )
 )
-def patch(product_id: str) -> Answer:
+def patch(product_id: str) -> Answer | Response:
     """The body holds the fields to change: one given replaces, null clears, what is absent stays.
     404 for an unknown product."""
     return uploads.change("products/_patch", "products:write", product_id)
@@ -89,7 +89,7 @@ def patch(product_id: str) -> Answer:
 
 @blueprint.route("/products/<id:product_id>", methods=["DELETE"])
 @blueprint.doc(**uploads.documented(None, summary="Delete a product"))
-def delete(product_id: str) -> Answer:
+def delete(product_id: str) -> Answer | Response:
     """Deleting an unknown product is a success."""
     ids = {"product_ids": [product_id]}
     return uploads.remove("products/_delete", "products:write", ids)

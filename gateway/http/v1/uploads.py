@@ -44,7 +44,7 @@ PUBLISHABLE = Limits(bytes=1024 * 1024, records=1_000, lines=1_000)
 MOST_PROBLEMS = 1_000
 
 DRY_RUN = "dry-run"  # the task id of what was not stored
-_KEPT_HEADERS = ("Content-Type", "Content-Encoding", "User-Agent")
+_KEPT_HEADERS = ("Content-Type", "Content-Encoding", "User-Agent", once.HEADER)
 _TRUE = ("1", "true")
 
 NONE_INSERTED = (
@@ -72,7 +72,7 @@ class _Outcome:
     problems: Sequence[RecordProblem]
 
 
-def upload(topic: str, scope: str) -> Answer:
+def upload(topic: str, scope: str) -> Answer | Response:
     """Apply the request's body under a topic and answer with Miso's success.
 
     Raises the errors of the key and the body; Refused (422) with Miso's lines.
@@ -81,31 +81,23 @@ def upload(topic: str, scope: str) -> Answer:
     limits = _limits(key)
     body = door.read_body(limits.bytes, few_large=False)
     _check_count(body, limits.records)
-    return _success(topic, _deliver(key, topic, body))
+    return _deliver(key, topic, body)
 
 
-def remove(topic: str, scope: str, ids: dict[str, list[str]]) -> Answer:
+def remove(topic: str, scope: str, ids: dict[str, list[str]]) -> Answer | Response:
     """Apply a deletion that has no body of its own, as if it had come as one."""
     key = auth.authenticate(scope)
-    return _success(topic, _deliver(key, topic, json.dumps({"data": ids}).encode()))
+    return _deliver(key, topic, json.dumps({"data": ids}).encode())
 
 
-def change(topic: str, scope: str, product_id: str) -> Answer:
+def change(topic: str, scope: str, product_id: str) -> Answer | Response:
     """Apply the fields in the request's body to one record, as if they had come in an upload of it;
     raises NotFound where there is no such record, Refused with pointers into the body."""
     key = auth.authenticate(scope)
     if not v1.is_product_id(product_id):
         raise NotFound
     body = _as_upload(product_id, door.read_body(_limits(key).bytes, few_large=False))
-    try:
-        return _success(topic, _deliver(key, topic, body, alone=True))
-    except Refused as refused:
-        if any(problem.message == admission.NO_SUCH_PRODUCT for problem in refused.problems):
-            raise NotFound from None
-        refused.problems = [
-            replace(one, pointer=one.pointer.removeprefix("/data/0")) for one in refused.problems
-        ]
-        raise
+    return _deliver(key, topic, body, alone=True)
 
 
 def _as_upload(product_id: str, body: bytes) -> bytes:
@@ -201,8 +193,8 @@ def _check_count(body: bytes, limit: int) -> None:
         raise TooLarge(f"the body holds more than {limit:,} records: send fewer at once")
 
 
-def _deliver(key: Key, topic: str, body: bytes, *, alone: bool = False) -> _Outcome:
-    """Apply a body; one that holds a record `alone` is never good in part."""
+def _deliver(key: Key, topic: str, body: bytes, *, alone: bool = False) -> Answer | Response:
+    """Apply a body and answer; one that holds a record `alone` is never good in part."""
     source = _source(key)
     headers = _headers(source, topic)
     in_part = not alone and not _all_or_nothing(key)
@@ -255,14 +247,25 @@ def _tried(source: Source, topic: str, headers: dict[str, str], body: bytes) -> 
     try:
         records = ingest.tried(state.ingest(), source, topic=topic, headers=headers, body=body)
     except Unreadable as error:
-        raise Refused(
-            str(error),
-            problems=[Problem(error.pointer, str(error))],
-            lines=[v1.unreadable_line(str(error))],
-        ) from None
+        raise _unreadable(str(error), error.pointer) from None
     problems = [p for one in records if one.outcome == "refused" for p in one.problems]
     good = sum(one.outcome != "refused" for one in records)
     return _Outcome(DRY_RUN, len(records), good, problems)
+
+
+def _unreadable(reason: str, pointer: str) -> Refused:
+    problems = [Problem(pointer, reason)]
+    return Refused(reason, problems=problems, lines=[v1.unreadable_line(reason)])
+
+
+def _of_one(refused: Refused) -> HttpError:
+    """Of a record that is named in the path: there is none, or pointers into the body as sent."""
+    if any(problem.message == admission.NO_SUCH_PRODUCT for problem in refused.problems):
+        return NotFound()
+    refused.problems = [
+        replace(one, pointer=one.pointer.removeprefix("/data/0")) for one in refused.problems
+    ]
+    return refused
 
 
 def _check(key: Key, outcome: _Outcome, *, applied: bool, in_part: bool) -> None:
@@ -296,7 +299,7 @@ def _headers(source: Source, topic: str) -> dict[str, str]:
     """What is kept with a body; interactions may name nobody, then the address does."""
     headers = {name: request.headers[name] for name in _KEPT_HEADERS if name in request.headers}
     if topic == "interactions":
-        headers[reading.ANONYMOUS_ID] = _anonymous_id(source)
+        headers[ANONYMOUS_ID] = _anonymous_id(source)
     return headers
 
 

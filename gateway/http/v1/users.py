@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flask import Response
 from flask_smorest import Blueprint
 
 from gateway.http import auth, state
@@ -20,14 +21,14 @@ blueprint.record_once(lambda setup: setup.app.url_map.converters.setdefault("id"
         v1.upload_shape("users"), summary="Upload users", query=uploads.UPLOAD_QUERY
     )
 )
-def post() -> Answer:
+def post() -> Answer | Response:
     """Applied before the answer."""
     return uploads.upload("users", "users:write")
 
 
 @blueprint.route("/users/_delete", methods=["POST"])
 @blueprint.doc(**uploads.documented(v1.deletion_shape("users/_delete"), summary="Delete users"))
-def delete_many() -> Answer:
+def delete_many() -> Answer | Response:
     """Only the record goes; the person's events stay. An unknown user is a success."""
     return uploads.upload("users/_delete", "users:write")
 
@@ -59,7 +60,7 @@ def get(user_id: str) -> Answer:
 
 @blueprint.route("/users/<id:user_id>", methods=["DELETE"])
 @blueprint.doc(**uploads.documented(None, summary="Delete a user"))
-def delete(user_id: str) -> Answer:
+def delete(user_id: str) -> Answer | Response:
     """Only the record goes; the person's events stay. An unknown user is a success."""
     ids = {"user_ids": [user_id]}
     return uploads.remove("users/_delete", "users:write", ids)

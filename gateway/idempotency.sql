@@ -1,0 +1,19 @@
+-- name: hold
+select pg_try_advisory_xact_lock(%(lock)s::bigint)
+
+-- name: find
+-- A statement of its own: what the holder before us committed must be seen.
+select request_hash, status, answer from idempotent_requests
+where site_id = %(site)s and key_hash = %(key)s and answered_at > %(since)s
+
+-- name: keep
+-- Over one that is too old and was not purged yet.
+insert into idempotent_requests as known
+  (site_id, key_hash, request_hash, answered_at, delivery_id, status, answer)
+values (%(site)s, %(key)s, %(request)s, %(at)s, %(delivery)s, %(status)s, %(answer)s)
+on conflict (site_id, key_hash) do update set
+  request_hash = excluded.request_hash, answered_at = excluded.answered_at,
+  delivery_id = excluded.delivery_id, status = excluded.status, answer = excluded.answer
+
+-- name: purge
+delete from idempotent_requests where answered_at < %(before)s
