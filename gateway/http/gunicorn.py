@@ -14,12 +14,14 @@ import threading
 import time
 from typing import Any
 
-from gateway import webserver
+from gateway import figures, webserver
+from gateway.http import metric_files
 from gateway.settings import load
 
 WARM_UP_TRIES, WARM_UP_PAUSE_S = 60, 5.0
 
 _settings = load()
+metric_files.reserve()
 
 _host = f"[{_settings.bind}]" if ":" in _settings.bind else _settings.bind
 bind = f"{_host}:{_settings.port}"
