@@ -48,7 +48,7 @@ class Options(supervisord.ServerOptions):  # type: ignore[misc]
 class Rotating(loggers.RotatingFileHandler):  # type: ignore[misc]
     """Supervisor's log of a child, which goes on after a disk was full."""
 
-    def doRollover(self) -> None:  # noqa: N802
+    def doRollover(self) -> None:
         """Raising, it would end the reading of the child's output, which then waits for ever."""
         with contextlib.suppress(OSError, ValueError):
             super().doRollover()

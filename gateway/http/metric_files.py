@@ -45,7 +45,7 @@ class Reserved(MmapedDict):
             os.posix_fallocate(self._f.fileno(), 0, larger)
         except OSError:
             written = self._m[:]
-            self._f = open(os.memfd_create("metrics"), "r+b")
+            self._f = open(os.memfd_create("metrics"), "r+b")  # noqa: SIM115
             self._f.write(written)
             self._f.truncate(larger)
         self._capacity = larger
