@@ -19,6 +19,7 @@ COMMANDS = {
     "trainer": "gateway.commands.roles",
     "clock": "gateway.commands.roles",
     "migrate": "gateway.commands.database",
+    "retention": "gateway.commands.retention",
     "demo": "gateway.commands.demo",
     "sites": "gateway.commands.access",
     "sources": "gateway.commands.access",

@@ -63,6 +63,8 @@ limit %(limit)s
 -- Deliveries with something left to apply, oldest first.
 select source_id, delivery_id from deliveries
 where site_id = %(site_id)s and refused + failed + ignored > 0 and body is not null
+  and not exists (select from partitions_leaving p where p.parent = 'deliveries'
+                  and received_at >= p.since and received_at < p.until)
   and received_at >= coalesce(%(since)s::timestamptz, '-infinity')
 order by received_at, delivery_id
 

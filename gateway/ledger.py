@@ -1,6 +1,7 @@
 """What became of everything received: received = applied + duplicate + ignored + refused + failed.
 
-Sums over the deliveries still kept; `/admin/v1/ledger`, the command line and `/metrics` read it.
+Sums over the deliveries kept and the minutes of those that were; `/admin/v1/ledger`, the command
+line and `/metrics` read it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
--- The ledger is the deliveries: no counters of its own, so it is true after any crash.
+-- The ledger is the deliveries, and the minutes of those dropped by retention: no counters of its
+-- own, so it is true after any crash. Only gateway/retention.sql writes the minutes.
 
 -- name: totals
 -- Index-only over deliveries_ledger.
@@ -10,7 +11,7 @@ from (
   select site_id, source_id, sum(received) as received, sum(applied) as applied,
          sum(duplicate) as duplicate, sum(ignored) as ignored, sum(refused) as refused,
          sum(failed) as failed
-  from deliveries group by site_id, source_id
+  from ledger group by site_id, source_id
 ) d
 join sources using (site_id, source_id)
 join sites s using (site_id)
@@ -21,15 +22,15 @@ order by s.name, source_id
 select s.name, count(*) from products_to_encode join sites s using (site_id) group by s.name
 
 -- name: by_source
-select source_id, public_id, connector, count(*) as deliveries,
+select source_id, public_id, connector, sum(deliveries)::bigint as deliveries,
        sum(received)::bigint as received, sum(applied)::bigint as applied,
        sum(duplicate)::bigint as duplicate, sum(ignored)::bigint as ignored,
        sum(refused)::bigint as refused, sum(failed)::bigint as failed
-from deliveries join sources using (site_id, source_id)
+from ledger join sources using (site_id, source_id)
 where site_id = %(site_id)s
   and (%(source_id)s::int is null or source_id = %(source_id)s)
-  and received_at >= coalesce(%(since)s::timestamptz, '-infinity')
-  and received_at < coalesce(%(until)s::timestamptz, 'infinity')
+  and at >= coalesce(%(since)s::timestamptz, '-infinity')
+  and at < coalesce(%(until)s::timestamptz, 'infinity')
 group by source_id, public_id, connector
 order by source_id
 
@@ -51,15 +52,15 @@ group by source_id, public_id, action
 order by source_id, events desc, action
 
 -- name: by_minute
-select date_trunc('minute', received_at) as minute, source_id, count(*) as deliveries,
+select date_trunc('minute', at) as minute, source_id, sum(deliveries)::bigint as deliveries,
        sum(received)::bigint as received, sum(applied)::bigint as applied,
        sum(duplicate)::bigint as duplicate, sum(ignored)::bigint as ignored,
        sum(refused)::bigint as refused, sum(failed)::bigint as failed
-from deliveries
+from ledger
 where site_id = %(site_id)s
   and (%(source_id)s::int is null or source_id = %(source_id)s)
-  and received_at >= coalesce(%(since)s::timestamptz, '-infinity')
-  and received_at < coalesce(%(until)s::timestamptz, 'infinity')
+  and at >= coalesce(%(since)s::timestamptz, '-infinity')
+  and at < coalesce(%(until)s::timestamptz, 'infinity')
 group by 1, 2
 order by 1 desc, 2
 limit %(limit)s

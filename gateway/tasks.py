@@ -8,13 +8,14 @@ import functools
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import structlog
 
-from gateway import ingest, jobs
+from gateway import ingest, jobs, retention
 from gateway.settings import load
 from ranking.catalog import embeddings, popularity, queries
 from ranking.catalog.encoder import Encoder
@@ -107,8 +108,15 @@ def _sweep_failed(connection: Connection, site_id: int) -> Report:
 
 
 def _partitions(connection: Connection, site_id: int) -> Report:
-    days = load().retention_events_days
-    return {"made": database.make_partitions(connection, at=datetime.now(UTC), events_days=days)}
+    settings, now = load(), datetime.now(UTC)
+    made = database.make_partitions(
+        connection,
+        at=now,
+        events_days=settings.retention_events_days,
+        deliveries_days=settings.retention_deliveries_days,
+        answers_days=settings.retention_impressions_days,
+    )
+    return {"made": made} | asdict(retention.apply(connection, settings, now))
 
 
 def _purge(connection: Connection, site_id: int) -> Report:

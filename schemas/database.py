@@ -26,7 +26,8 @@ EVENT_KEY_PARTITIONS = 16
 MINIMUM_POSTGRES = 150000
 MINIMUM_PGVECTOR = (0, 8, 4)
 EVENTS_DAYS = 400
-REPLAYED_DAYS = 30  # an old delivery's events are judged by when it was received
+DELIVERIES_DAYS = 30
+ANSWERS_DAYS = 90
 MIGRATION_LOCK = 0x4154_5455  # any constant: one migration at a time per database
 
 # What each kind of connection sets for itself, so that a managed Postgres needs no settings.
@@ -251,14 +252,16 @@ def make_partitions(
     *,
     at: datetime,
     events_days: int = EVENTS_DAYS,
+    deliveries_days: int = DELIVERIES_DAYS,
+    answers_days: int = ANSWERS_DAYS,
     months_ahead: int = 2,
 ) -> list[str]:
-    """Make the partitions of the last `events_days` and of two months after `at`.
+    """Make the partitions of as many days before `at` as each kind is kept, and of two months
+    after it.
 
     Each is created apart and attached (SHARE UPDATE EXCLUSIVE on the parent, so serving goes on);
     rerunning continues where an interrupted run stopped. Returns the names made.
     """
-    first = at.date() - timedelta(days=events_days + REPLAYED_DAYS)
     last = (at + timedelta(days=31 * months_ahead)).date()
     made = []
     for number in range(EVENT_KEY_PARTITIONS):
@@ -268,10 +271,10 @@ def make_partitions(
             f"event_keys_{number:02}",
             sql.SQL("with (modulus {}, remainder {})").format(EVENT_KEY_PARTITIONS, number),
         )
-    for start, end in _months(first, last):
-        for parent in MONTHLY:
+    for parent, days in (("events", events_days), ("answers", answers_days)):
+        for start, end in _months((at - timedelta(days=days)).date(), last):
             made += _partition(connection, parent, f"{parent}_{start:%Y_%m}", _range(start, end))
-    for start, end in _weeks(max(first, at.date() - timedelta(days=45)), last):
+    for start, end in _weeks((at - timedelta(days=deliveries_days)).date(), last):
         for parent in WEEKLY:
             made += _partition(connection, parent, f"{parent}_{start:%Y_%m_%d}", _range(start, end))
     return made

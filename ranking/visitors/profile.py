@@ -59,6 +59,9 @@ KEPT, MADE = PROFILES.labels("kept"), PROFILES.labels("made")
 
 IMPRESSIONS = ("impression", "viewable_impression")
 
+FORGOTTEN_AT_ONCE = 5000
+_FIRST = UUID(int=0)
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -111,6 +114,15 @@ def current(
     if found and found.known and not found.apart and not additional:
         _store(connection, model, profile, found.fingerprint if complete else None, at)
     return profile
+
+
+def forget(connection: Connection, site_id: int, *, made_before: datetime) -> None:
+    """Drop the kept profiles made before then; who asks for one has it made anew."""
+    after: UUID | None = _FIRST
+    while after is not None:
+        parameters = {"site_id": site_id, "after": after, "made_before": made_before}
+        row = connection.execute(SQL.forget, parameters | {"limit": FORGOTTEN_AT_ONCE}).fetchone()
+        after = row[0] if row else None
 
 
 def event_vectors(

@@ -124,3 +124,17 @@ values (%(site_id)s, %(visitor_id)s, %(fingerprint)s, %(model_id)s, %(at)s, %(da
 on conflict (site_id, visitor_id) do update set
   fingerprint = excluded.fingerprint, model_id = excluded.model_id, made_at = excluded.made_at,
   data = excluded.data, vector = excluded.vector
+
+-- name: forget
+-- In pieces, so that no reader waits long for its row. Returns where the next piece begins.
+with piece as (
+  select visitor_id from profiles
+  where site_id = %(site_id)s and visitor_id > %(after)s
+  order by visitor_id limit %(limit)s
+),
+gone as (
+  delete from profiles
+  where site_id = %(site_id)s and visitor_id in (select visitor_id from piece)
+    and made_at < %(made_before)s
+)
+select visitor_id from piece order by visitor_id desc limit 1
