@@ -14,8 +14,7 @@ import threading
 import time
 from typing import Any
 
-from gateway import figures, webserver
-from gateway.http import metric_files
+from gateway import figures, metric_files, webserver
 from gateway.settings import load
 
 WARM_UP_TRIES, WARM_UP_PAUSE_S = 60, 5.0

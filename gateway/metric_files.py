@@ -1,8 +1,8 @@
-"""The files that web processes count in, with their blocks reserved before anything is written.
+"""The files that processes count in, with their blocks reserved before anything is written.
 
 prometheus_client maps sparse files: where the disk is full, the first write to a new page ends the
-process by SIGBUS, and so every process that answers requests. gunicorn's configuration calls
-`reserve` before the application makes its first counter.
+process by SIGBUS, and so every process that answers requests. `reserve` is called before anything
+counts.
 """
 
 from __future__ import annotations
