@@ -69,13 +69,13 @@ class Settings:
     retention_impressions_days: int
 
     @property
-    @property
     def local_url(self) -> str:
         """Where this machine itself reaches the web role."""
         everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}
         host = f"[{self.bind}]" if ":" in self.bind else self.bind
         return f"http://{everywhere.get(self.bind, host)}:{self.port}"
 
+    @property
     def run_dir(self) -> Path:
         """Files that are worth nothing after a stop: sockets, logs, metrics."""
         return self.home / "run"
@@ -105,11 +105,11 @@ TABLE: tuple[Setting, ...] = (
         Range(1, 65535, error="it must be between {min} and {max}"),
     ),
     Setting(
-        "ATTUNE_HOME", "home", "path", "./.attune",
-    Setting(
         "BIND", "bind", "str", "127.0.0.1",
         "Address the web role listens on; 0.0.0.0 is every interface of the machine.", _ADDRESS,
     ),
+    Setting(
+        "ATTUNE_HOME", "home", "path", "./.attune",
         "Folder of this installation: embedded Postgres, keys, exported models.",
     ),
     Setting(
