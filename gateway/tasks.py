@@ -4,6 +4,7 @@ work in Postgres, so that one hint too many or too few changes nothing.
 
 from __future__ import annotations
 
+import faulthandler
 import functools
 import time
 from collections.abc import Callable
@@ -17,8 +18,8 @@ import structlog
 
 from gateway import ingest, jobs, retention
 from gateway.settings import load
-from ranking.catalog import embeddings, popularity, queries
-from ranking.catalog.encoder import Encoder
+from ranking.catalog import embeddings, popularity, queries, words
+from ranking.catalog.encoder import Encoder, Encodes, Vectors
 from schemas import database
 from schemas.database import Connection
 
@@ -28,6 +29,8 @@ RUNS_KEPT = timedelta(days=7)
 QUERIES_KEPT = timedelta(days=90)
 
 Report = dict[str, Any]
+HUNG_S = 120.0  # a slice of the longest texts takes 4 s on one core
+STILL_S = 180.0
 
 
 def run(task: str, site_id: int) -> None:
@@ -86,6 +89,22 @@ def _find_dirty(connection: Connection, site_id: int) -> Report:
     if found:
         jobs.hint("encode", site_id)
     return {"found": found}
+class Watched:
+    """An encoder whose process ends where it never comes back from a text: nothing else stops a
+    network, and whoever supervises this role starts it anew."""
+
+    def __init__(self, encoder: Encodes) -> None:
+        self._encoder = encoder
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        # In a thread of its own that needs no lock of the interpreter's.
+        faulthandler.dump_traceback_later(HUNG_S, exit=True, file=sys.__stderr__)
+        try:
+            return self._encoder.encode(texts)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
 
 
 def _fit(connection: Connection, site_id: int) -> Report:

@@ -77,6 +77,7 @@ class _Dirty:
 
 
 @dataclass(frozen=True, slots=True)
+    tried: bool
 class _Encoded:
     product_no: int
     text_hash: UUID
@@ -117,7 +118,8 @@ def waiting(connection: Connection, site_id: int, at: datetime | None = None) ->
 
 def failed(connection: Connection, site_id: int) -> int:
     """How many products could not be encoded so far."""
-    row = connection.execute(SQL.failed, {"site_id": site_id}).fetchone()
+    parameters = {"site_id": site_id, "max_attempts": MAX_ATTEMPTS}
+    row = connection.execute(SQL.failed, parameters).fetchone()
     return int(row[0]) if row else 0
 
 
@@ -193,7 +195,8 @@ def _taken(connection: Connection, site_id: int, at: datetime) -> Iterator[list[
 def _read(connection: Connection, held: dict[str, Any]) -> list[_Dirty]:
     rows = connection.execute(SQL.read_taken, held)
     return [
-        _Dirty(product_no, text_hash, text_of(record)) for product_no, text_hash, record in rows
+        _Dirty(product_no, text_hash, tried, text_of(record))
+        for product_no, text_hash, tried, record in rows
     ]
 
 
@@ -207,11 +210,11 @@ def _encode_all(
     stop: Callable[[], bool],
 ) -> int:
     done = 0
-    by_length = sorted(dirty, key=lambda product: len(product.text))
-    for start in range(0, len(by_length), SLICE):
+    for products in _slices(dirty):
         if stop():
             break
-        done += _encode_slice(connection, site_id, encoder, by_length[start : start + SLICE])
+        _begin(connection, site_id, products)
+        done += _encode_slice(connection, site_id, encoder, products)
         if progress:
             progress(before + done, before + done + waiting(connection, site_id))
     return done
@@ -221,6 +224,29 @@ def _encode_slice(
     connection: Connection, site_id: int, encoder: Encodes, products: list[_Dirty]
 ) -> int:
     """Encode and store; where the slice fails each product is tried alone."""
+def _slices(dirty: list[_Dirty]) -> Iterator[list[_Dirty]]:
+    """Texts of like length together; at last, each alone, those that were begun before and never
+    done: one of them may be what the encoder does not come back from."""
+    fresh = sorted((one for one in dirty if not one.tried), key=lambda one: len(one.text))
+    for start in range(0, len(fresh), SLICE):
+        yield fresh[start : start + SLICE]
+    for one in dirty:
+        if one.tried:
+            yield [one]
+
+
+def _begin(connection: Connection, site_id: int, products: list[_Dirty]) -> None:
+    connection.execute(
+        SQL.begin,
+        {
+            "site_id": site_id,
+            "product_nos": database.jsonb([one.product_no for one in products]),
+            "at": datetime.now(UTC),
+            "first_retry": FIRST_RETRY,
+        },
+    )
+
+
     try:
         encoded = _encode(encoder, products)
     except ENCODE_ERRORS as error:

@@ -19,7 +19,8 @@ select count(*) from products_to_encode
 where site_id = %(site_id)s and attempts < %(max_attempts)s and (attempts = 0 or queued_at <= %(at)s)
 
 -- name: failed
-select count(*) from products_to_encode where site_id = %(site_id)s and attempts > 0
+select count(*) from products_to_encode
+where site_id = %(site_id)s and (error is not null or attempts >= %(max_attempts)s)
 
 -- name: sites_waiting
 select distinct site_id from products_to_encode
@@ -43,7 +44,7 @@ where pg_try_advisory_lock(hashtext('ranking.catalog.embeddings ' || current_sch
 limit %(limit)s
 
 -- name: read_taken
-select p.product_no, p.text_hash, p.record from jsonb_array_elements_text(%(product_nos)s) as n
+select p.product_no, p.text_hash, q.attempts > 0, p.record from jsonb_array_elements_text(%(product_nos)s) as n
 join products_to_encode q on q.site_id = %(site_id)s and q.product_no = n::int
 join products p on p.site_id = q.site_id and p.product_no = q.product_no
 where p.text_hash is not null and not p.deleted
@@ -52,9 +53,20 @@ where p.text_hash is not null and not p.deleted
 select count(pg_advisory_unlock(hashtext('ranking.catalog.embeddings ' || current_schema()), n::int))
 from jsonb_array_elements_text(%(product_nos)s) as n
 
+-- name: begin
+-- Before the network has them, because it may never come back: then this is all that is known. The
+-- first time they are due again at once (others of their slice are to blame, or a kill is), later
+-- others come first.
+update products_to_encode set attempts = attempts + 1,
+  error = case when attempts > 0 then 'the encoder did not come back from it' end,
+  queued_at = case when attempts = 0 then queued_at
+    else %(at)s::timestamptz + %(first_retry)s::interval * power(4, attempts) end
+where site_id = %(site_id)s
+  and product_no in (select n::int from jsonb_array_elements_text(%(product_nos)s) as n)
+
 -- name: note_failure
-update products_to_encode set attempts = attempts + 1, error = %(error)s,
-  queued_at = %(at)s::timestamptz + %(first_retry)s::interval * power(4, attempts)
+update products_to_encode set error = %(error)s,
+  queued_at = %(at)s::timestamptz + %(first_retry)s::interval * power(4, attempts - 1)
 where site_id = %(site_id)s and product_no = %(product_no)s
 
 -- name: lock_products
