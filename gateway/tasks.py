@@ -7,7 +7,7 @@ from __future__ import annotations
 import faulthandler
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -77,18 +77,6 @@ def _encoder() -> Encoder:
     return Encoder(load().encoder_threads)
 
 
-def _encode(connection: Connection, site_id: int) -> Report:
-    encoded = embeddings.drain(connection, site_id, _encoder(), stop=jobs.stopping)
-    if encoded and embeddings.is_due(connection, site_id):
-        jobs.hint("fit", site_id)
-    return {"encoded": encoded}
-
-
-def _find_dirty(connection: Connection, site_id: int) -> Report:
-    found = embeddings.find_dirty(connection, site_id)
-    if found:
-        jobs.hint("encode", site_id)
-    return {"found": found}
 class Watched:
     """An encoder whose process ends where it never comes back from a text: nothing else stops a
     network, and whoever supervises this role starts it anew."""
@@ -98,7 +86,7 @@ class Watched:
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         # In a thread of its own that needs no lock of the interpreter's.
-        faulthandler.dump_traceback_later(HUNG_S, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(HUNG_S, exit=True, file=2)
         try:
             return self._encoder.encode(texts)
         finally:
@@ -116,6 +104,21 @@ def _popularity(connection: Connection, site_id: int) -> Report:
     return {"products": popularity.refresh(connection, site_id, datetime.now(UTC))}
 
 
+def _encode(connection: Connection, site_id: int) -> Report:
+    # What it has taken nobody else takes until its session ends, and one of a process that stands
+    # still would last.
+    connection.execute("select set_config('idle_session_timeout', %s, false)", [f"{STILL_S:.0f}s"])
+    encoded = embeddings.drain(connection, site_id, Watched(_encoder()), stop=jobs.stopping)
+    if encoded and embeddings.is_due(connection, site_id):
+        jobs.hint("fit", site_id)
+    return {"encoded": encoded}
+
+
+def _find_dirty(connection: Connection, site_id: int) -> Report:
+    found = embeddings.find_dirty(connection, site_id)
+    if found:
+        jobs.hint("encode", site_id)
+    return {"found": found}
 # upkeep -----------------------------------------------------------------------------------------
 
 
