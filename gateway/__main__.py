@@ -29,6 +29,7 @@ COMMANDS = {
     "events": "gateway.commands.inspect",
     "visitors": "gateway.commands.inspect",
     "ledger": "gateway.commands.inspect",
+    "attributes": "gateway.commands.attributes",
     "encode": "gateway.commands.encode",
     "backtest": "gateway.commands.backtest",
 }

@@ -58,6 +58,7 @@ class Receipt:
     refused: int = 0
     failed: int = 0
     problems: list[RecordProblem] = field(default_factory=list)
+    notes: Sequence[RecordProblem] = ()  # what was left out of records that were applied
     error: str | None = None
     is_unchanged: bool = False
     mended: int = 0  # by a replay: records applied now that had not been
@@ -108,7 +109,7 @@ def apply(
     site_id = incoming.source.site_id
     admitted = admission.admit(
         connection,
-        site_id,
+        incoming.source,
         records,
         incoming.received_at,
         all_or_nothing=ALL_OR_NOTHING in incoming.headers,
@@ -129,6 +130,8 @@ def apply(
         .fetchone()
     )
     applied, duplicate, ignored, left_out, rejoin, late_edges = row  # type: ignore[misc]
+    if admitted.notes:
+        _note(connection, incoming, admitted.notes)
     _people(connection, incoming, effects)
     changed = list(rejoin)
     for ids, at in effects.erasures + _reached_by_erasure(late_edges or []):
@@ -138,7 +141,14 @@ def apply(
     receipt.applied, receipt.duplicate, receipt.ignored = applied, duplicate, ignored
     receipt.outcome = overall({name: getattr(receipt, name) for name in COUNTS})
     receipt.to_encode, receipt.told = to_encode, told
+    receipt.notes = admitted.notes
     return receipt
+
+
+def _note(connection: Connection, incoming: Incoming, notes: Sequence[RecordProblem]) -> None:
+    """Keep what was left out of records that were applied; nothing is open about them."""
+    rows = database.jsonb([_problem_row(problem) for problem in notes])
+    connection.execute(SQL.note, _delivery(incoming) | {"notes": rows})
 
 
 def _horizon(incoming: Incoming, again: bool = False) -> datetime:

@@ -123,6 +123,16 @@ problems as (
   from told t where t.ordinal = 0 and t.why is not null
 )
 
+-- name: note
+insert into delivery_problems
+  (site_id, received_at, delivery_id, position, outcome, pointer, reason, resolved_at)
+select %(site)s, %(received_at)s, %(delivery)s, n.position, n.outcome, n.pointer, n.reason,
+       clock_timestamp()
+from jsonb_to_recordset(%(notes)s) as n(position int, outcome text, pointer text, reason text)
+on conflict (site_id, received_at, delivery_id, position) do update set
+  outcome = excluded.outcome, pointer = excluded.pointer, reason = excluded.reason,
+  resolved_at = excluded.resolved_at
+
 -- name: keep_failed
 -- Our own code failed on this delivery: nothing of it was applied, all of it is kept.
 insert into deliveries (site_id, received_at, delivery_id, source_id, topic, outcome,

@@ -97,9 +97,7 @@ def tried(
     records = read(source.connector, topic, body, source.settings, headers)
     at = datetime.now(UTC)
     with pool.connection() as connection, connection.transaction(force_rollback=True):
-        admitted = admission.admit(
-            connection, source.site_id, records, at, all_or_nothing=False, again=False
-        )
+        admitted = admission.admit(connection, source, records, at)
     return list(admitted.records)
 
 

@@ -121,6 +121,12 @@ def _translate(
     return one
 
 
+def place(connector: str, pointer: str) -> str:
+    """Where the sender's record holds what a product's or user's record has at `pointer`."""
+    reader = READERS[connector]
+    return pointer if reader.pointers is None else _sent_as(reader, f"/record{pointer}")
+
+
 def _sent_as(reader: Any, pointer: str) -> str:
     """Where the sender's record holds what a fact has at `pointer`."""
     if reader.pointers is None:

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Response, jsonify
 from flask_smorest import Blueprint
 
-from gateway import access, ingest, inspection, ledger
+from gateway import access, attributes, ingest, inspection, ledger
 from gateway.access import Site
 from gateway.http import parameters, state
 from gateway.http.auth import authenticate
@@ -136,6 +136,15 @@ def shown(receipt: ingest.Receipt) -> dict[str, Any]:
         "error": receipt.error,
         "problems": [asdict(problem) for problem in receipt.problems],
     }
+
+
+@blueprint.get("/attributes")
+def attributes_of_site() -> Response:
+    """The custom attributes of products and of users, each with its type and how many records have
+    it."""
+    key = authenticate("admin:read")
+    with state.ingest().connection() as connection:
+        return jsonify(attributes=attributes.of_site(connection, key.site_id))
 
 
 @blueprint.get("/ledger")

@@ -61,6 +61,7 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/admin/v1/deliveries/<delivery_id>/replay"): (
         "/admin/v1/deliveries/{delivery}/replay", None
     ),
+    ("GET", "/admin/v1/attributes"): ("/admin/v1/attributes", None),
     ("GET", "/admin/v1/ledger"): ("/admin/v1/ledger", None),
     **{
         (method, "/webhooks/<connector>/<source>"): (
