@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.report import Line, against, at_least, known, note
 from bench.stage import stage
-from gateway import backtest
+from gateway import backtest, files
 from gateway.settings import load
 from ranking.training import clickstream
 
@@ -21,8 +21,8 @@ def run() -> Iterator[Line]:
     if not FOLDER.exists():
         note("quality: left out, the Online Retail files are not beside the project")
         return
-    items = list(clickstream.read_lines(FOLDER / "items.jsonl.gz"))
-    clicks = clickstream.read_clicks([FOLDER / "events.jsonl.gz"])
+    items = [item for _, item in files.records(FOLDER / "items.jsonl.gz", "products")]
+    clicks = clickstream.clicks(files.records(FOLDER / "events.jsonl.gz", "events"))
     split = clickstream.split(clicks, CUT.timestamp(), forced_cold=True)
     with stage():
         note("quality: playing the archive; a few minutes")

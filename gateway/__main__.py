@@ -34,6 +34,7 @@ COMMANDS = {
     "backtest": "gateway.commands.backtest",
 }
 
+    "import": "gateway.commands.imports",
 
 class LazyGroup(click.Group):
     """A group whose commands are the `COMMANDS` lists of the modules named in a table."""

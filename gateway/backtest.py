@@ -21,7 +21,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool
 
-from gateway import access, ingest
+from gateway import access, common_format, ingest
 from gateway.access import Source
 from gateway.settings import Settings
 from ranking import answer as answering
@@ -40,8 +40,6 @@ PRODUCTS_A_BODY = 500
 EVENTS_A_BODY = 1000
 POPULARITY_WINDOW_S = 7 * 86400
 TEXT_DECAY = 0.8  # a step back, of the text-whitened baseline
-# A file's words for what is another type here; the wire's own types stay.
-TYPES = {"purchase": "checkout", "rating": "rate", "view": "product_detail_page_view"}
 
 Told = Callable[[str, int, int], None]  # (stage, done, of)
 Lists = list[list[str]]
@@ -135,7 +133,7 @@ def _drop(connection: Connection, schema: str) -> None:
 def _load(
     site: Scratch, catalog: list[dict[str, Any]], split: Split, cut: datetime, told: Told
 ) -> None:
-    products = [_product(item) for item in catalog]
+    products = [common_format.product(item) for item in catalog]
     _upload(site, "products", products, PRODUCTS_A_BODY, cut, told)
     with site.pool.connection() as connection:
         embeddings.drain(
@@ -145,7 +143,7 @@ def _load(
             lambda done, total: told("encoding", done, total),
         )
         fitting.fit(connection, site.site_id)
-    interactions = [_interaction(click) for click in split.train]
+    interactions = [common_format.interaction(click._asdict()) for click in split.train]
     _upload(site, "interactions", interactions, EVENTS_A_BODY, cut, told)
     with site.pool.connection() as connection:
         popularity.refresh(connection, site.site_id, cut)
@@ -166,33 +164,6 @@ def _upload(
         told(topic, start + len(batch), len(records))
 
 
-def _product(item: dict[str, Any]) -> dict[str, Any]:
-    record = {
-        "product_id": str(item["product_id"]),
-        "title": item.get("title"),
-        "description": item.get("description"),
-        "brand": item.get("brand"),
-        "categories": item.get("categories") or None,
-        "sale_price": item.get("price"),
-        "cover_image": item.get("image"),
-    }
-    return {name: value for name, value in record.items() if value is not None}
-
-
-def _interaction(click: Click) -> dict[str, Any]:
-    record: dict[str, Any] = {
-        "type": TYPES.get(click.type, click.type),
-        "anonymous_id": click.user_id or click.session_id,
-        "product_ids": [click.product_id],
-        "timestamp": datetime.fromtimestamp(click.ts, UTC).isoformat(),
-        # Two equal lines of a file are two events; a session's own id keeps it theirs.
-        "context": {"custom_context": {"session": click.session_id}},
-    }
-    if click.rating is not None:
-        record["rating"] = click.rating
-    return record
-
-
 # methods ----------------------------------------------------------------------------------------
 
 
@@ -201,22 +172,29 @@ def _attune(site: Scratch, instances: Sequence[Instance], cut: datetime, told: T
     lists = []
     with site.pool.connection() as connection:
         for number, instance in enumerate(instances, 1):
-            question = Question(
-                site_id=site.site_id,
-                strategy="recommend",
-                at=cut,
-                rows=evaluate.LIST_LENGTH,
-                additional=[_event(click, cut) for click in instance.context],
-            )
-            found = answering.answer(connection, question, remember=False)
-            lists.append([product.product_id for product in found.products])
+            lists.append(listed(connection, site.site_id, instance, cut, evaluate.LIST_LENGTH))
             if number % 100 == 0 or number == len(instances):
                 told(f"lists at k = {instance.k}", number, len(instances))
     return lists
 
 
+def listed(
+    connection: Connection, site_id: int, instance: Instance, at: datetime, rows: int
+) -> list[str]:
+    """What `user_to_products` gives a stranger of whom only the context is known."""
+    question = Question(
+        site_id=site_id,
+        strategy="recommend",
+        at=at,
+        rows=rows,
+        additional=[_event(click, at) for click in instance.context],
+    )
+    found = answering.answer(connection, question, remember=False)
+    return [product.product_id for product in found.products]
+
+
 def _event(click: Click, at: datetime) -> Event:
-    kind = TYPES.get(click.type, click.type)
+    kind = common_format.TYPES.get(click.type, click.type)
     return Event(
         type="purchase" if kind == "checkout" else kind,
         anonymous_id=click.session_id,
@@ -232,7 +210,7 @@ def _popular(ids: list[str], split: Split, cut: datetime, instances: Sequence[In
     recent = Counter(click.product_id for click in split.train if click.ts >= since)
     ever = Counter(click.product_id for click in split.train)
     ranked = sorted(ids, key=lambda product_id: (-recent[product_id], -ever[product_id]))
-    return [_without(ranked, instance) for instance in instances]
+    return [without(ranked, instance) for instance in instances]
 
 
 def _by_text(texts: dict[str, np.ndarray[Any, Any]], instances: Sequence[Instance]) -> Lists:
@@ -248,11 +226,12 @@ def _by_text(texts: dict[str, np.ndarray[Any, Any]], instances: Sequence[Instanc
             np.zeros(matrix.shape[1]),
         )
         order = np.argsort(-(matrix @ mean), kind="stable")[: evaluate.LIST_LENGTH + instance.k]
-        lists.append(_without([ids[n] for n in order], instance))
+        lists.append(without([ids[n] for n in order], instance))
     return lists
 
 
-def _without(ranked: Sequence[str], instance: Instance) -> list[str]:
+def without(ranked: Sequence[str], instance: Instance) -> list[str]:
+    """The first 20 that the context does not hold."""
     context = {click.product_id for click in instance.context}
     first = ranked[: evaluate.LIST_LENGTH + len(context)]
     return [one for one in first if one not in context][: evaluate.LIST_LENGTH]

@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from gateway import files
 from gateway.commands import console
 from ranking.training import clickstream
 
@@ -28,23 +29,25 @@ SHOWN = ("hit_rate@10", "hit_rate@20", "mrr@20", "ndcg@10", "coverage@20")
 
 
 @click.command()
-@click.option("--catalog", type=FILE, required=True, help="Products, JSON lines (.gz too).")
-@click.option("--events", type=FILE, required=True, multiple=True, help="Events, JSON lines.")
+@click.option(
+    "--catalog", type=FILE, required=True, help="Products: JSON lines, CSV or Parquet, .gz too."
+)
+@click.option("--events", type=FILE, required=True, multiple=True, help="Events, likewise.")
 @click.option("--cut", required=True, help="ISO time (UTC): earlier sessions train, others test.")
 @console.json_option
 def backtest(catalog: Path, events: tuple[Path, ...], cut: str, as_json: bool) -> None:
     """Foretell the sessions after a cut from those before it, by ours and by simple methods.
 
-    Lines of both files are in the common format: product_id, title, description, brand,
+    Records of both files are in the common format: product_id, title, description, brand,
     categories, price; and user_id, session_id, ts (unix seconds), type, product_id.
     """
     from gateway import backtest as backtesting
 
     at = _instant(cut)
     with console.sentences() as settings, _progress() as told:
-        items = list(clickstream.read_lines(catalog))
+        items = [item for _, item in files.records(catalog, "products")]
         has_text = any(item.get("title") for item in items)
-        clicks = clickstream.read_clicks(events)
+        clicks = clickstream.clicks(row for path in events for row in files.records(path, "events"))
         split = clickstream.split(clicks, at.timestamp(), forced_cold=has_text)
         results = backtesting.run(settings, items, split, at, told)
     if as_json:

@@ -42,14 +42,14 @@ WEIGHTS = {
 }
 
 
-def refresh(connection: Connection, site_id: int, at: datetime) -> int:
+def refresh(connection: Connection, site_id: int, at: datetime, *, everything: bool = False) -> int:
     """Recompute the site's popularity as of `at`; returns how many products have any.
 
     `popular` is the sum over WINDOW of weights halved by each HALF_LIFE, and LONG_SHARE of the
     same over all time with LONG_HALF_LIFE; `trending` halves by TREND_HALF_LIFE. Where the window
     is empty it is that before the newest event instead. Readers see the old rows or the new ones,
     and rows that stay equal are not written: ages count from the start of a day. All time is gone
-    through once a day.
+    through once a day, and with `everything`: after an import of the past.
     """
     parameters = {
         "site_id": site_id,
@@ -64,7 +64,7 @@ def refresh(connection: Connection, site_id: int, at: datetime) -> int:
         "weights": database.jsonb(WEIGHTS),
     }
     with connection.transaction():
-        if connection.execute(SQL.history_is_old, parameters).fetchone():
+        if everything or connection.execute(SQL.history_is_old, parameters).fetchone():
             connection.execute(SQL.history, parameters)
         row = connection.execute(SQL.refresh, parameters).fetchone()
     return int(row[0]) if row else 0

@@ -7,13 +7,10 @@ of a test session and the target is the next one, unless the context holds it al
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -64,48 +61,25 @@ class Split:
         ]
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file, gzipped or not."""
-    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:  # type: ignore[union-attr]
-        for line in lines:
-            if line.strip():
-                yield _object(line, path)
+def clicks(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Click]:
+    """Every event of records in the common format, each with where it stood; sessions are made up
+    where there are none. Raises BadLine."""
+    return in_sessions([_click(record, where) for where, record in rows])
 
 
-def _object(line: str, path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(line)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise BadLine(f"{path} holds a line that is no JSON object: {line[:80]!r}")
-    return found
-
-
-def read_clicks(paths: Iterable[Path]) -> list[Click]:
-    """Every event of the files in the common format, sessions made up where there are none."""
-    clicks = [
-        _click(row, path, number)
-        for path in paths
-        for number, row in enumerate(read_lines(path), start=1)
-    ]
-    return clicks if all(click.session_id for click in clicks) else list(_in_sessions(clicks))
-
-
-def _click(row: dict[str, Any], path: Path, number: int) -> Click:
+def _click(record: Mapping[str, Any], where: str) -> Click:
     try:
         return Click(
-            str(row.get("session_id") or ""),
-            str(row.get("user_id") or ""),
-            float(row["ts"]),
-            str(row["type"]),
-            str(row["product_id"]),
-            row.get("rating"),
+            str(record.get("session_id") or ""),
+            str(record.get("user_id") or ""),
+            float(record["ts"]),
+            str(record["type"]),
+            str(record["product_id"]),
+            record.get("rating"),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise BadLine(
-            f"line {number} of {path} is no event: it needs ts (unix seconds), type and "
-            f"product_id ({error!r})"
+            f"{where} is no event: it needs ts (unix seconds), type and product_id ({error!r})"
         ) from None
 
 
@@ -141,8 +115,13 @@ def _collapsed(session: list[Click]) -> list[Click]:
     ]
 
 
+def in_sessions(clicks: list[Click]) -> list[Click]:
+    """The clicks, in sessions made up where they have none: half an hour without an event of the
+    person ends one."""
+    return clicks if all(click.session_id for click in clicks) else list(_in_sessions(clicks))
+
+
 def _in_sessions(clicks: list[Click]) -> Iterator[Click]:
-    """Thirty minutes without an event of the person end a session."""
     last: dict[str, tuple[float, int]] = {}
     for click in sorted(clicks, key=lambda click: click.ts):
         if click.session_id:

@@ -9,8 +9,10 @@ create table imports (
   kind text not null check (kind in ('products', 'users', 'events')),
   file_hash uuid not null,                  -- of the file's bytes
   name text not null,
+  run text,                                 -- of the snapshot that this file is a part of
   records bigint not null default 0,        -- so many of its records are delivered, from the first on
   counts jsonb not null default '{}',       -- of those: accepted, duplicate, ignored, refused …
+  problems jsonb not null default '[]',     -- the first of its records that were left out
   started_at timestamptz not null,
   updated_at timestamptz not null,
   finished_at timestamptz,

@@ -1,0 +1,569 @@
+"""Archives in: files of products, users or events through `ingest`, in batches, like any sender.
+
+Batches are applied by two processes side by side and counted in the order of the file, and
+`imports` says how far each file has come: a killed import goes on there, and where that is lost its
+records are duplicates. `gateway.files` knows formats, this module what a line is to the source.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+import psycopg
+
+from gateway import access, apply, common_format, files, ingest, sealing
+from gateway.access import Site, Source
+from gateway.files import Bad, BadFile, Batch, Line, Place
+from gateway.ingest import Pool, Receipt
+from gateway.settings import Settings
+from ranking.catalog import popularity, snapshot
+from schemas import database
+from schemas.database import Connection
+from schemas.errors import AttuneError, Malformed
+
+SQL = database.queries(__file__)
+
+TOPICS = {"products": "products", "users": "users", "events": "interactions"}
+API = "api"
+PROCESSES = min(2, os.cpu_count() or 1)
+SMALL_BYTES = 4 << 20  # such files are through before a second process has begun
+AHEAD = 2  # batches a process that wait for it
+MOST_SHOWN = 20  # problems with their lines; the others are counted, and kept like these
+GIVEN_UP = timedelta(days=7)
+LOCKED_S = 2.0
+PAUSES_S = (0.2, 1.0, 3.0, 10.0, 20.0)  # between the tries while Postgres is away or busy
+NO_TIME = "An event of an archive needs its `timestamp`: without one it would happen now."
+
+_encoder = msgspec.json.Encoder()
+
+
+class NotImported(AttuneError):
+    """Nothing of this could be imported, or not to the end; its text says what to do."""
+
+
+class Shown(NamedTuple):
+    """One record that was left out, and where people find it."""
+
+    file: str
+    line: str
+    pointer: str
+    outcome: str
+    reason: str
+
+
+@dataclass
+class Tally:
+    """What became of records; the columns sum to `records`, too_old is a part of ignored."""
+
+    records: int = 0
+    accepted: int = 0
+    duplicate: int = 0
+    ignored: int = 0
+    refused: int = 0
+    failed: int = 0
+    too_old: int = 0
+
+    def add(self, other: Tally) -> None:
+        for name in COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+COUNTS = tuple(one.name for one in fields(Tally))
+
+
+@dataclass
+class FileReport(Tally):
+    """One file; `error` where it could not be read to its end."""
+
+    file: str = ""
+    began_at: int = 0  # the line that an earlier import had come to
+    unread: int = 0  # lines that were no records at all, a part of refused
+    error: str | None = None
+
+
+@dataclass
+class Report(Tally):
+    """The whole import."""
+
+    files: list[FileReport] = field(default_factory=list)
+    problems: list[Shown] = field(default_factory=list)
+    unavailable: int | None = None  # by a snapshot
+    snapshot_error: str | None = None
+    seconds: float = 0.0
+    read: int = 0  # records of this run alone, without those of the one it goes on with
+
+    @property
+    def is_complete(self) -> bool:
+        return self.snapshot_error is None and not any(one.error for one in self.files)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Told after each batch; `share` of the file is done."""
+
+    path: Path
+    share: float
+    records: int
+
+
+Told = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one import is, as its processes need it."""
+
+    site_id: int
+    source: str  # its public id
+    connector: str
+    kind: str
+    run: str | None = None  # of a snapshot
+
+
+def run(
+    settings: Settings,
+    site: Site,
+    kind: str,
+    paths: Sequence[Path],
+    told: Told,
+    *,
+    source: Source | None = None,
+    is_snapshot: bool = False,
+    force: bool = False,
+) -> Report:
+    """Import the files in turn; a record that is refused, or a file that breaks, stops no other.
+
+    Raises NotImported where nothing can be begun or Postgres stays away.
+    """
+    began = time.monotonic()
+    report = Report()
+    with closing(_connected(settings)) as connection:
+        through = source or access.api_source(connection, site.site_id)
+        _check(through, site, kind, is_snapshot)
+        _make_room(connection, settings)
+        hashes = {path: files.identity(path) for path in paths}
+        run_name = _run_name(hashes.values()) if is_snapshot else None
+        job = Job(site.site_id, through.public_id, through.connector, kind, run_name)
+        size = sum(path.stat().st_size for path in hashes)
+        arriving = [_File(connection, job, through, *one) for one in hashes.items()]
+        if is_snapshot and not any(one.goes_on() for one in arriving):
+            snapshot.forget(connection, site.site_id, job.run or "")
+        with _hands(settings, PROCESSES if size > SMALL_BYTES else 1) as hands:
+            for one in arriving:
+                report.files.append(one.bring(hands, told, report))
+                report.add(report.files[-1])
+            if is_snapshot:
+                _end_snapshot(connection, job, hands, report, force)
+        if report.accepted:
+            popularity.refresh(connection, site.site_id, datetime.now(UTC), everything=True)
+    report.seconds = time.monotonic() - began
+    return report
+
+
+def _connected(settings: Settings) -> Connection:
+    return database.connect(settings.database_url, options=database.INGEST_OPTIONS)
+
+
+def _check(source: Source, site: Site, kind: str, is_snapshot: bool) -> None:
+    if source.site_id != site.site_id:
+        raise NotImported(f"source {source.public_id} is of another site")
+    if source.connector != API and kind != "events":
+        raise NotImported(
+            f"{kind} come in the form of /v1 only: leave --source out ({source.public_id} is of "
+            f"the connector {source.connector})"
+        )
+    if is_snapshot and kind != "products":
+        raise NotImported("only products have snapshots: leave --snapshot out")
+
+
+def _make_room(connection: Connection, settings: Settings) -> None:
+    """RETENTION_EVENTS_DAYS may have been raised since the last migration."""
+    database.make_partitions(
+        connection, at=datetime.now(UTC), events_days=settings.retention_events_days
+    )
+
+
+def _run_name(hashes: Any) -> str:
+    digest = blake2b(b"".join(sorted(one.bytes for one in hashes)), digest_size=16)
+    return f"import-{digest.hexdigest()}"
+
+
+def purge(connection: Connection, before: datetime) -> int:
+    """Forget imports that neither ended nor went on since then, and what ended long ago."""
+    return connection.execute(SQL.purge, {"before": before}).rowcount
+
+
+# one file ---------------------------------------------------------------------------------------
+
+
+class _File:
+    """A file on its way in, from where an earlier import of it stopped."""
+
+    def __init__(
+        self, connection: Connection, job: Job, source: Source, path: Path, file_hash: UUID
+    ) -> None:
+        self.connection = connection
+        self.job = job
+        self.path = path
+        self.key = {
+            "site_id": job.site_id,
+            "source_id": source.source_id,
+            "kind": job.kind,
+            "file_hash": file_hash,
+        }
+        self.position = 0
+        self.report = FileReport(file=str(path))
+        self.problems: list[Shown] = []
+
+    def bring(self, hands: Executor, told: Told, report: Report) -> FileReport:
+        """Deliver what is left of it; adds its problems to the report."""
+        with self._alone():
+            self._find()
+            try:
+                self._deliver(hands, told, report)
+            except BadFile as error:
+                self.report.error = str(error)
+            self._advance(finished=self.report.error is None)
+        report.problems += self.problems[: MOST_SHOWN - len(report.problems)]
+        return self.report
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Two imports of one file at once would do no harm, and no good either."""
+        key = {"key": "import " + " ".join(map(str, self.key.values()))}
+        deadline = time.monotonic() + LOCKED_S  # a killed one's connection lives a moment longer
+        while not self.connection.execute(SQL.lock, key).fetchone()[0]:  # type: ignore[index]
+            if time.monotonic() > deadline:
+                raise NotImported(
+                    f"{self.path} is being imported already: wait for that import to end"
+                )
+            time.sleep(0.1)
+        try:
+            yield
+        finally:
+            if not self.connection.closed:
+                self.connection.execute(SQL.unlock, key)
+
+    def goes_on(self) -> bool:
+        """Whether an earlier import of this file did not come to its end."""
+        return self._found() is not None
+
+    def _found(self) -> tuple[Any, ...] | None:
+        since = datetime.now(UTC) - GIVEN_UP
+        known = {**self.key, "run": self.job.run, "since": since}
+        return self.connection.execute(SQL.find, known).fetchone()
+
+    def _find(self) -> None:
+        row = self._found()
+        if row is None:
+            new = {"name": self.path.name, "run": self.job.run, "at": datetime.now(UTC)}
+            self.connection.execute(SQL.begin, self.key | new)
+            return
+        self.position, counts, problems = row
+        self.problems = [Shown(*one) for one in problems]
+        self.report = FileReport(file=str(self.path), began_at=self.position, **counts)
+
+    def _advance(self, finished: bool = False) -> None:
+        counts = asdict(self.report)
+        for name in ("file", "began_at", "error"):
+            del counts[name]
+        self.connection.execute(
+            SQL.advance,
+            {
+                **self.key,
+                "records": self.position,
+                "counts": database.jsonb(counts),
+                "problems": database.jsonb(self.problems),
+                "at": datetime.now(UTC),
+                "finished": finished,
+            },
+        )
+
+    def _deliver(self, hands: Executor, told: Told, report: Report) -> None:
+        place = files.place(self.path)
+        waiting: deque[tuple[Batch, Future[Outcome]]] = deque()
+        try:
+            for batch in files.batches(self.path, self.job.kind, self.position):
+                task = Task(self.job, self.path.name, place, batch, datetime.now(UTC))
+                waiting.append((batch, hands.submit(deliver, task)))
+                if len(waiting) > AHEAD * PROCESSES:
+                    self._settle(*waiting.popleft(), told, report)
+        finally:
+            while waiting:
+                self._settle(*waiting.popleft(), told, report)
+
+    def _settle(self, batch: Batch, future: Future[Outcome], told: Told, report: Report) -> None:
+        outcome = _result(future, self.path, self.position)
+        self.report.add(outcome.tally)
+        self.report.unread += outcome.unread
+        report.read += outcome.tally.records
+        self.problems += outcome.problems[: MOST_SHOWN - len(self.problems)]
+        self.position = batch.end
+        self._advance()
+        told(Progress(self.path, batch.share, outcome.tally.records))
+
+
+def _result(future: Future[Outcome], path: Path, position: int) -> Outcome:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise NotImported(
+            f"a process of the import was killed, perhaps for want of memory: {path} is imported "
+            f"up to record {position:,}; the same command goes on there"
+        ) from None
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise NotImported(
+            f"Postgres stayed away ({reason}): {path} is imported up to record {position:,}; the "
+            "same command goes on there"
+        ) from None
+
+
+# snapshots --------------------------------------------------------------------------------------
+
+
+def _end_snapshot(
+    connection: Connection, job: Job, hands: Executor, report: Report, force: bool
+) -> None:
+    """Make what the files did not name unavailable, if they can be believed."""
+    assert job.run is not None
+    unread = sum(one.unread for one in report.files)
+    broken = any(one.error for one in report.files)
+    try:
+        if broken or (unread and not force):
+            why = "a file is not whole" if broken else f"{unread:,} lines could not be read"
+            raise NotImported(
+                f"no product was made unavailable, because {why}"
+                + ("" if broken else ": mend them, or say --force")
+            )
+        gone = snapshot.vanished(connection, job.site_id, job.run, force=force)
+        done = [hands.submit(patch, job, body) for body in snapshot.patches(gone)]
+        report.unavailable = sum(future.result() for future in done)
+    except (NotImported, snapshot.TooManyVanish) as error:
+        report.snapshot_error = str(error)
+    if not broken:
+        snapshot.forget(connection, job.site_id, job.run)
+
+
+# in the processes that deliver ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Task:
+    """One batch to deliver. `at` is given in the order of the file: a later line wins."""
+
+    job: Job
+    file: str
+    place: Place
+    batch: Batch
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one batch, and the first of its problems."""
+
+    tally: Tally
+    problems: list[Shown] = field(default_factory=list)
+    unread: int = 0
+
+
+_pools: list[Pool] = []
+
+
+@contextmanager
+def _hands(settings: Settings, count: int) -> Iterator[Executor]:
+    """Whoever delivers: one thread here, or processes of their own that end with this one."""
+    given = (settings.database_url, settings.secret_key)
+    if count == 1:
+        with ThreadPoolExecutor(1, "import", _begin, given) as thread:
+            yield thread
+        while _pools:
+            _pools.pop().close()
+        return
+    with ProcessPoolExecutor(count, get_context("spawn"), _begin_apart, given) as processes:
+        try:
+            yield processes
+        finally:
+            processes.shutdown(cancel_futures=True)
+
+
+def _begin(database_url: str, secret_key: str) -> None:
+    sealing.unlock(secret_key)
+    _pools.append(
+        database.open_pool(database_url, size=1, options=database.INGEST_OPTIONS, name="import")
+    )
+
+
+def _begin_apart(database_url: str, secret_key: str) -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process says when it ends
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _begin(database_url, secret_key)
+
+
+def _end_with_parent() -> None:
+    """However the first process ends: an executor's processes would wait for work for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def deliver(task: Task) -> Outcome:
+    """One batch as one delivery: what `ingest` would do with a body of these records."""
+    read = [
+        (position, line, _read(task.job, line))
+        for position, line in enumerate(task.batch.lines, start=task.batch.first)
+        if line
+    ]
+    if not read:
+        return Outcome(Tally())
+    source = _source(task.job)
+    _name(task, [one.record for _, _, one in read])
+    body = _body(task.job.connector, [one.text for _, _, one in read])
+    topic = TOPICS[task.job.kind] if task.job.connector == API else None
+    first = task.place.number(task.batch.first)
+    headers = {"Attune-Import": task.file, "Attune-Import-First": str(first)}
+    receipt = _patient(
+        lambda: ingest.deliver(
+            _pools[-1], source, topic=topic, headers=headers, body=body, received_at=task.at
+        )
+    )
+    return _outcome(task, receipt, [(position, one) for position, _, one in read])
+
+
+def patch(job: Job, body: bytes) -> int:
+    """Deliver one body of a snapshot's end; returns how many products it changed."""
+    source = _source(job)
+    receipt = _patient(
+        lambda: ingest.deliver(
+            _pools[-1],
+            source,
+            topic=snapshot.TOPIC,
+            headers={"Attune-Import": job.run or ""},
+            body=body,
+        )
+    )
+    return receipt.applied
+
+
+def _source(job: Job) -> Source:
+    with _pools[-1].connection() as connection:
+        source = access.source_by_public_id(connection, job.source)
+    if source is None:
+        raise NotImported(f"there is no source {job.source} any longer")
+    return source
+
+
+def _patient(work: Callable[[], Receipt]) -> Receipt:
+    for pause_s in PAUSES_S:
+        try:
+            return work()
+        except psycopg.OperationalError:
+            time.sleep(pause_s)
+    return work()
+
+
+def _name(task: Task, records: Sequence[Any]) -> None:
+    """What a snapshot holds: a record that is refused is in it nevertheless."""
+    if task.job.run is None:
+        return
+    sent = (record.get("product_id") for record in records if isinstance(record, dict))
+    ids = [str(one) for one in sent if isinstance(one, (str, int))]
+    with _pools[-1].connection() as connection:
+        snapshot.name(connection, task.job.site_id, task.job.run, ids, task.at)
+
+
+# lines as records -------------------------------------------------------------------------------
+
+
+class _Read(NamedTuple):
+    """A line as it goes into the body; `why` it can be no record of ours."""
+
+    text: bytes
+    record: Any
+    why: Malformed | None = None
+    is_unread: bool = False
+
+
+def _read(job: Job, line: Line) -> _Read:
+    """A line that is no record goes as a JSON string: the connector refuses it, ingest keeps it."""
+    try:
+        record = files.record(line)
+    except Malformed as error:
+        return _unusable(line, error, is_unread=True)
+    if job.connector != API:
+        return _Read(line, record)  # type: ignore[arg-type]
+    try:
+        told = _told(job.kind, record)
+    except Malformed as error:
+        return _unusable(line, error)
+    return _Read(line if told is record else _encoder.encode(told), told)  # type: ignore[arg-type]
+
+
+def _told(kind: str, record: dict[str, Any]) -> dict[str, Any]:
+    """The record as `/v1` takes it, itself where it is one of `/v1`."""
+    if kind == "products" and common_format.is_item(record):
+        return common_format.product(record)
+    if kind != "events":
+        return record
+    if common_format.is_event(record):
+        return common_format.interaction(record)
+    if record.get("timestamp") in (None, ""):
+        raise Malformed(NO_TIME, "/timestamp")
+    return record
+
+
+def _unusable(line: Line, why: Malformed, is_unread: bool = False) -> _Read:
+    text = line.text if isinstance(line, Bad) else line.decode("utf-8", "replace")
+    return _Read(_encoder.encode(text), text, why, is_unread)
+
+
+def _body(connector: str, texts: Sequence[bytes]) -> bytes:
+    records = b",\n".join(texts)
+    return b'{"data":[' + records + b"]}" if connector == API else b"[" + records + b"]"
+
+
+def _outcome(task: Task, receipt: Receipt, read: Sequence[tuple[int, _Read]]) -> Outcome:
+    too_old = apply.REASONS["too_old"]
+    tally = Tally(
+        len(read), receipt.applied, receipt.duplicate, receipt.ignored, receipt.refused,
+        receipt.failed, sum(one.reason == too_old for one in receipt.problems),
+    )  # fmt: skip
+    left_out = {
+        one.position: (one.pointer, one.outcome, one.reason)
+        for one in reversed(receipt.problems)
+        if one.outcome != "ignored"
+    }
+    if receipt.failed:
+        left_out = {0: ("", "failed", receipt.error or "")}
+    problems = []
+    for number, (pointer, outcome, reason) in sorted(left_out.items())[:MOST_SHOWN]:
+        position, one = read[number]
+        inside = one.why.pointer if one.why else _inside(pointer)
+        where = task.place.of(position)
+        problems.append(Shown(task.file, where, inside, outcome, str(one.why or reason)))
+    return Outcome(tally, problems, sum(one.is_unread for _, one in read))
+
+
+def _inside(pointer: str) -> str:
+    """A pointer into the record, of one into the body."""
+    steps = pointer.removeprefix("/data").split("/")[2:]
+    return "/" + "/".join(steps) if steps else ""

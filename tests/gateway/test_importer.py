@@ -1,0 +1,496 @@
+"""Archives: every format says the same, nothing counts twice, whatever breaks on the way."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from gateway import files
+from gateway.__main__ import cli
+from tests.builders import ago, deliver, delivery_row, one, rows, track
+from tests.conftest import Shop
+from tests.journeys.gateway_process import until
+
+Import = Callable[..., dict[str, Any]]
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+@pytest.fixture
+def run(environment: dict[str, str], shop: Shop) -> Callable[..., Result]:
+    """`run("events", path)`: imports into the shop and expects `status`."""
+
+    def imported(*words: Any, status: int = 0) -> Result:
+        arguments = ["import", "shop", *map(str, words)]
+        result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+        assert result.exit_code == status, result.output
+        return result
+
+    return imported
+
+
+@pytest.fixture
+def bring(run: Callable[..., Result]) -> Import:
+    """The same without a forecast, answered as JSON."""
+
+    def imported(*words: Any, status: int = 0) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(
+            run(*words, "--json", "--no-forecast", status=status).stdout
+        )
+        return answer
+
+    return imported
+
+
+def lines(path: Path, *records: Any) -> Path:
+    """A JSON-lines file; a text or bytes stands there as it is."""
+    raw = [
+        one if isinstance(one, bytes) else one.encode() if isinstance(one, str)
+        else json.dumps(one).encode() for one in records
+    ]  # fmt: skip
+    content = b"\n".join(raw) + b"\n"
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+def view(product: str = "p1", **fields: Any) -> dict[str, Any]:
+    return {
+        "type": "product_detail_page_view",
+        "anonymous_id": "a1",
+        "product_ids": [product],
+        "timestamp": ago(minutes=1),
+    } | fields
+
+
+def click(product: str = "p1", **fields: Any) -> dict[str, Any]:
+    """An event of the common format."""
+    told = {"user_id": "", "session_id": "s1", "ts": NOW.timestamp() - 60, "type": "view"}
+    return told | {"product_id": product} | fields
+
+
+def counts(answer: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(answer[name] for name in ("accepted", "duplicate", "ignored", "refused"))
+
+
+def events(shop: Shop) -> list[tuple[Any, ...]]:
+    return rows(
+        shop.pool,
+        "select type::text, sent_id, product_ids, quantities, occurred_at, data "
+        "from events join actors using (site_id, actor_id) order by occurred_at, product_ids, data",
+    )
+
+
+# formats ------------------------------------------------------------------------------------------
+
+
+def test_an_archive_is_applied_like_live_events(bring: Import, shop: Shop, tmp_path: Path) -> None:
+    answer = bring("events", lines(tmp_path / "e.jsonl", view("p1"), view("p2"), ""))
+    assert counts(answer) == (2, 0, 0, 0)
+    assert [row[:3] for row in events(shop)] == [
+        ("product_detail_page_view", "a1", ["p1"]),
+        ("product_detail_page_view", "a1", ["p2"]),
+    ]
+
+
+def test_the_common_format_is_told_in_our_words(bring: Import, shop: Shop, tmp_path: Path) -> None:
+    bought = click("p2", user_id="u1", type="purchase", quantity=3, ts=NOW.timestamp() - 30)
+    bring("events", lines(tmp_path / "e.ndjson.gz", click("p1"), bought))
+    session = {"context": {"custom_context": {"session": "s1"}}}
+    at = [NOW - timedelta(seconds=60), NOW - timedelta(seconds=30)]
+    assert events(shop) == [
+        ("product_detail_page_view", "s1", ["p1"], None, at[0], session),
+        ("purchase", "u1", ["p2"], [3.0], at[1], session),
+    ]
+
+
+def test_an_item_becomes_a_product(bring: Import, shop: Shop, tmp_path: Path) -> None:
+    item = {"product_id": "p1", "title": "Mug", "description": None, "brand": "", "price": 2.5,
+            "categories": [["Home", "Kitchen"]], "image": "https://x.example/p1.png"}  # fmt: skip
+    bring("products", lines(tmp_path / "items.jsonl", item))
+    assert one(shop.pool, "select record from products") == {
+        "product_id": "p1", "title": "Mug", "sale_price": 2.5,
+        "categories": [["Home", "Kitchen"]], "cover_image": "https://x.example/p1.png",
+    }  # fmt: skip
+
+
+def test_a_table_says_what_json_says(bring: Import, shop: Shop, tmp_path: Path) -> None:
+    table = tmp_path / "products.csv"
+    table.write_text(
+        "product_id;title;categories;tags;sale_price;custom_attributes.fabric;custom_attributes\n"
+        '1;"Mug; red";Home > Kitchen | Gifts;red|mug;2.5;clay;"{""weight"": 300}"\n'
+        "\n"
+        "002;;;;;;\n",
+        encoding="utf-8-sig",
+    )
+    assert counts(bring("products", table)) == (2, 0, 0, 0)
+    assert rows(shop.pool, "select record from products order by product_id") == [
+        ({"product_id": "002"},),
+        (
+            {
+                "product_id": "1", "title": "Mug; red", "sale_price": 2.5, "tags": ["red", "mug"],
+                "categories": [["Home", "Kitchen"], ["Gifts"]],
+                "custom_attributes": {"fabric": "clay", "weight": 300},
+            },
+        ),
+    ]  # fmt: skip
+
+
+def test_a_parquet_file_has_types_of_its_own(bring: Import, shop: Shop, tmp_path: Path) -> None:
+    path = tmp_path / "events.parquet"
+    table = pyarrow.table(
+        {
+            "type": ["checkout", "search"],
+            "user_id": ["u1", None],
+            "anonymous_id": [None, "a1"],
+            "product_ids": [["p1", "p2"], None],
+            "quantities": [[1, 2], None],
+            "search": [None, {"keywords": "mug"}],
+            "timestamp": pyarrow.array([NOW - timedelta(hours=2), NOW - timedelta(hours=1)]),
+        }
+    )
+    parquet.write_table(table, path)
+    zipped = tmp_path / "events.parquet.gz"
+    zipped.write_bytes(gzip.compress(path.read_bytes()))
+    assert counts(bring("events", path)) == (2, 0, 0, 0)
+    assert [row[:4] for row in events(shop)] == [
+        ("purchase", "u1", ["p1", "p2"], [1.0, 2.0]),
+        ("search", "a1", [], None),
+    ]
+    assert counts(bring("events", zipped)) == (0, 2, 0, 0)
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"), min_size=1, max_size=8)
+WORD = st.text("abcäöü 0189,;\"'", min_size=1, max_size=6).map(str.strip).filter(bool)
+RECORD = st.fixed_dictionaries(
+    {"product_id": WORD},
+    optional={
+        "title": TEXT.filter(str.strip),
+        "tags": st.lists(WORD, min_size=1, max_size=3),
+        "categories": st.lists(st.lists(WORD, min_size=1, max_size=2), min_size=1, max_size=2),
+        "sale_price": st.floats(0, 1e6) | st.integers(0, 10**6),
+        "custom_attributes": st.dictionaries(WORD, st.integers(0, 9), min_size=1, max_size=2),
+    },
+)
+FIELDS = ("product_id", "title", "tags", "categories", "sale_price", "custom_attributes")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(RECORD, min_size=1, max_size=5))
+def test_formats_agree_with_each_other(records: list[dict[str, Any]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        written = [lines(base / "r.jsonl.gz", *records), _csv(base / "r.csv", records)]
+        written.append(_parquet(base / "r.parquet", records))
+        for path in written:
+            assert [one for _, one in files.records(path, "products")] == records
+
+
+def _csv(path: Path, records: Sequence[dict[str, Any]]) -> Path:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(FIELDS)
+    for record in records:
+        cells = (record.get(name, "") for name in FIELDS)
+        writer.writerow([json.dumps(c) if isinstance(c, (list, dict)) else c for c in cells])
+    path.write_bytes(text.getvalue().encode())
+    return path
+
+
+def _parquet(path: Path, records: Sequence[dict[str, Any]]) -> Path:
+    """Numbers, lists of texts and, as JSON, free attributes."""
+    columns = {name: [record.get(name) for record in records] for name in FIELDS}
+    attributes = columns["custom_attributes"]
+    columns["custom_attributes"] = [json.dumps(one) if one else None for one in attributes]
+    columns["sale_price"] = [json.dumps(one) if one is not None else None
+                             for one in columns["sale_price"]]  # fmt: skip
+    parquet.write_table(pyarrow.table(columns), path)
+    return path
+
+
+# what is refused ----------------------------------------------------------------------------------
+
+
+def test_bad_lines_are_kept_and_stop_nothing(bring: Import, shop: Shop, tmp_path: Path) -> None:
+    path = lines(
+        tmp_path / "e.jsonl",
+        view("p1"), "{not json", view("p2", rating=1), "[1]", b'{"type": "\xff"}', view("p3"),
+        view("p4", timestamp=None), click("p5", ts="soon"), click("p6", ts=NOW.timestamp() * 1000),
+    )  # fmt: skip
+    answer = bring("events", path)
+    assert counts(answer) == (2, 0, 0, 7)
+    shown = [(one["line"], one["pointer"], one["reason"]) for one in answer["problems"]]
+    assert [row[:2] for row in shown] == [
+        ("line 2", ""), ("line 3", "/rating"), ("line 4", ""), ("line 5", ""),
+        ("line 7", "/timestamp"), ("line 8", "/ts"), ("line 9", "/ts"),
+    ]  # fmt: skip
+    assert "not valid JSON" in shown[0][2] and "milliseconds" in shown[-1][2]
+    [(delivery, received, refused)] = rows(
+        shop.pool, "select delivery_id, received, refused from deliveries"
+    )
+    assert (received, refused) == (9, 7)
+    assert b"{not json" in delivery_row(shop.pool, delivery)["body"]
+
+
+def test_a_row_of_another_width_is_refused_by_its_number(bring: Import, tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_bytes(b"product_id,title\np1,A\np2\np3,C,D\np4,\xe9\n")
+    answer = bring("products", path)
+    assert counts(answer) == (1, 0, 0, 3)
+    assert [(one["line"], one["reason"]) for one in answer["problems"]] == [
+        ("row 3", "The row has 1 cells, the head 2."),
+        ("row 4", "The row has 3 cells, the head 2."),
+        ("row 5", "The row is not UTF-8: save the file in that encoding."),
+    ]
+
+
+def test_an_unknown_column_is_named_before_anything_is_done(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("product_id,colour\np1,red\n")
+    assert "custom_attributes.colour" in run("products", path, status=1).output
+
+
+def test_events_that_are_too_old_are_said_so_plainly(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    old = view("p1", timestamp=ago(days=500))
+    said = run("events", lines(tmp_path / "e.jsonl", old, view("p2")), "--no-forecast").output
+    assert "2 events: 1 accepted, 0 duplicate, 1 ignored, 0 refused" in said
+    assert "1 of the ignored are too old, older than 400 days: raise RETENTION_EVENTS_DAYS" in said
+
+
+@pytest.mark.parametrize("name", ["e.jsonl.gz", "e.csv.gz"])
+def test_a_cut_off_gzip_says_how_far_it_got(
+    bring: Import, shop: Shop, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    if ".csv" in name:
+        rest = "".join(f"s{n},{NOW.timestamp() - n},view,p{n}\n" for n in range(5000))
+        content = ("session_id,ts,type,product_id\n" + rest).encode()
+    else:
+        content = b"".join(json.dumps(click(f"p{n}")).encode() + b"\n" for n in range(5000))
+    path.write_bytes(gzip.compress(content)[:-2000])
+    answer = bring("events", path, status=1)
+    [told] = answer["files"]
+    assert "is cut off after" in told["error"]
+    assert 0 < answer["accepted"] < 5000
+    assert answer["refused"] == 0
+    assert one(shop.pool, "select count(*) from events") == answer["accepted"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("e.jsonl.gz", b"no gzip", "is no gzip file"),
+        ("e.parquet", b"PAR1 and then nothing", "cannot be read"),
+        ("e.xlsx", b"PK\x03\x04", "is of no format known here"),
+    ],
+    ids=["gzip", "parquet", "format"],
+)
+def test_a_file_that_is_not_what_it_seems_is_told_apart(
+    bring: Import, tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    good = lines(tmp_path / "good.jsonl", view())
+    answer = bring("events", path, good, status=1)
+    assert said in answer["files"][0]["error"]
+    assert answer["accepted"] == 1
+
+
+# once ---------------------------------------------------------------------------------------------
+
+
+def test_a_second_import_counts_duplicates_only(bring: Import, shop: Shop, tmp_path: Path) -> None:
+    path = lines(tmp_path / "e.jsonl", *(view(f"p{n}") for n in range(5)), click())
+    assert counts(bring("events", path)) == (6, 0, 0, 0)
+    assert counts(bring("events", path)) == (0, 6, 0, 0)
+    assert one(shop.pool, "select count(*) from events") == 6
+
+
+def test_an_archive_meets_what_came_live(bring: Import, shop: Shop, tmp_path: Path) -> None:
+    named = view("p1", context={"custom_context": {"uuid": "one"}})
+    plain = view("p2")
+    deliver(shop.pool, shop.api, {"data": [named]}, "interactions")
+    deliver(shop.pool, shop.api, {"data": [plain]}, "interactions")
+    answer = bring("events", lines(tmp_path / "e.jsonl", named, plain, view("p3")))
+    assert counts(answer) == (1, 2, 0, 0)
+
+
+def test_a_segment_archive_is_read_by_its_source(bring: Import, shop: Shop, tmp_path: Path) -> None:
+    live, old = track(), track("Order Completed", properties={"order_id": "o1", "products": []})
+    deliver(shop.pool, shop.segment, live)
+    path = lines(tmp_path / "archive.gz", live, old, {"type": "track"})
+    answer = bring("events", path, "--source", shop.segment.public_id)
+    assert counts(answer) == (1, 1, 0, 1)
+    assert answer["problems"][0]["line"] == "line 3"
+    assert one(shop.pool, "select count(*) from events") == 2
+
+
+def test_a_source_of_another_connector_brings_no_catalog(
+    run: Callable[..., Result], shop: Shop, tmp_path: Path
+) -> None:
+    path = lines(tmp_path / "p.jsonl", {"product_id": "p1"})
+    said = run("products", path, "--source", shop.segment.public_id, status=1).output
+    assert "leave --source out" in said
+
+
+def test_later_lines_of_a_file_win(bring: Import, shop: Shop, tmp_path: Path) -> None:
+    many = [{"product_id": "p1", "title": f"t{n}"} for n in range(2 * files.RECORDS_A_BATCH)]
+    bring("products", lines(tmp_path / "p.jsonl", *many))
+    assert one(shop.pool, "select record->>'title' from products") > f"t{files.RECORDS_A_BATCH - 1}"
+
+
+@pytest.mark.heavy
+def test_a_killed_import_goes_on_where_it_was(
+    bring: Import, shop: Shop, environment: dict[str, str], tmp_path: Path
+) -> None:
+    count = 40_000
+    at = NOW.timestamp() - count
+    path = lines(tmp_path / "e.jsonl", *(click(f"p{n}", ts=at + n) for n in range(count)))
+    command = [sys.executable, "-m", "gateway", "import", "shop", "events", str(path)]
+    process = subprocess.Popen(command, env=os.environ | environment)
+    try:
+        until(lambda: rows(shop.pool, "select 1 from imports where records > 4000"))
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    answer = bring("events", path)
+    assert answer["files"][0]["began_at"] >= 4000
+    assert answer["records"] == count
+    assert answer["accepted"] + answer["duplicate"] == count
+    assert one(shop.pool, "select count(*) from events") == count
+
+
+def test_one_file_is_imported_by_one_at_a_time(
+    run: Callable[..., Result], shop: Shop, tmp_path: Path
+) -> None:
+    path = lines(tmp_path / "e.jsonl", view())
+    key = f"import {shop.site.site_id} {shop.api.source_id} events {files.identity(path)}"
+    with shop.pool.connection() as other:
+        other.execute("select pg_advisory_lock(hashtextextended(%s, 0))", [key])
+        assert "is being imported already" in run("events", path, status=1).output
+        other.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", [key])
+    run("events", path)
+
+
+# snapshots ----------------------------------------------------------------------------------------
+
+
+def catalog(path: Path, *product_ids: str, **fields: Any) -> Path:
+    return lines(
+        path, *({"product_id": one, "title": f"The {one}"} | fields for one in product_ids)
+    )
+
+
+def available(shop: Shop) -> list[str]:
+    found = rows(shop.pool, "select product_id from products where available order by product_id")
+    return [product_id for (product_id,) in found]
+
+
+def test_a_snapshot_makes_the_rest_unavailable_and_keeps_it(
+    bring: Import, shop: Shop, tmp_path: Path
+) -> None:
+    bring("products", catalog(tmp_path / "1.jsonl", "p1", "p2", "p3"))
+    halves = catalog(tmp_path / "2.jsonl", "p1"), catalog(tmp_path / "3.jsonl", "p3")
+    assert bring("products", *halves, "--snapshot")["unavailable"] == 1
+    assert available(shop) == ["p1", "p3"]
+    record = one(shop.pool, "select record from products where product_id = 'p2'")
+    assert record["title"] == "The p2"
+
+
+def test_what_comes_back_is_available_whatever_its_date(
+    bring: Import, shop: Shop, tmp_path: Path
+) -> None:
+    whole = catalog(tmp_path / "1.jsonl", "p1", "p2", updated_at="2024-01-01")
+    bring("products", whole)
+    bring("products", catalog(tmp_path / "2.jsonl", "p1"), "--snapshot")
+    assert available(shop) == ["p1"]
+    bring("products", whole, "--snapshot")
+    assert available(shop) == ["p1", "p2"]
+
+
+def test_a_snapshot_without_most_of_the_shop_is_refused(
+    bring: Import, shop: Shop, tmp_path: Path
+) -> None:
+    bring("products", catalog(tmp_path / "1.jsonl", "p1", "p2", "p3"))
+    little = catalog(tmp_path / "2.jsonl", "p1")
+    assert "2 of 3 available" in bring("products", little, "--snapshot", status=1)["snapshot_error"]
+    assert available(shop) == ["p1", "p2", "p3"]
+    assert bring("products", little, "--snapshot", "--force")["unavailable"] == 2
+    assert available(shop) == ["p1"]
+
+
+def test_a_snapshot_with_lines_nobody_could_read_is_refused(
+    bring: Import, shop: Shop, tmp_path: Path
+) -> None:
+    bring("products", catalog(tmp_path / "1.jsonl", "p1", "p2"))
+    path = lines(tmp_path / "2.jsonl", {"product_id": "p1"}, "{")
+    assert (
+        "1 lines could not be read"
+        in bring("products", path, "--snapshot", status=1)["snapshot_error"]
+    )
+    assert available(shop) == ["p1", "p2"]
+
+
+def test_a_product_that_is_refused_has_not_vanished(
+    bring: Import, shop: Shop, tmp_path: Path
+) -> None:
+    bring("products", catalog(tmp_path / "1.jsonl", "p1", "p2"))
+    path = catalog(tmp_path / "2.jsonl", "p1", "p2", rating=99)
+    answer = bring("products", path, "--snapshot")
+    assert (answer["refused"], answer["unavailable"]) == (2, 0)
+
+
+def test_only_products_have_snapshots(run: Callable[..., Result], tmp_path: Path) -> None:
+    path = lines(tmp_path / "e.jsonl", view())
+    assert "only products have snapshots" in run("events", path, "--snapshot", status=1).output
+
+
+# afterwards ---------------------------------------------------------------------------------------
+
+
+def test_lists_know_an_import_at_once(bring: Import, shop: Shop, tmp_path: Path) -> None:
+    bring("products", catalog(tmp_path / "p.jsonl", "p1", "p2"))
+    bring("events", lines(tmp_path / "e.jsonl", view("p1", timestamp=ago(days=40)), view("p2")))
+    found = rows(
+        shop.pool,
+        "select product_id from popularity join products using (site_id, product_no) "
+        "where popular > 0 order by popular desc",
+    )
+    assert found == [("p2",), ("p1",)]
+
+
+def test_too_few_sessions_give_no_forecast_but_the_reason(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    said = run("events", lines(tmp_path / "e.jsonl", view()))
+    assert "No forecast: no product has a title yet" in said.output
+
+
+def test_users_come_too(bring: Import, shop: Shop, tmp_path: Path) -> None:
+    path = tmp_path / "users.csv"
+    path.write_text("user_id,name,age,custom_attributes.plan\nu1,Ada,36,gold\n")
+    assert counts(bring("users", path)) == (1, 0, 0, 0)
+    assert one(shop.pool, "select record from users") == {
+        "user_id": "u1", "name": "Ada", "age": 36, "custom_attributes": {"plan": "gold"},
+    }  # fmt: skip
