@@ -14,6 +14,7 @@ from uuid import UUID
 
 import psycopg
 import structlog
+from prometheus_client import Counter
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from gateway import access, admission, apply, idempotency, jobs, memory
@@ -37,6 +38,14 @@ __all__ = ["Pool", "Receipt", "RecordProblem", "Translated", "UnknownDelivery", 
 log = structlog.get_logger(__name__)
 
 Pool = ConnectionPool[Connection]
+
+DELIVERIES = Counter(
+    "attune_deliveries", "Deliveries received, by what became of them", ["connector", "outcome"]
+)
+REPEATED = Counter(
+    "attune_transactions_repeated", "Transactions of deliveries that were done again", ["why"]
+)
+WHY_REPEATED = {"40P01": "deadlock", "40001": "serialization"}
 
 TRIES = 3
 AWAY = ("55P03", "25006")  # locked for too long, read-only
@@ -79,13 +88,16 @@ def deliver(
         receipt = _apply(pool, incoming, records, once)
     except Unreadable as error:
         reason = error
-        return _commit(pool, incoming, once, lambda c: apply.keep_unreadable(c, incoming, reason))
+        receipt = _commit(
+            pool, incoming, once, lambda c: apply.keep_unreadable(c, incoming, reason)
+        )
     except idempotency.NotApplied:
         raise
     except Exception as error:
         if _nothing_can_be_kept(error):
             raise
-        return _keep_failed(pool, incoming, len(records), error)
+        receipt = _keep_failed(pool, incoming, len(records), error)
+    DELIVERIES.labels(source.connector, receipt.outcome).inc()
     return _told(receipt, source)
 
 
@@ -252,6 +264,7 @@ def _repeat(
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if attempt == TRIES or not _worth_repeating(error):
                 raise
+            REPEATED.labels(WHY_REPEATED.get(error.sqlstate or "", "connection")).inc()
             pool.check()
     raise AssertionError("unreachable")
 

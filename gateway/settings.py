@@ -58,6 +58,7 @@ class Settings:
     demo: bool
     public_url: str
     trusted_proxies: int
+    metrics_token: str
     secret_key: str
     log_level: str
     log_format: str
@@ -97,6 +98,7 @@ _ADDRESS = Regexp(r"[0-9A-Za-z.:_-]+$", error="it must be an address or a host's
 _HTTP = Regexp(r"https?://[^/\s]+", error="it must start with http:// or https://")
 _LEVELS = OneOf(["DEBUG", "INFO", "WARNING", "ERROR"], error="it must be one of: {choices}")
 _FORMATS = OneOf(["auto", "json", "text"], error="it must be one of: {choices}")
+_TOKEN = Regexp(r"[!-~]{16,200}\Z", error="it must be 16 to 200 characters without spaces")
 _DAYS = Range(1, 3650, error="it must be between {min} and {max} days")
 
 TABLE: tuple[Setting, ...] = (
@@ -131,6 +133,11 @@ TABLE: tuple[Setting, ...] = (
         "TRUSTED_PROXIES", "trusted_proxies", "int", 0,
         "How many proxies in front set X-Forwarded-For, -Proto and -Host, which are then believed.",
         Range(0, 10, error="it must be between {min} and {max}"),
+    ),
+    Setting(
+        "METRICS_TOKEN", "metrics_token", "str", "",
+        "Bearer token that /metrics asks for; without it, it answers private networks only.",
+        _TOKEN, secret=True, shown_default="none",
     ),
     Setting(
         "ATTUNE_SECRET_KEY", "secret_key", "str", "",

@@ -15,8 +15,9 @@ from typing import Any
 
 import psycopg
 import structlog
+from prometheus_client import Counter, Histogram
 
-from gateway import ingest, jobs, retention
+from gateway import idempotency, ingest, jobs, retention, sync
 from gateway.settings import load
 from ranking.catalog import embeddings, popularity, queries, words
 from ranking.catalog.encoder import Encoder, Encodes, Vectors
@@ -32,6 +33,16 @@ Report = dict[str, Any]
 HUNG_S = 120.0  # a slice of the longest texts takes 4 s on one core
 STILL_S = 180.0
 
+Report = dict[str, Any]
+
+TOOK = Histogram(
+    "attune_task_seconds",
+    "How long jobs took, by task",
+    ["task"],
+    buckets=(0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0),
+)
+FAILED = Counter("attune_tasks_failed", "Jobs that ended with an error", ["task"])
+
 
 def run(task: str, site_id: int) -> None:
     """The door of every job: whatever goes wrong is logged and noted, and found again later."""
@@ -42,10 +53,12 @@ def run(task: str, site_id: int) -> None:
         with closing(database.connect(load().database_url, options=OPTIONS)) as connection:
             _run(connection, task, site_id)
     except Exception:
+        FAILED.labels(task).inc()
         log.exception("task failed")
     else:
         log.info("task done", seconds=round(time.monotonic() - began, 3))
     finally:
+        TOOK.labels(task).observe(time.monotonic() - began)
         structlog.contextvars.clear_contextvars()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from prometheus_client import Counter
 
 from ranking import answers, explain
 from ranking.catalog import models, records
@@ -25,9 +26,17 @@ from schemas.database import Connection
 # Recommending these again would be pointless; similar and history have reasons to show them.
 WITHOUT_TOUCHED = frozenset(("recommend", "trending", "popular"))
 WITHOUT_PROFILE = frozenset(("similar",))
+# What answers in place of a strategy that took too long.
 FALLBACK = "popular"
-WITHOUT_FALLBACK = frozenset((FALLBACK, "history"))
+FALLBACKS = {"search": "lexical"}
+WITHOUT_FALLBACK = frozenset((FALLBACK, "history", "lexical"))
 MORE_EACH_TRY = 4
+
+ANSWERS = Counter(
+    "attune_answers",
+    "Lists answered, by strategy and by what answered in place of one that took too long",
+    ["strategy", "fallback"],
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,8 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
     Raises UnknownProducts, and psycopg's errors where Postgres is away.
     """
     question, chosen, fallback = _chosen(connection, question)
+    ANSWERS.labels(question.strategy, fallback or "none").inc()
+    total = _total(connection, question, chosen) if question.query else None
     miso_id = answers.record(connection, question, chosen) if remember else None
     return Answer(
         miso_id=miso_id,

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
-from pathlib import Path
 
 import click
 import structlog
 
-from gateway import logs, webserver
+from gateway import figures, logs, webserver
 from gateway.settings import Settings, load
 from schemas import database
 
@@ -21,19 +18,11 @@ READY_TIMEOUT_S = 30.0
 def web() -> None:
     """Serve HTTP on PORT."""
     settings = load()
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_empty_metrics_folder(settings))
+    figures.share(settings.run_dir)
     logs.configure(settings.log_level, role="web", form=settings.log_format)
     # The application answers /readyz with the reason while Postgres is away or not migrated,
     # so this role starts at once.
     sys.exit(webserver.serve(settings.bind, settings.port))
-
-
-def _empty_metrics_folder(settings: Settings) -> Path:
-    """Files of earlier processes would be counted for ever and make each scrape slower."""
-    folder = settings.run_dir / f"metrics-{settings.port}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
 
 
 @click.command()
@@ -59,19 +48,23 @@ def clock() -> None:
     """Start what is due; two clocks do no harm."""
     _ready_settings("clock")
     from gateway import clock as clock_loop
+    from gateway import processes
 
+    processes.watch("clock")
     clock_loop.run()
 
 
 def _work(role: str) -> None:
     _ready_settings(role)
-    from gateway import jobs
+    from gateway import jobs, processes
 
+    processes.watch(role)
     jobs.work(role)
 
 
 def _ready_settings(role: str) -> Settings:
     settings = load()
+    figures.share(settings.run_dir)
     logs.configure(
         settings.log_level,
         structlog.contextvars.merge_contextvars,

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 BLUEPRINTS = (
     "gateway.http.health:blueprint",
-    "gateway.http.metrics:blueprint",
+    "gateway.http.scrape:blueprint",
     "gateway.http.documents:blueprint",
     "gateway.http.webhooks:blueprint",
     "gateway.http.v1.interactions:blueprint",

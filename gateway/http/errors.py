@@ -190,10 +190,22 @@ def _malformed(error: Malformed) -> Response:
 
 def _database_away(error: psycopg.Error) -> Response:
     """Postgres down, no connection free in time, a lock or statement timeout."""
+    metrics.DATABASE_ERRORS.labels(_kind(error)).inc()
     log.error("database unavailable", error=logs.first_line(error), kind=type(error).__name__)
     if _connection_lost(error):
         state.of(current_app).replace_broken()
     return answer(Unavailable("the database is busy or away: send the request again"))
+
+
+def _kind(error: psycopg.Error) -> str:
+    """One of few words, as a label needs it."""
+    if isinstance(error, PoolTimeout):
+        return "pool"
+    return "connection" if _connection_lost(error) else KINDS.get(error.sqlstate or "", "other")
+
+
+KINDS = {"57014": "statement_timeout", "55P03": "lock_timeout", "40P01": "deadlock",
+         "40001": "serialization", "53100": "disk_full"}  # fmt: skip
 
 
 def _connection_lost(error: psycopg.Error) -> bool:

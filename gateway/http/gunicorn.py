@@ -50,6 +50,10 @@ def when_ready(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Load the query encoder beside the first requests, so that no visitor's first search waits."""
+    from gateway import processes
+    from gateway.http import state
+
+    processes.watch("web", state.of(worker.wsgi).pools)
     threading.Thread(target=_warm_up, daemon=True).start()
     webserver.tell_ready()
 
@@ -65,7 +69,5 @@ def _warm_up() -> None:
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Forget a dead worker's gauges."""
-    from prometheus_client import multiprocess
-
-    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    """Keep what a dead worker has counted, forget what it was."""
+    figures.bury()

@@ -41,6 +41,10 @@ class State:
         found = self._pools.get(name)
         return found if found is not None else self._open(name, options)
 
+    def pools(self) -> list[Pool]:
+        """Those that were opened so far."""
+        return list(self._pools.values())
+
     def redis_client(self) -> redis.Redis:
         """A client that gives up fast: no request waits for Redis."""
         found = self._redis
@@ -48,7 +52,7 @@ class State:
 
     def replace_broken(self) -> None:
         """Drop connections that Postgres has closed, so that one request finds out for all."""
-        for pool in list(self._pools.values()):
+        for pool in self.pools():
             pool.check()
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from prometheus_client import Counter
 from psycopg.pq import TransactionStatus
 
 from ranking.catalog import models
@@ -67,6 +68,9 @@ ENCODE_ERRORS = (ValueError, TypeError, RuntimeError, LookupError, ArithmeticErr
 USABLE = (TransactionStatus.IDLE, TransactionStatus.INTRANS)
 
 Progress = Callable[[int, int], None]
+
+ENCODED = Counter("attune_products_encoded", "Products encoded and stored")
+NOT_ENCODED = Counter("attune_products_not_encoded", "Attempts to encode a product that failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +256,7 @@ def _begin(connection: Connection, site_id: int, products: list[_Dirty]) -> None
     except ENCODE_ERRORS as error:
         if len(products) > 1:
             return sum(_encode_slice(connection, site_id, encoder, [one]) for one in products)
+        NOT_ENCODED.inc()
         _note_failure(connection, site_id, products[0].product_no, error)
         return 0
     with connection.transaction():
@@ -303,4 +308,5 @@ def _store(connection: Connection, site_id: int, encoded: list[_Encoded]) -> int
     served = model.transform(raw)
     models.write_vectors(connection, site_id, model.vectors, numbers, hashes, served)
     connection.execute(SQL.unqueue, {"site_id": site_id, "product_nos": database.jsonb(numbers)})
+    ENCODED.inc(len(valid))
     return len(valid)

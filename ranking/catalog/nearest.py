@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from prometheus_client import Counter
 from psycopg import sql
 
 from ranking.catalog.models import Model
@@ -30,6 +31,13 @@ SESSION_EF_SEARCH = 200  # what serving connections set
 JOIN_COST = 4
 ESTIMATE_CACHE_S = 60.0
 CACHED = 10_000
+
+SEARCHES = Counter(
+    "attune_vector_searches",
+    "Searches for the nearest products: exact, by the index, exact after the index came back short",
+    ["how"],
+)
+EXACT, INDEX, SHORT = (SEARCHES.labels(how) for how in ("exact", "index", "exact_after_index"))
 
 
 class Neighbour(NamedTuple):
@@ -70,9 +78,12 @@ def nearest(
         **filter.params,
     }
     if not use_index(connection, model, filter, wanted):
+        EXACT.inc()
         return _run(connection, "exact", model, filter, parameters)
     found = _indexed(connection, model, filter, parameters)
+    INDEX.inc()
     if len(found) < limit:
+        SHORT.inc()
         return _run(connection, "exact", model, filter, parameters)
     return found
 

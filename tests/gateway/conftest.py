@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from gateway.http import create_app, metrics, state
+from gateway.http import create_app, scrape, state
 from gateway.settings import Settings, load
 from tests.conftest import SECRET_KEY
 
@@ -40,7 +40,7 @@ def app_settings(environment: dict[str, str]) -> Settings:
 @pytest.fixture
 def app(app_settings: Settings) -> Iterator[Flask]:
     """The whole application."""
-    metrics.totals.forget()
+    scrape.totals.forget()
     made = create_app(app_settings)
     yield made
     state.of(made).close()

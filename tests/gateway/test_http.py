@@ -22,7 +22,7 @@ from tests.conftest import Shop
 OPEN = {
     "/healthz": "a load balancer has no key",
     "/readyz": "a load balancer has no key",
-    "/metrics": "Prometheus has no key; a proxy shields it",
+    "/metrics": "private networks, or a token of its own",
     "/openapi.json": "the same for everybody",
     "/docs": "the same for everybody",
     "/webhooks/<connector>/<source>": "signed with the source's secret",
