@@ -148,6 +148,11 @@ class _Memory(Generic[_T]):
         entry = self._found.get(name)
         return entry[1] if entry and entry[0] > time.monotonic() else None
 
+    def last(self, name: Any) -> _T | None:
+        """What was found, however long ago."""
+        entry = self._found.get(name)
+        return entry[1] if entry else None
+
     def missed(self, name: Any) -> bool:
         """Whether it was looked for in vain a moment ago."""
         return self._missed.get(name, 0.0) > time.monotonic()
@@ -204,6 +209,18 @@ def unknown_key(text: str) -> bool:
 def known_source(public_id: str) -> Source | None:
     """The source if this process looked it up within `REMEMBER_S`; needs no connection."""
     return _sources.get(public_id)
+
+
+def site_of_key(text: str) -> int | None:
+    """The site that a key opened in this process before; it may have been revoked since."""
+    key = _keys.last(text)
+    return key.site_id if key else None
+
+
+def site_of_source(public_id: str) -> int | None:
+    """The site of a source that was addressed in this process before."""
+    source = _sources.last(public_id)
+    return source.site_id if source else None
 
 
 def unknown_source(public_id: str) -> bool:

@@ -33,6 +33,7 @@ keepalive = 5
 timeout = 30
 graceful_timeout = 10
 max_requests = 0
+sendfile = False  # it would hold a thread for as long as the reader takes
 preload_app = True
 # gunicorn's control socket is one per user and shared by every gunicorn of that user.
 control_socket_disable = True

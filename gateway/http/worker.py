@@ -1,37 +1,309 @@
-"""The web role's gunicorn worker: gthread's, with a deadline for the headers of a request.
+"""The web role's gunicorn worker: gthread's, with requests gathered before a thread sees them and
+answers sent after it is done, so that a slow peer costs a socket and nobody's time.
 
-Without one as many connections as there are threads, each with half a header, stop all answers.
+gthread alone stops all answers for as many silent, dripping or slowly reading connections as it has
+threads; closing one whose peer does not close it holds up its loop for two seconds.
 """
 
 from __future__ import annotations
 
-import threading
+import contextlib
+import errno
+import json
+import resource
+import selectors
+import socket
+import time
+from functools import partial
 from typing import Any
 
-from gunicorn.util import write_error  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
-from gateway.http.deadline import watch
+from gateway.http import cors, metrics, tenants
+from gateway.http.lanes import Lanes
+from gateway.http.wire import Connection, Wire
 
 HEADERS_S = 5.0
+BODY_S = 10.0  # from a request's first byte, for what is gathered
+ANSWER_S, ANSWER_BYTES_PER_S = 10.0, 20_000  # as long as a slow phone needs for a large answer
+LINGER_S = 2.0
+SWEEP_S = 0.25
+RETRY_AFTER_S = 2
+# Of what was gathered in one process; beyond it bodies are read by threads.
+MOST_GATHERED_BYTES = 64 * 1024 * 1024
+# Answers that wait for their readers; beyond it those that wait longest are dropped.
+MOST_WAITING_BYTES = 128 * 1024 * 1024
+FILES = 4096
+
+REASONS = {
+    408: "Request Timeout",
+    431: "Request Header Fields Too Large",
+    503: "Service Unavailable",
+}
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """`handle` parses the headers, `handle_request` begins when they are whole."""
+    """Everything but `_serve` and `handle…` runs in the loop's one thread and never blocks."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._reading = threading.local()
+        self._held: dict[Connection, None] = {}  # those that wait for their peer, oldest first
+        self._swept_at = 0.0
 
-    def handle(self, conn: Any) -> Any:
-        self._reading.entry = entry = watch.add(conn.sock, HEADERS_S)
+    def init_process(self) -> None:
+        _allow_files()
+        super().init_process()
+
+    def get_thread_pool(self) -> Lanes:
+        return Lanes(self.cfg.threads, self._serve)
+
+    # a request arrives --------------------------------------------------------------------------
+
+    def accept(self, listener: Any) -> None:
         try:
-            return super().handle(conn)
-        finally:
-            watch.remove(entry)
-            if entry.passed:
-                write_error(conn.sock, 408, "Request Timeout", "")
+            accepted, client = listener.accept()
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
+                raise
+            return
+        self.nr_conns += 1
+        self._make_room()
+        self._expect(Connection(self.cfg, Wire.of(accepted), client, listener.getsockname()))
 
-    def handle_request(self, req: Any, conn: Any) -> Any:
-        watch.remove(self._reading.entry)
+    def _make_room(self) -> None:
+        """Who has sent nothing whole for longest makes room for who comes."""
+        if self.nr_conns < self.worker_connections:
+            return
+        for conn in self._held:
+            if conn.after in (self._drop, self._too_late):
+                metrics.TURNED_AWAY.labels("room").inc()
+                self._drop(conn)
+                return
+
+    def _expect(self, conn: Connection) -> None:
+        """Wait for a request, of which something may have come already."""
+        conn.deadline, conn.after = time.monotonic() + self.cfg.keepalive, self._drop
+        if conn.is_idle:
+            self._read(conn)
+        else:
+            self._consider(conn)
+
+    def _read(self, conn: Connection) -> None:
+        try:
+            conn.receive()
+        except OSError:
+            self._drop(conn)
+            return
+        self._consider(conn)
+
+    def _consider(self, conn: Connection) -> None:
+        if conn.is_complete() or self._is_full(conn):
+            self._hand_over(conn)
+        elif conn.is_too_long:
+            self._turn_away(conn, 431, "the headers of the request are larger than 64 KB")
+        elif conn.ended:
+            self._drop(conn)
+        else:
+            self._set_deadline(conn)
+            self._hold(conn, selectors.EVENT_READ, self._read)
+
+    def _set_deadline(self, conn: Connection) -> None:
+        if conn.is_idle:
+            return
+        now = time.monotonic()
+        if conn.after != self._too_late:
+            conn.begun_at, conn.after = now, self._too_late
+        conn.deadline = conn.begun_at + (BODY_S if conn.has_head else HEADERS_S)
+
+    def _too_late(self, conn: Connection) -> None:
+        what, seconds = ("body", BODY_S) if conn.has_head else ("headers", HEADERS_S)
+        self._turn_away(conn, 408, f"the {what} did not arrive within {seconds:g} s")
+
+    def _is_full(self, conn: Connection) -> bool:
+        large = conn.has_head and len(conn.received) > 64 * 1024
+        return large and sum(len(one.received) for one in self._held) > MOST_GATHERED_BYTES
+
+    # a thread works on it -----------------------------------------------------------------------
+
+    def _hand_over(self, conn: Connection) -> None:
+        self._let_go(conn)
+        if not self.tpool.put(tenants.of(conn), conn):
+            sentence = "too many requests of yours wait already: send it again in a moment"
+            self._turn_away(conn, 503, sentence)
+
+    def _serve(self, conn: Connection) -> None:
+        """In a thread: parse, answer, hand back."""
+        keep = False
+        try:
+            keep = bool(self.handle(conn))
+        finally:
+            self.method_queue.defer(self._answered, conn, keep)
+
+    def handle(self, conn: Connection) -> Any:
+        conn.data_ready = True
+        conn.sock.setblocking(True)
+        conn.init()
+        conn.parser.unreader.unread(bytes(conn.received))
+        conn.received.clear()
+        return super().handle(conn)
+
+    def handle_request(self, req: Any, conn: Connection) -> Any:
+        if conn.whole:
+            req._expected_100_continue = False  # it has been answered, or came too late to matter
         return super().handle_request(req, conn)
+
+    def _keepalive_after(self, conn: Connection, keepalive: Any) -> bool:
+        """A body that was not read is not waited for either."""
+        return bool(keepalive) and bool(conn.parser.finish_body(deadline=time.monotonic() + 0.05))
+
+    # its answer leaves --------------------------------------------------------------------------
+
+    def _answered(self, conn: Connection, keep: bool) -> None:
+        try:
+            conn.sock.setblocking(False)
+            left = conn.parser.unreader.take_buffered() if keep else b""
+        except (AttributeError, OSError):  # closed already, or never parsed
+            self._drop(conn)
+            return
+        self._leave(conn, left if keep else None)
+
+    def _leave(self, conn: Connection, left: bytes | None) -> None:
+        """Send what is left of an answer; then wait for the next request, or close (None)."""
+        try:
+            done = conn.sock.flush()
+        except OSError:
+            self._drop(conn)
+            return
+        if done:
+            self._let_go(conn)
+            if left is None:
+                self._close(conn)
+            else:
+                conn.begin(left)
+                self._expect(conn)
+                self._hurry(conn)
+        elif conn not in self._held:
+            waiting = conn.sock.waiting
+            conn.deadline = time.monotonic() + ANSWER_S + waiting / ANSWER_BYTES_PER_S
+            conn.after = self._give_up
+            self._hold(conn, selectors.EVENT_WRITE, partial(self._leave, left=left))
+            self._drop_slowest_readers()
+
+    def _hurry(self, conn: Connection) -> None:
+        """A stopping process waits for another request only a moment."""
+        if not self.alive:
+            conn.deadline = min(conn.deadline, time.monotonic() + LINGER_S)
+
+    def _give_up(self, conn: Connection) -> None:
+        metrics.TURNED_AWAY.labels("slow reader").inc()
+        self._drop(conn)
+
+    def _drop_slowest_readers(self) -> None:
+        leaving = [conn for conn in self._held if conn.after == self._give_up]
+        excess = sum(conn.sock.waiting for conn in leaving) - MOST_WAITING_BYTES
+        for conn in leaving:
+            if excess <= 0:
+                return
+            excess -= conn.sock.waiting
+            self._give_up(conn)
+
+    def _turn_away(self, conn: Connection, status: int, sentence: str) -> None:
+        """Answer without a thread; the connection goes on where the whole request is here."""
+        metrics.TURNED_AWAY.labels(str(status)).inc()
+        self._let_go(conn)
+        left = conn.rest_after_request() if status == 503 else None
+        with contextlib.suppress(OSError):
+            conn.sock.sendall(_answer(conn, status, sentence, close=left is None))
+        self._leave(conn, left)
+
+    # and the connection ends --------------------------------------------------------------------
+
+    def _close(self, conn: Connection) -> None:
+        """Let the peer read to the end: an end with something unread would cut the answer off."""
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._drop(conn)
+            return
+        conn.deadline, conn.after = time.monotonic() + LINGER_S, self._drop
+        self._discard(conn)
+
+    def _discard(self, conn: Connection) -> None:
+        try:
+            ended = not conn.sock.recv(65536)
+        except BlockingIOError:
+            ended = False
+        except OSError:
+            ended = True
+        if ended:
+            self._drop(conn)
+        else:
+            self._hold(conn, selectors.EVENT_READ, self._discard)
+
+    def _drop(self, conn: Connection) -> None:
+        self._let_go(conn)
+        self.nr_conns -= 1
+        conn.close()
+
+    # waiting ------------------------------------------------------------------------------------
+
+    def _hold(self, conn: Connection, events: int, then: Any) -> None:
+        if conn not in self._held:
+            self._held[conn] = None
+            self.poller.register(conn.sock, events, lambda _: then(conn))
+
+    def _let_go(self, conn: Connection) -> None:
+        if conn in self._held:
+            del self._held[conn]
+            with contextlib.suppress(OSError, KeyError, ValueError):
+                self.poller.unregister(conn.sock)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        super().wait_for_and_dispatch_events(min(timeout, SWEEP_S) if self._held else timeout)
+
+    def murder_pending(self) -> None:
+        """gunicorn's name for ending those whose time is up."""
+        now = time.monotonic()
+        if now < self._swept_at + SWEEP_S:
+            return
+        self._swept_at = now
+        for conn in [one for one in self._held if one.deadline <= now]:
+            conn.after(conn)
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        for conn in list(self._held) if force else ():
+            self._drop(conn)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        for conn in self._held:
+            if conn.is_idle and conn.after == self._drop:
+                conn.deadline = min(conn.deadline, deadline)
+
+
+def _answer(conn: Connection, status: int, sentence: str, *, close: bool) -> bytes:
+    body = json.dumps({"message": sentence, "problems": []}).encode()
+    lines = [
+        f"HTTP/1.1 {status} {REASONS[status]}",
+        "Content-Type: application/json",
+        "X-Content-Type-Options: nosniff",
+        f"Content-Length: {len(body)}",
+    ]
+    if close:
+        lines.append("Connection: close")
+    if status == 503:
+        lines.append(f"Retry-After: {RETRY_AFTER_S}")
+    if conn.path.startswith(tuple(path.encode() for path in cors.PATHS)):
+        lines += [
+            "Access-Control-Allow-Origin: *",
+            f"Access-Control-Expose-Headers: {cors.EXPOSED}",
+        ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def _allow_files() -> None:
+    """A socket is a file, and 1,024 of them are little more than the connections one process may
+    have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,186 @@
+"""One connection as the web worker's loop sees it: what has arrived of a request, what is left to
+send of an answer. Neither ever blocks a thread; the worker decides what to do about it.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from typing import Any
+
+from gunicorn.workers.gthread import TConn  # type: ignore[import-untyped]
+
+# A request up to this size is gathered before a thread sees it. It is what a browser may send: a
+# larger one needs a secret key or a signature, whose owner has no reason to drip.
+GATHERED_BYTES = 1024 * 1024 + 64 * 1024
+LONGEST_HEAD = 64 * 1024
+_RECEIVE_BYTES = 256 * 1024
+
+_HEADERS = re.compile(
+    rb"\r\n(content-length|transfer-encoding|expect|x-api-key)[ \t]*:[ \t]*([^\r\n]*)",
+    re.IGNORECASE,
+)
+_FIRST_LINE = re.compile(rb"\S+ ([^ ?]*)(?:\?([^ ]*))? (HTTP/1\.\d)")
+_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]{0,200})?\r\n")
+
+
+class Wire(socket.socket):
+    """A socket whose `sendall` returns at once: what the peer does not take yet waits in `rest`."""
+
+    rest: list[memoryview]
+
+    @classmethod
+    def of(cls, accepted: socket.socket) -> Wire:
+        made = cls(fileno=accepted.detach())
+        made.rest = []
+        return made
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        view = memoryview(data)
+        if not self.rest:
+            view = view[self._sent(view) :]
+        if view:
+            self.rest.append(view)
+
+    def flush(self) -> bool:
+        """Send what waits; whether nothing is left. Raises OSError where the peer is gone."""
+        while self.rest:
+            first = self.rest[0]
+            sent = self._sent(first)
+            if sent < len(first):
+                self.rest[0] = first[sent:]
+                return False
+            self.rest.pop(0)
+        return True
+
+    def _sent(self, data: memoryview) -> int:
+        try:
+            return self.send(data, socket.MSG_DONTWAIT)
+        except (BlockingIOError, InterruptedError):
+            return 0
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the peer has not taken."""
+        return sum(len(piece) for piece in self.rest)
+
+
+class Connection(TConn):  # type: ignore[misc]
+    """gunicorn's connection, with the bytes of the request that is arriving on it."""
+
+    def __init__(self, cfg: Any, sock: Wire, client: Any, server: Any) -> None:
+        super().__init__(cfg, sock, client, server)
+        self.begun_at = self.deadline = 0.0
+        self.after: Any = None  # called with it at the deadline
+        self.begin(b"")
+
+    def begin(self, already: bytes) -> None:
+        """Another request is to come; the end of the last read may hold its beginning."""
+        self.received = bytearray(already)
+        self.ended = False  # the peer sends no more
+        self.whole = False
+        self.path, self.query, self.key = b"", b"", b""
+        self._head = 0  # length of the head, once it is whole
+        self._needed: int | None = 0  # length of the request; None: it comes in chunks
+        self._scanned = 0
+        self._continue = False
+
+    def receive(self) -> None:
+        """Take what the socket has, at most what is worth gathering at once."""
+        try:
+            piece = self.sock.recv(_RECEIVE_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        self.received += piece
+        self.ended = not piece
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.received
+
+    @property
+    def has_head(self) -> bool:
+        return self._head > 0
+
+    def is_complete(self) -> bool:
+        """Whether a thread should have it: all of it is here, or it is larger than we gather, or
+        it ends or is wrong in a way that the parser will say. Answers an `Expect`."""
+        if not self._head and not self._find_head():
+            return self.ended and bool(self.received)
+        if self._needed is None:
+            self._walk_chunks()
+        if self._needed is not None:
+            self.whole = len(self.received) >= self._needed
+        if self.whole or self.ended or len(self.received) >= GATHERED_BYTES:
+            return True
+        if self._needed is not None and self._needed > GATHERED_BYTES:
+            return True
+        self._say_continue()
+        return False
+
+    def rest_after_request(self) -> bytes | None:
+        """What follows a whole request, None where the connection cannot go on after it."""
+        head = bytes(self.received[: self._head])
+        if not self.whole or b" HTTP/1.1\r\n" not in head or b"\nconnection:" in head.lower():
+            return None
+        return bytes(self.received[self._needed :])
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether the head has no end within reason."""
+        return not self._head and len(self.received) > LONGEST_HEAD
+
+    def _find_head(self) -> bool:
+        at = self.received.find(b"\r\n\r\n", max(0, self._scanned - 3))
+        if at < 0:
+            self._scanned = len(self.received)
+            return False
+        self._head = self._scanned = at + 4
+        self._read_head(bytes(self.received[: self._head]))
+        return True
+
+    def _read_head(self, head: bytes) -> None:
+        first = _FIRST_LINE.match(head)
+        if first is not None:
+            self.path, self.query = first[1], first[2] or b""
+        lengths: list[bytes] = []
+        chunked = False
+        for name, value in _HEADERS.findall(head):
+            match name.lower():
+                case b"content-length":
+                    lengths.append(value.strip())
+                case b"transfer-encoding":
+                    chunked = True
+                case b"expect":
+                    self._continue = first is not None and first[3] == b"HTTP/1.1"
+                case _:
+                    self.key = value.strip()
+        self._needed = self._head
+        if chunked and not lengths:
+            self._needed = None
+        elif len(lengths) == 1 and lengths[0].isdigit() and len(lengths[0]) < 16:
+            self._needed += int(lengths[0])
+
+    def _walk_chunks(self) -> None:
+        """From chunk to chunk; `_scanned` is where the next one's size is expected."""
+        while True:
+            size = _CHUNK_SIZE.match(self.received, self._scanned)
+            if size is None:
+                if b"\r\n" in self.received[self._scanned : self._scanned + 400]:
+                    self._needed = len(self.received)  # no size: the parser says what is wrong
+                return
+            length = int(size[1], 16)
+            if length == 0:
+                end = self.received.find(b"\r\n\r\n", size.end() - 2)
+                if end >= 0:
+                    self._needed = end + 4
+                return
+            following = size.end() + length + 2
+            if following > len(self.received):
+                return
+            self._scanned = following
+
+    def _say_continue(self) -> None:
+        if self._continue:
+            self._continue = False
+            self.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
