@@ -11,7 +11,8 @@ from importlib import import_module
 from bench.report import note
 
 QUESTIONS = (
-    "quality", "recommend", "webhook", "interactions", "freshness", "encode", "footprint",
+    "quality", "recommend", "webhook", "interactions", "importing", "freshness", "encode",
+    "footprint",
 )  # fmt: skip
 LONG = ("curve",)
 

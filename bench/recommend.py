@@ -48,19 +48,19 @@ def run() -> Iterator[Line]:
 
 
 def _served(on: Stage) -> Iterator[Line]:
-    requests = _requests(on)
+    asked = requests(on)
     with web(on) as port:
-        load.closed(port, requests, connections=CONNECTIONS, seconds=10.0).check()  # warm
-        alone = load.closed(port, requests, connections=1, seconds=5.0).check()
+        load.closed(port, asked, connections=CONNECTIONS, seconds=10.0).check()  # warm
+        alone = load.closed(port, asked, connections=1, seconds=5.0).check()
         rates, baselines = [], []
         for number in range(ROUNDS):
             note(f"recommend: round {number + 1} of {ROUNDS}")
             baselines.append(_pgbench(on))
             rates.append(
-                load.closed(port, requests, connections=CONNECTIONS, seconds=8.0).check().rate
+                load.closed(port, asked, connections=CONNECTIONS, seconds=8.0).check().rate
             )
         steady = load.open_loop(
-            port, requests, connections=CONNECTIONS, seconds=SECONDS, rate=RATE
+            port, asked, connections=CONNECTIONS, seconds=SECONDS, rate=RATE
         ).check()
     p95 = percentile(steady.latencies, 95)
     yield at_most("user_to_products p95, 100,000 products, 200 requests/s open loop", p95, "ms", 75)
@@ -74,7 +74,8 @@ def _served(on: Stage) -> Iterator[Line]:
     yield at_most("p50 request time beyond its own SQL", request_ms - sql_ms, "ms", 5)
 
 
-def _requests(on: Stage) -> Callable[[], bytes]:
+def requests(on: Stage) -> Callable[[], bytes]:
+    """Makes requests for lists of visitors of `catalog.visits`."""
     chooser = random.Random(catalog.SEED)
     key = on.keys["publishable_key"]
 

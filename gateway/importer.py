@@ -429,24 +429,32 @@ def _end_with_parent() -> None:
 def deliver(task: Task) -> Outcome:
     """One batch as one delivery: what `ingest` would do with a body of these records."""
     read = [
-        (position, line, _read(task.job, line))
+        (position, _read(task.job, line))
         for position, line in enumerate(task.batch.lines, start=task.batch.first)
         if line
     ]
     if not read:
         return Outcome(Tally())
     source = _source(task.job)
-    _name(task, [one.record for _, _, one in read])
-    body = _body(task.job.connector, [one.text for _, _, one in read])
+    records = [one.record for _, one in read]
+    _name(task, records)
+    body = _body(task.job.connector, [one.text for _, one in read])
+    parsed = {"data": records} if task.job.connector == API else records
     topic = TOPICS[task.job.kind] if task.job.connector == API else None
     first = task.place.number(task.batch.first)
     headers = {"Attune-Import": task.file, "Attune-Import-First": str(first)}
     receipt = _patient(
         lambda: ingest.deliver(
-            _pools[-1], source, topic=topic, headers=headers, body=body, received_at=task.at
+            _pools[-1],
+            source,
+            topic=topic,
+            headers=headers,
+            body=body,
+            received_at=task.at,
+            parsed=parsed,
         )
     )
-    return _outcome(task, receipt, [(position, one) for position, _, one in read])
+    return _outcome(task, receipt, read)
 
 
 def patch(job: Job, body: bytes) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -65,12 +66,14 @@ def deliver(
     all_or_nothing: bool = False,
     received_at: datetime | None = None,
     once: idempotency.Request | None = None,
+    parsed: Any = None,
 ) -> Receipt:
     """Apply one request body in one transaction and say what became of each record.
 
     Bad input never raises: it is refused and kept. `all_or_nothing` refuses every record when one
     is bad. `once` is the key that the sender named the request by: raises idempotency.NotApplied
-    where it tells not to. Raises psycopg.OperationalError (PoolTimeout among them) only where
+    where it tells not to. `parsed` is the body's value, where the caller made the body of it.
+    Raises psycopg.OperationalError (PoolTimeout among them) only where
     nothing could be kept: the door answers 503, the sender retries.
     """
     at = received_at or datetime.now(UTC)
@@ -82,7 +85,7 @@ def deliver(
     incoming = Incoming(source, topic, headers, body, at, _uuid7(at))
     records: Sequence[Translated] = ()
     try:
-        records = read(source.connector, topic, body, source.settings, headers)
+        records = read(source.connector, topic, body, source.settings, headers, parsed)
         if all_or_nothing:
             refuse_all_for_one(records)
         receipt = _apply(pool, incoming, records, once)

@@ -66,8 +66,10 @@ def read(
     body: bytes,
     settings: Mapping[str, Any],
     headers: Mapping[str, str],
+    parsed: Any = None,
 ) -> list[Translated]:
-    """Every record of a body, in order, with its facts or its problems.
+    """Every record of a body, in order, with its facts or its problems; `parsed` is its value where
+    that is known.
 
     Raises Unreadable where there is no telling records apart (not JSON, not the connector's form).
     """
@@ -75,7 +77,7 @@ def read(
         settings = {**settings, "anonymous_id": headers[ANONYMOUS_ID]}
     reader = READERS[connector]
     try:
-        records = list(reader.records(payload.parse(body)))
+        records = list(reader.records(payload.parse(body) if parsed is None else parsed))
     except Malformed as error:
         raise Unreadable(str(error), error.pointer) from error
     return [
