@@ -115,5 +115,6 @@ TASKS = (
     Task("partitions", timedelta(hours=1), _once),
     Task("purge", timedelta(hours=1), _once),
     Task("find_dirty", timedelta(days=1), _all_sites),
+    Task("words", timedelta(hours=1), _all_sites),
 )
 SHORTEST = min(task.every for task in TASKS)

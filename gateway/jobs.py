@@ -45,6 +45,7 @@ TASKS = {
     "find_dirty": "encoder",
     "fit": "trainer",
     "popularity": "default",
+    "words": "default",
     "sweep_failed": "default",
     "partitions": "default",
     "purge": "default",

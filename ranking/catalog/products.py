@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from ranking.catalog import embeddings, encoder, models
+from ranking.catalog import embeddings, encoder, models, words
 from ranking.merchandising import filters
 from schemas import database
 from schemas.database import Connection
@@ -110,7 +110,7 @@ def remove(connection: Connection, site_id: int, removals: Iterable[tuple[str, d
     tombstones = _newest(_tombstone(product_id, at) for product_id, at in removals)
     changes = _run(connection, site_id, SQL.upsert, tombstones)
     gone = [change.product_no for change in changes if change.existed]
-    embeddings.forget(connection, site_id, gone)
+    _forget(connection, site_id, gone)
     return len(gone)
 
 
@@ -133,7 +133,7 @@ def delete(
             },
         )
     ]
-    embeddings.forget(connection, site_id, gone)
+    _forget(connection, site_id, gone)
     return len(gone)
 
 
@@ -262,22 +262,29 @@ class _Change:
 
 
 def _run(connection: Connection, site_id: int, statement: str, written: list[Row]) -> list[_Change]:
-    """Write rows of products, and what filters use beside their vectors."""
+    """Write rows of products, and what filters use beside their vectors and words."""
     if not written:
         return []
     found = connection.execute(statement, {"site_id": site_id, "rows": database.jsonb(written)})
     changes = [_Change(*row) for row in found]
-    models.copy_columns(
-        connection,
-        site_id,
-        [c.product_no for c in changes if c.existed and c.new_columns and not c.deleted],
-    )
+    moved = [c.product_no for c in changes if c.existed and c.new_columns and not c.deleted]
+    models.copy_columns(connection, site_id, moved)
+    words.copy_columns(connection, site_id, moved)
     return changes
 
 
 def _settle(connection: Connection, site_id: int, changes: list[_Change]) -> int:
-    """Queue what has a new text, drop the vectors of what has none; returns how many await one."""
+    """Split new texts into words and queue them for a vector, drop the vectors of what has none;
+    returns how many await one."""
     retold = [change for change in changes if change.new_text]
+    untold = [c.product_no for c in changes if c.new_text or not c.existed]
+    words.refresh(connection, site_id, untold)
     wordless = [c.product_no for c in retold if c.existed and not c.has_text]
     embeddings.forget(connection, site_id, wordless)
     return embeddings.queue(connection, site_id, [c.product_no for c in retold if c.has_text])
+
+
+def _forget(connection: Connection, site_id: int, product_nos: Sequence[int]) -> None:
+    """Remove all that lists find these products by."""
+    embeddings.forget(connection, site_id, product_nos)
+    words.forget(connection, site_id, product_nos)

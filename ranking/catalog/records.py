@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,19 @@ def fields(
     """The whole records by number; deleted products are left out."""
     parameters = {"site_id": site_id, "product_nos": int_array(product_nos)}
     return dict(connection.execute(SQL.fields, parameters).fetchall())
+
+
+def picked(record: dict[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
+    """The fields asked for; `*` is all, `custom_attributes.*` all of these, `a.b` one of them."""
+    if "*" in wanted:
+        return record
+    found: dict[str, Any] = {name: record[name] for name in wanted if name in record}
+    custom = record.get("custom_attributes")
+    if not isinstance(custom, dict) or "custom_attributes" in found:
+        return found
+    names = [name.partition(".")[2] for name in wanted if name.startswith("custom_attributes.")]
+    some = custom if "*" in names else {name: custom[name] for name in names if name in custom}
+    return found | {"custom_attributes": some} if some else found
 
 
 def group_key(group_id: str) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ranking.question import Candidate, Question
-from ranking.strategies import history, popular, recommend, similar, trending
+from ranking.strategies import history, popular, recommend, search, similar, trending
 from schemas.database import Connection
 
 Strategy = Callable[[Connection, Question], list[Candidate]]
@@ -20,4 +20,6 @@ STRATEGIES: dict[str, Strategy] = {
     "trending": trending.candidates,
     "history": history.candidates,
     "popular": popular.candidates,
+    "search": search.candidates,
+    "lexical": search.lexical,
 }

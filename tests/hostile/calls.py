@@ -54,6 +54,8 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/v1/recommendation/product_to_products"): (
         "/v1/recommendation/product_to_products", VISITOR | {"product_id": "p1"}
     ),
+    ("POST", "/v1/search/search"): ("/v1/search/search", VISITOR | {"q": "mug"}),
+    ("POST", "/v1/search/mget"): ("/v1/search/mget", VISITOR | {"product_ids": ["p1"]}),
     ("GET", "/admin/v1/events"): ("/admin/v1/events", None),
     ("GET", "/admin/v1/visitors/<path:sent_id>"): ("/admin/v1/visitors/a1", None),
     ("GET", "/admin/v1/deliveries"): ("/admin/v1/deliveries", None),
@@ -116,7 +118,7 @@ class Call:
 
     @property
     def is_engine(self) -> bool:
-        return self.rule.startswith("/v1/recommendation/")
+        return self.rule.startswith(("/v1/recommendation/", "/v1/search/"))
 
     @property
     def needs_services(self) -> bool:

@@ -123,7 +123,9 @@ class Market:
         return profile.current(self.connection, self.site_id, actor, at=self.now, **more)
 
     def ask(self, visitor: str | None = None, strategy: str = "recommend", **more: Any) -> Answer:
-        """The answer to a question about that visitor."""
+        """The answer to a question about that visitor; a query counts by its words' directions."""
+        if more.get("query"):
+            queries.vectors(self.connection, self.site_id, [more["query"]], encodes=Words())
         actor = self.actor(visitor) if visitor else None
         question = Question(
             site_id=self.site_id,

@@ -1,0 +1,226 @@
+"""What the engine routes of `/v1` share: their common fields, the question made of them, and the
+answer in Miso's words.
+
+Every field of Miso's is known by name: what is not built yet is refused unless it asks for
+nothing, because a list that silently ignored a rule would be wrong.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from flask import g
+from marshmallow import Schema, ValidationError
+from marshmallow.fields import Field
+from marshmallow.validate import Length, Range
+
+import schemas
+from gateway.access import Key, Site
+from gateway.http.errors import Refused
+from ranking.answer import Answer, Ranked
+from ranking.merchandising import filters
+from ranking.merchandising.filters import Expression, FilterError
+from ranking.question import BOUGHT_DAYS, Question
+from ranking.visitors.identity import actor_id
+from schemas import payload, v1
+from schemas.errors import Invalid, Problem
+from schemas.event import at_most
+from schemas.fields import Anything, Flag, Id, Items, PersonId, Reader, Text, Whole, problems
+
+LARGEST_BYTES = 1024 * 1024
+MOST_ROWS = 500
+MOST_ADDITIONAL = 200
+MOST_FIELDS = 200
+MOST_EXCLUDED = 10_000
+MOST_PROBLEMS = 100
+BOUGHT_DAYS_SETTING = "exclude_bought_days"
+
+# Fields by name with the values that ask for nothing.
+NotBuilt = Mapping[str, tuple[Any, ...]]
+
+NOT_BUILT: NotBuilt = {
+    "boost_fq": ("",),
+    "boost_positions": ([],),
+    "boost_rule_name": ("",),
+    "boost_rules": ([],),
+    "boosting_tags": ([],),
+    "custom_context": ({},),
+    "diversification": ({},),
+    # There are no stored rules to switch off.
+    "enable_boosting_campaigns": (True, False),
+    "geo": ({},),
+    "user_cohort": ({},),
+}
+
+
+class Few(Items):
+    """A list that is counted before any of it is read."""
+
+    def __init__(self, inner: Field, most: int, what: str, **kwargs: Any) -> None:
+        self.check = Length(max=most, error=f"At most {most:,} {what}.")
+        super().__init__(inner, validate=self.check, **kwargs)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[Any]:
+        if type(value) in (list, dict):
+            self.check(value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class EngineRequest(Schema):
+    """For whom, and which fields of the products."""
+
+    user_id = PersonId(validate=at_most(512))
+    anonymous_id = PersonId(validate=at_most(1024))
+    user_hash = Text()
+    engine_id = Text()
+    fl = Few(Text(), MOST_FIELDS, "fields")
+
+
+class ListRequest(EngineRequest):
+    """How many, and which products may be in the list."""
+
+    type = Text()
+    rows = Whole(validate=Range(0, MOST_ROWS, error=f"Ask for 0 to {MOST_ROWS} products."))
+    fq = Text()
+    exclude = Few(Id(), MOST_EXCLUDED, "products")  # type: ignore[assignment]
+    dedupe_product_group_id = Flag()
+    additional_interactions = Few(Anything(), MOST_ADDITIONAL, "interactions")
+    explain = Flag()
+
+
+def documented(shape: type[Schema], summary: str) -> dict[str, Any]:
+    """The OpenAPI parts of an engine route, its body under every content type that is sent."""
+    content = {kind: {"schema": shape} for kind in ("application/json", "text/plain")}
+    return {"summary": summary, "requestBody": {"required": True, "content": content}}
+
+
+# the request ------------------------------------------------------------------------------------
+
+
+def read(body: bytes, reader: Reader, not_built: NotBuilt) -> tuple[dict[str, Any], list[Problem]]:
+    """The checked fields of a request, and every problem found; raises Refused for what is not a
+    JSON object."""
+    sent = payload.parse(body)
+    if type(sent) is not dict:
+        raise Refused("the body must be a JSON object", problems=[Problem("", "not an object")])
+    found = list(_not_built(sent, not_built))
+    built = {name: value for name, value in sent.items() if name not in not_built}
+    try:
+        return reader.read(built), found
+    except ValidationError as error:
+        return {}, found + problems(error, sent)
+
+
+def _not_built(sent: dict[str, Any], not_built: NotBuilt) -> Iterator[Problem]:
+    for name, nothing in not_built.items():
+        value = sent.get(name)
+        if value is not None and value not in nothing:
+            yield Problem(f"/{name}", f"`{name}` is not supported yet: leave it out.", value)
+
+
+def refused(found: list[Problem]) -> Refused:
+    """The 422 of these problems."""
+    first = found[0]
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return Refused(
+        f"{first.pointer[1:] or 'body'}: {first.message}{more}", problems=found[:MOST_PROBLEMS]
+    )
+
+
+def question(strategy: str, asked: dict[str, Any], site: Site, key: Key) -> Question:
+    """The question that the common fields ask; raises Refused for a filter or an interaction."""
+    return Question(
+        site_id=site.site_id,
+        strategy=strategy,
+        at=datetime.now(UTC),
+        actor=_actor(asked, site),
+        alone=_alone(asked, key),
+        rows=asked.get("rows", 5),
+        filter=_filter(asked),
+        exclude=asked.get("exclude", ()),
+        one_per_group=asked.get("dedupe_product_group_id", True),
+        fields=asked.get("fl", ()),
+        additional=_additional(asked.get("additional_interactions", [])),
+        explain=asked.get("explain", False),
+        bought_days=site.settings.get(BOUGHT_DAYS_SETTING, BOUGHT_DAYS),
+    )
+
+
+def _actor(asked: dict[str, Any], site: Site) -> UUID | None:
+    """A request with both ids is served as the user."""
+    for kind in ("user", "anonymous"):
+        sent_id = asked.get(f"{kind}_id")
+        if sent_id:
+            return actor_id(site.pepper, kind, sent_id)
+    return None
+
+
+def _alone(asked: dict[str, Any], key: Key) -> bool:
+    """Anybody can claim with a publishable key that an anonymous id is some user's: without that
+    user's proof the id is answered from what it sent itself."""
+    return key.kind != "secret" and not asked.get("user_id")
+
+
+def _filter(asked: dict[str, Any]) -> Expression:
+    try:
+        conditions = [filters.parse(asked["fq"])] if asked.get("fq") else []
+    except FilterError as error:
+        raise refused([Problem("/fq", str(error), asked["fq"])]) from None
+    if "type" in asked:
+        conditions.append(filters.equals("type", asked["type"]))
+    return filters.all_of(conditions)
+
+
+def _additional(interactions: list[dict[str, Any]]) -> list[schemas.Event]:
+    """Interactions that count as if they had happened, whoever they say it was."""
+    facts, found = [], []
+    for position, interaction in enumerate(interactions):
+        try:
+            translated = v1.translate("interactions", interaction, {"anonymous_id": "additional"})
+            facts += [schemas.load(fact) for fact in translated]
+        except Invalid as error:
+            pointer = f"/additional_interactions/{position}"
+            found += [Problem(pointer + p.pointer, p.message, p.value) for p in error.problems]
+    if found:
+        raise refused(found)
+    return [fact for fact in facts if isinstance(fact, schemas.Event)]
+
+
+# the answer -------------------------------------------------------------------------------------
+
+
+def product(one: Ranked) -> dict[str, Any]:
+    """A product of a list."""
+    shown = {
+        **one.fields,
+        "product_id": one.product_id,
+        "_personalization_score": one.score,
+        "_boosted": False,
+    }
+    return shown if one.explanation is None else shown | {"_explanation": one.explanation}
+
+
+def success(
+    answered: Answer, show: Callable[[Ranked], dict[str, Any]] = product, **more: Any
+) -> dict[str, Any]:
+    """A list's envelope; `more` is what the route has beside the common parts."""
+    data: dict[str, Any] = {
+        "took": took(),
+        "miso_id": str(answered.miso_id),
+        "products": [show(one) for one in answered.products],
+        **more,
+    }
+    if answered.interests is not None:
+        data["interests"] = answered.interests
+    if answered.fallback is not None:
+        data["fallback"] = answered.fallback
+    return {"message": "success", "data": data}
+
+
+def took() -> int:
+    """Milliseconds since the request began."""
+    return int(round((time.perf_counter() - g.started_at) * 1000))

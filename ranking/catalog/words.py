@@ -1,0 +1,274 @@
+"""The words of products and of what people search for, as Postgres's text search keeps them.
+
+Split and stemmed here, not by Postgres's parser: its words depend on the database's locale, and
+`Black/White` is a file name to it. Each word carries its site (`12/mug`), so that the one index
+holds every site's words apart. catalog/products writes, strategies/search asks.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+
+import snowballstemmer
+
+from ranking.catalog.encoder import parts
+from ranking.catalog.records import int_array
+from schemas import database
+from schemas.database import Connection
+
+SQL = database.queries(__file__)
+
+# Raise it with any change in which words a record has: every product is split anew.
+RECIPE = 1
+DEFAULT_LANGUAGE = "en"
+STEMMERS = {
+    "ar": "arabic", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek",
+    "en": "english", "es": "spanish", "et": "estonian", "eu": "basque", "fa": "persian",
+    "fi": "finnish", "fr": "french", "ga": "irish", "hi": "hindi", "hu": "hungarian",
+    "id": "indonesian", "it": "italian", "lt": "lithuanian", "nb": "norwegian", "ne": "nepali",
+    "nl": "dutch", "nn": "norwegian", "no": "norwegian", "pl": "polish", "pt": "portuguese",
+    "ro": "romanian", "ru": "russian", "sr": "serbian", "sv": "swedish", "ta": "tamil",
+    "tr": "turkish",
+}  # fmt: skip
+
+# Which letter of Postgres's four a part has, and how many of its words count.
+TITLE, METADATA, SUBTITLE, DESCRIPTION = "A", "B", "C", "D"
+LETTERS = {"title": TITLE, "subtitle": SUBTITLE, "description": DESCRIPTION}  # else METADATA
+MOST_WORDS = {TITLE: 100, METADATA: 400, SUBTITLE: 100, DESCRIPTION: 400}
+FIRST = {TITLE: 1, METADATA: 1001, SUBTITLE: 3001, DESCRIPTION: 4001}  # no phrase spans two
+GAP = 10  # between two parts of one letter
+LONGEST = 64  # characters of a word
+MOST_CHARACTERS = 4000  # of a part that are read
+
+# Words of a query that need not occur, unless there are no others: what stands between nouns.
+FUNCTION_WORDS = frozenset((
+    "a", "an", "and", "at", "by", "for", "from", "in", "into", "is", "of", "on", "or", "the", "to",
+    "with", "am", "auf", "aus", "das", "dem", "den", "der", "des", "die", "ein", "eine", "einen",
+    "einer", "fur", "im", "mit", "oder", "und", "vom", "von", "zu", "zum", "zur", "au", "aux",
+    "avec", "dans", "de", "du", "en", "et", "la", "le", "les", "ou", "par", "pour", "sur", "un",
+    "une", "con", "del", "el", "las", "los", "para", "por", "una", "y", "da", "di", "e", "gli", "i",
+    "il", "lo", "per", "com", "do", "dos", "o", "os", "para", "um", "uma", "een", "het", "met",
+    "op", "van", "voor",
+))  # fmt: skip
+
+# Scripts written without blanks: cut into pairs of characters.
+_UNBROKEN = "\u0e00-\u0edf\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff" \
+    "\uf900-\ufaff\U00020000-\U0003ffff"  # fmt: skip
+# Marks that belong to the letter before them, in scripts whose letters keep them.
+_MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff"
+_WORD = re.compile(rf"[{_UNBROKEN}]+|(?:(?![{_UNBROKEN}])[^\W_]|[{_MARKS}])+")
+_IS_UNBROKEN = re.compile(rf"[{_UNBROKEN}]")
+_FOLDED_MARKS = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670]")
+# men's → mens, but l'eau → l eau
+_ELISION = re.compile(r"(?<![^\W_])([^\W_]|qu)['\u2019](?=[^\W\d_])", re.IGNORECASE)
+_APOSTROPHE = re.compile(r"(?<=[^\W_])['\u2019](?=[^\W_])")
+
+_stemmers: dict[str, Any] = {}
+_stemmers_lock = threading.Lock()  # a stemmer holds the word it works on
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A text as tsqueries: every word must occur; `title` in the title, `metadata` there or in
+    brand, categories and the like, `subtitle` in any of these or the subtitle."""
+
+    anywhere: str
+    title: str
+    metadata: str
+    subtitle: str
+    count: int
+    title_key: int
+
+
+def query(site_id: int, text: str, languages: Iterable[str]) -> Query | None:
+    """What products must have to be found by a text in one of these languages; None where the
+    text has no word in it."""
+    words = list(_split(text))
+    telling = [word for word in words if fold(word) not in FUNCTION_WORDS] or words
+    asked = [_forms(word, languages) for word in dict.fromkeys(telling)]
+    if not asked:
+        return None
+    return Query(
+        anywhere=_every(site_id, asked, ""),
+        title=_every(site_id, asked, TITLE),
+        metadata=_every(site_id, asked, TITLE + METADATA),
+        subtitle=_every(site_id, asked, TITLE + METADATA + SUBTITLE),
+        count=len(asked),
+        title_key=_title_key(words),
+    )
+
+
+def _every(site_id: int, asked: Iterable[set[str]], letters: str) -> str:
+    return " & ".join(
+        "({})".format(" | ".join(_lexeme(site_id, form, letters) for form in sorted(forms)))
+        for forms in asked
+    )
+
+
+def _lexeme(site_id: int, form: str, letters: str) -> str:
+    """A single character of an unbroken script begins one of its pairs."""
+    mark = "*" + letters if len(form) == 1 and _IS_UNBROKEN.match(form) else letters
+    return f"'{site_id}/{form}':{mark}" if mark else f"'{site_id}/{form}'"
+
+
+# one text ---------------------------------------------------------------------------------------
+
+
+def fold(word: str) -> str:
+    """Without accents: what somebody types who is in a hurry."""
+    bare = _FOLDED_MARKS.sub("", unicodedata.normalize("NFD", word))
+    return unicodedata.normalize("NFC", bare)
+
+
+def _split(text: str, *, ends: bool = False) -> Iterator[str]:
+    """The words of a text in lower case; with `ends` an unbroken run's last character too, so that
+    one character finds it wherever it stands."""
+    plain = unicodedata.normalize("NFKC", text[:MOST_CHARACTERS]).casefold()
+    plain = _APOSTROPHE.sub("", _ELISION.sub(r"\1 ", plain))
+    for word in _WORD.findall(plain):
+        if len(word) > 1 and _IS_UNBROKEN.match(word):
+            yield from (word[at : at + 2] for at in range(len(word) - 1))
+            if ends:
+                yield word[-1]
+        elif fold(word):
+            yield word[:LONGEST]
+
+
+def _forms(word: str, languages: Iterable[str]) -> set[str]:
+    """A word as it stands and its stem in each language, without accents."""
+    return {fold(word), *(_stem(word, STEMMERS[one]) for one in languages if one in STEMMERS)}
+
+
+@lru_cache(65_536)
+def _stem(word: str, algorithm: str) -> str:
+    with _stemmers_lock:
+        if algorithm not in _stemmers:
+            _stemmers[algorithm] = snowballstemmer.stemmer(algorithm)
+        return fold(_stemmers[algorithm].stemWord(word)) or fold(word)
+
+
+def _title_key(words: Sequence[str]) -> int:
+    """Equal for titles that differ only in case, accents and what stands between their words."""
+    text = " ".join(map(fold, words)).encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "big", signed=True)
+
+
+# a product --------------------------------------------------------------------------------------
+
+
+def of_record(site_id: int, record: dict[str, Any]) -> dict[str, Any]:
+    """A record's words as a tsvector, with the key and number of its title's words; pure."""
+    language = language_of(record)
+    positions: dict[str, list[str]] = {}
+    at = dict(FIRST)
+    for kind, text in (("product_id", str(record["product_id"])), *parts(record)):
+        letter = LETTERS.get(kind, METADATA)
+        for position, word in enumerate(_split(text, ends=True), at[letter]):
+            if position >= FIRST[letter] + MOST_WORDS[letter]:
+                break
+            for form in _forms(word, (language,)):
+                positions.setdefault(form, []).append(f"{position}{letter}")
+            at[letter] = position + 1
+        at[letter] += GAP
+    title = list(_split(record.get("title") or ""))
+    return {
+        "words": " ".join(f"'{site_id}/{form}':{','.join(p)}" for form, p in positions.items()),
+        "language": language,
+        "title_key": _title_key(title),
+        "title_words": min(len(title), MOST_WORDS[TITLE]),
+    }
+
+
+def language_of(record: dict[str, Any]) -> str:
+    """The two letters of a record's language; English where it names none."""
+    sent = record.get("language")
+    return sent[:2].lower() if isinstance(sent, str) and sent else DEFAULT_LANGUAGE
+
+
+# the table --------------------------------------------------------------------------------------
+
+BATCH = 500
+LANGUAGES_CACHE_S = 60.0
+SAMPLE = 5000  # products
+MOST_LANGUAGES = 4
+CACHED_SITES = 10_000
+
+
+def refresh(connection: Connection, site_id: int, product_nos: Sequence[int]) -> None:
+    """Split these products' present records, inside the transaction that changed them."""
+    _write(connection, site_id, SQL.read, product_nos)
+
+
+def copy_columns(connection: Connection, site_id: int, product_nos: Sequence[int]) -> None:
+    """Bring the filter columns beside the words up to date with products."""
+    if product_nos:
+        parameters = {"site_id": site_id, "product_nos": int_array(product_nos)}
+        connection.execute(SQL.copy_columns, parameters)
+
+
+def forget(connection: Connection, site_id: int, product_nos: Sequence[int]) -> None:
+    """Remove the words of these products."""
+    if product_nos:
+        parameters = {"site_id": site_id, "product_nos": int_array(product_nos)}
+        connection.execute(SQL.forget, parameters)
+
+
+def fill(connection: Connection, site_id: int, *, stop: Callable[[], bool] = lambda: False) -> int:
+    """Split what has no words of its present text yet, as after an upgrade; returns how many.
+
+    Batch by batch on a connection in autocommit, each with a transaction of its own: where it is
+    interrupted the next goes on, and uploads wait for one batch at most.
+    """
+    gone = connection.execute(SQL.gone, {"site_id": site_id})
+    forget(connection, site_id, [row[0] for row in gone])
+    done = after = 0
+    while not stop():
+        asked = {
+            "site_id": site_id, "after": after, "recipe": RECIPE, "default": DEFAULT_LANGUAGE,
+            "limit": BATCH,
+        }  # fmt: skip
+        found = [row[0] for row in connection.execute(SQL.missing, asked)]
+        if not found:
+            break
+        with connection.transaction():
+            done += _write(connection, site_id, SQL.read_locked, found)
+        after = found[-1]
+    return done
+
+
+def _write(connection: Connection, site_id: int, statement: str, product_nos: Sequence[int]) -> int:
+    if not product_nos:
+        return 0
+    asked = {"site_id": site_id, "product_nos": int_array(product_nos)}
+    rows = [
+        {"product_no": product_no, **of_record(site_id, record)}
+        for product_no, record in connection.execute(statement, asked)
+    ]
+    written = {"site_id": site_id, "recipe": RECIPE, "rows": database.jsonb(rows)}
+    return connection.execute(SQL.write, written).rowcount
+
+
+_languages: dict[tuple[str, int], tuple[float, tuple[str, ...]]] = {}
+
+
+def languages(connection: Connection, site_id: int) -> tuple[str, ...]:
+    """What the site's products are written in, a minute old at most: a query that names no
+    language may be in any of them."""
+    key = (connection.info.dbname, site_id)
+    known = _languages.get(key)
+    if known and known[0] > time.monotonic():
+        return known[1]
+    asked = {"site_id": site_id, "sample": SAMPLE, "most": MOST_LANGUAGES}
+    found = tuple(row[0] for row in connection.execute(SQL.languages, asked))
+    if len(_languages) >= CACHED_SITES:
+        _languages.clear()
+    _languages[key] = (time.monotonic() + LANGUAGES_CACHE_S, found or (DEFAULT_LANGUAGE,))
+    return _languages[key][1]

@@ -1,0 +1,122 @@
+-- name: level
+-- How well the words of a product are those asked for: its title is the text; else from 0 to 1, a
+-- title with all of them (the more of it they are, the better) before brand, category and the like
+-- with the rest, before the subtitle, before the description. Null: not all of them occur.
+case
+  when w.title_key = %(title_key)s then 2
+  when not w.words @@ %(anywhere)s::tsquery then null
+  when w.words @@ %(title)s::tsquery
+    then 0.75 + 0.25 * least(1, %(count)s::float8 / greatest(w.title_words, 1))
+  when w.words @@ %(metadata)s::tsquery then 0.5
+  when w.words @@ %(subtitle)s::tsquery then 0.25
+  else 0
+end
+
+-- name: by_words
+select w.product_no, w.group_key, w.available, {level} as level
+from product_words w
+where w.site_id = %(site_id)s and w.words @@ %(anywhere)s::tsquery
+  and w.product_no <> all(%(excluded)s::int[])
+  and {filter}
+limit %(most)s + 1
+
+-- name: by_number
+-- Filtered already.
+select w.product_no, w.group_key, w.available, {level} as level
+from product_words w
+where w.site_id = %(site_id)s and w.product_no = any(%(product_nos)s::int[])
+
+-- name: scored
+-- One row without a product where none is found, or more than `most`: then nothing is compared.
+-- The score is the sum of search.py's parts.
+with found as materialized (
+{found}
+),
+counted as (select count(*) as matches from found),
+parts as (
+  select f.product_no, f.group_key, f.available, f.level, {meaning} as meaning,
+    {interest} as interest, s.new_share, ln(1 + r.popular::float8) / coalesce(s.norm, 3) as share
+  from found f
+  left join popularity r on r.site_id = %(site_id)s and r.product_no = f.product_no
+  left join popularity_sites s on s.site_id = %(site_id)s
+  {vectors}
+  where (select matches from counted) <= %(most)s
+),
+summed as (
+  select *,
+    case when level is null then 0 when level > 1 then %(exact)s
+      else %(least)s::float8 + %(spread)s * level end
+    + case when not available then 0
+      when level is null then %(near_meaning)s * greatest(0, coalesce(meaning, 0))
+        + %(near_interest)s * greatest(0, coalesce(interest, 0))
+        + %(near_popularity)s * least(1, coalesce(share, new_share, 0))
+      else %(with_meaning)s * greatest(0, coalesce(meaning, 0))
+        + %(with_interest)s * greatest(0, coalesce(interest, 0))
+        + %(with_popularity)s * least(1, coalesce(share, new_share, 0))
+      end as score
+  from parts
+),
+best as (select * from summed order by score desc, product_no limit %(limit)s)
+select c.matches, b.product_no, p.product_id, b.group_key, b.available, b.level, b.meaning,
+  b.interest, b.share, b.new_share
+from counted c
+left join best b on true
+left join products p on p.site_id = %(site_id)s and p.product_no = b.product_no
+order by b.score desc, b.product_no
+
+-- name: near
+left join {vectors} v on v.site_id = %(site_id)s and v.product_no = f.product_no
+
+-- name: meaning
+-(v.vector <#> %(vector)s::vector::halfvec)
+
+-- name: interest
+-(v.vector <#> %(visitor)s::vector::halfvec)
+
+-- name: with_words
+-- A filter of vectors: has all the words.
+exists (select 1 from product_words w where w.site_id = v.site_id and w.product_no = v.product_no
+  and w.words @@ %(anywhere)s::tsquery)
+
+-- name: titled
+select w.product_no from product_words w
+where w.site_id = %(site_id)s and w.title_key = %(title_key)s
+  and w.product_no <> all(%(excluded)s::int[])
+  and {filter}
+limit %(pool)s
+
+-- name: popular
+-- Of the site's most popular products those with all the words.
+select w.product_no
+from (
+  select r.product_no, r.popular from popularity r
+  where r.site_id = %(site_id)s order by r.popular desc, r.product_no limit %(walked)s
+) as top
+join product_words w on w.site_id = %(site_id)s and w.product_no = top.product_no
+where w.words @@ %(anywhere)s::tsquery and w.product_no <> all(%(excluded)s::int[])
+  and {filter}
+order by top.popular desc, top.product_no
+limit %(pool)s
+
+-- name: total
+select count(distinct w.group_key), count(*)
+from product_words w
+where w.site_id = %(site_id)s and {matching}
+  and w.product_no <> all(%(excluded)s::int[])
+  and {filter}
+
+-- name: sold_out
+select w.product_no, p.product_id, w.group_key
+from product_words w
+join products p on p.site_id = w.site_id and p.product_no = w.product_no
+where w.site_id = %(site_id)s and not w.available
+  and w.product_no <> all(%(excluded)s::int[])
+  and {filter}
+order by w.product_no desc
+limit %(limit)s
+
+-- name: near_enough
+-- In the encoder's own space, where a cosine means the same in every shop.
+select t.product_no from {texts} t
+where t.site_id = %(site_id)s and t.product_no = any(%(product_nos)s::int[])
+  and -(t.vector <#> %(raw)s::vector) >= %(least_cosine)s
