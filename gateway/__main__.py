@@ -20,6 +20,8 @@ COMMANDS = {
     "clock": "gateway.commands.roles",
     "migrate": "gateway.commands.database",
     "retention": "gateway.commands.retention",
+    "backup": "gateway.commands.backup",
+    "restore": "gateway.commands.backup",
     "demo": "gateway.commands.demo",
     "sites": "gateway.commands.access",
     "sources": "gateway.commands.access",

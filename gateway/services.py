@@ -305,13 +305,15 @@ def _redis_answers(url: str) -> bool:
 
 
 @contextlib.contextmanager
-def start_postgres(home: Path, *, durable: bool = False) -> Iterator[str]:
+def start_postgres(
+    home: Path, *, durable: bool = False, flags: dict[str, str] | None = None
+) -> Iterator[str]:
     """A Postgres for as long as the block lasts; yields the URL of its database `attune`.
 
     Without `durable` it is fast and loses everything in a crash of the machine.
     """
     homes.make(home)
-    service = postgres(home, None if durable else THROWAWAY_FLAGS)
+    service = postgres(home, ({} if durable else THROWAWAY_FLAGS) | (flags or {}))
     with _running(service, home, signal.SIGINT):
         create_database(service.url, timeout_s=60)
         yield service.url

@@ -211,6 +211,16 @@ def secret_key(home: Path) -> str:
     return value
 
 
+def kept_secret_key(home: Path) -> str | None:
+    """The key in the home, where there is one yet."""
+    return secret_key(home) if (home / "secret.key").exists() else None
+
+
+def keep_secret_key(home: Path, value: str) -> None:
+    """Put a key into a home that has none, as a restore does."""
+    _make_secret_key(home / "secret.key", value.encode())
+
+
 def _read(setting: Setting) -> Any:
     """One value by environs; an empty variable counts as absent, as compose files pass them."""
     if not os.environ.get(setting.name, "").strip():
@@ -249,11 +259,11 @@ def _check_services(settings: Settings) -> None:
         )
 
 
-def _make_secret_key(path: Path) -> None:
+def _make_secret_key(path: Path, value: bytes | None = None) -> None:
     homes.make(path.parent)
     draft = path.with_suffix(f".{os.getpid()}")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(Fernet.generate_key() + b"\n")
+        file.write((value or Fernet.generate_key()) + b"\n")
     try:
         os.link(draft, path)  # unlike rename, does nothing where another process was first
     except FileExistsError:
