@@ -29,6 +29,11 @@ EVENTS_DAYS = 400
 DELIVERIES_DAYS = 30
 ANSWERS_DAYS = 90
 MIGRATION_LOCK = 0x4154_5455  # any constant: one migration at a time per database
+# While a migration waits for a table, everybody else waits behind it: it gives up soon, and tries
+# again later.
+MIGRATION_LOCK_TIMEOUT = "2s"
+MIGRATION_PAUSE_S = 3.0
+MIGRATION_TRIES = 12
 
 # What each kind of connection sets for itself, so that a managed Postgres needs no settings.
 SERVING_OPTIONS = (
@@ -45,6 +50,10 @@ _NAMED = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 class NotMigrated(AttuneError):
     """The database lacks migrations this version needs: run `python -m gateway migrate`."""
+
+
+class MigrationBlocked(AttuneError):
+    """A transaction of somebody else holds a table that a migration changes."""
 
 
 class TooOld(AttuneError):
@@ -165,7 +174,7 @@ def migrate(url: str, *, at: datetime | None = None, events_days: int = EVENTS_D
         _check_versions(connection)
         connection.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
         try:
-            applied = [_apply(connection, path) for path in pending(connection)]
+            applied = [_apply_soon(connection, path) for path in pending(connection)]
             make_partitions(connection, at=at or datetime.now(UTC), events_days=events_days)
         finally:
             connection.execute("select pg_advisory_unlock(%s)", [MIGRATION_LOCK])
@@ -207,8 +216,33 @@ def wait_until_ready(url: str, timeout_s: float = 30.0) -> None:
     raise NotMigrated(f"Postgres was not ready within {timeout_s:.0f} s: {reason}")
 
 
+def _apply_soon(connection: Connection, path: Path) -> str:
+    for _ in range(MIGRATION_TRIES - 1):
+        try:
+            return _apply(connection, path)
+        except psycopg.errors.LockNotAvailable:
+            time.sleep(MIGRATION_PAUSE_S)
+    try:
+        return _apply(connection, path)
+    except psycopg.errors.LockNotAvailable:
+        raise MigrationBlocked(
+            f"{path.stem} waits for a table that a long transaction holds{_longest(connection)}: "
+            "end it (a backup, a report, an idle session) and run `python -m gateway migrate` again"
+        ) from None
+
+
+def _longest(connection: Connection) -> str:
+    row = connection.execute(
+        "select pid, application_name, date_trunc('second', clock_timestamp() - xact_start)::text "
+        "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() "
+        "and xact_start is not null order by xact_start limit 1"
+    ).fetchone()
+    return f" (the oldest here: pid {row[0]} {row[1]}, for {row[2]})" if row else ""
+
+
 def _apply(connection: Connection, path: Path) -> str:
     with connection.transaction():
+        connection.execute("select set_config('lock_timeout', %s, true)", [MIGRATION_LOCK_TIMEOUT])
         connection.execute(path.read_text(encoding="utf-8"))  # type: ignore[arg-type]
         connection.execute(
             "insert into migrations (name) values (%s)",
