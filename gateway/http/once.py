@@ -19,6 +19,14 @@ HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 RETRY_AFTER_S = 1
 
+DOCUMENTED = {
+    "in": "header",
+    "name": HEADER,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "A name for this request: the same one again within 24 hours is answered as it "
+    "was and not applied again; 422 under another's name, 409 while it is in work.",
+}
+
 _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 

@@ -88,7 +88,7 @@ def patch(product_id: str) -> Answer | Response:
 
 
 @blueprint.route("/products/<id:product_id>", methods=["DELETE"])
-@blueprint.doc(**uploads.documented(None, summary="Delete a product"))
+@blueprint.doc(**uploads.documented(None, summary="Delete a product", changes=True))
 def delete(product_id: str) -> Answer | Response:
     """Deleting an unknown product is a success."""
     ids = {"product_ids": [product_id]}

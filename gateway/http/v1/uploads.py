@@ -343,13 +343,20 @@ def _problems(found: Iterable[RecordProblem]) -> list[Problem]:
 
 
 def documented(
-    shape: dict[str, Any] | None, *, summary: str, query: Sequence[str] = ()
+    shape: dict[str, Any] | None,
+    *,
+    summary: str,
+    query: Sequence[str] = (),
+    changes: bool = False,
 ) -> dict[str, Any]:
-    """The OpenAPI parts of a data route, its body under every content type that is sent."""
+    """The OpenAPI parts of a data route, its body under every content type that is sent; what has
+    a body `changes` something."""
     parameters = [
         {"in": "query", "name": name, "schema": {"type": "string"}, "description": _QUERY[name]}
         for name in query
     ]
+    if changes or shape is not None:
+        parameters.append(once.DOCUMENTED)
     described: dict[str, Any] = {"summary": summary, "parameters": parameters}
     if shape is not None:
         content = {kind: {"schema": shape} for kind in ("application/json", "text/plain")}

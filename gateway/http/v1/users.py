@@ -59,7 +59,7 @@ def get(user_id: str) -> Answer:
 
 
 @blueprint.route("/users/<id:user_id>", methods=["DELETE"])
-@blueprint.doc(**uploads.documented(None, summary="Delete a user"))
+@blueprint.doc(**uploads.documented(None, summary="Delete a user", changes=True))
 def delete(user_id: str) -> Answer | Response:
     """Only the record goes; the person's events stay. An unknown user is a success."""
     ids = {"user_ids": [user_id]}
