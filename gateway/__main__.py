@@ -32,7 +32,9 @@ COMMANDS = {
     "visitors": "gateway.commands.inspect",
     "ledger": "gateway.commands.inspect",
     "attributes": "gateway.commands.attributes",
+    "import": "gateway.commands.imports",
     "encode": "gateway.commands.encode",
+    "doctor": "gateway.commands.doctor",
     "backtest": "gateway.commands.backtest",
 }
 

@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
@@ -203,9 +203,35 @@ def work(role: str) -> None:
             _work_until_redis_goes(settings, role)
 
 
+def _prepare(role: str) -> None:
+    """Without what it needs a role gives no sign of life and tries again: to end would only have
+    it started at once, for ever."""
+    while True:
+        try:
+            import_attribute(PREPARE[role])()
+            return
+        except AttuneError as error:
+            log.error("not able to work", error=str(error), next_try_s=PREPARE_AGAIN_S)
+            time.sleep(PREPARE_AGAIN_S)
+
+
+def eviction_policy(client: redis.Redis) -> str:
+    """What this Redis does when its memory is full; a managed one may refuse to tell."""
+    found: dict[str, str] = client.config_get("maxmemory-policy")  # type: ignore[assignment]
+    return found["maxmemory-policy"]
+
+
+def _warn_of_eviction(client: redis.Redis) -> None:
+    with suppress(redis.ResponseError):
+        policy = eviction_policy(client)
+        if policy != "noeviction":
+            log.error("redis evicts: set its maxmemory-policy to noeviction", policy=policy)
+
+
 def _work_until_redis_goes(settings: Settings, role: str) -> None:
     client = redis.Redis.from_url(settings.redis_url)
     try:
+        _warn_of_eviction(client)
         queue = Queue(ROLES[role], connection=client, serializer=JSONSerializer)
         worker = RoleWorker([queue], connection=client, serializer=JSONSerializer)
         worker.work(logging_level=RQ_LOG_LEVEL)
