@@ -80,7 +80,7 @@ def _run(connection: Connection, task: str, site_id: int) -> None:
 
 
 def prepare_encoder() -> None:
-    """Load the network, and export it for the web's queries where that was never done."""
+    """Load the network, and export it for the web's queries where no sound export is there."""
     path = _encoder().export()
     log.info("encoder ready", queries_use=str(path))
 

@@ -14,8 +14,12 @@ import threading
 import time
 from typing import Any
 
+import structlog
+
 from gateway import figures, metric_files, webserver
 from gateway.settings import load
+
+log = structlog.get_logger(__name__)
 
 WARM_UP_TRIES, WARM_UP_PAUSE_S = 60, 5.0
 
@@ -63,9 +67,13 @@ def _warm_up() -> None:
     """On a first start the encoder role exports the network a little later."""
     from ranking.catalog import queries
 
+    told = None
     for _ in range(WARM_UP_TRIES):
         if queries.warm_up():
             return
+        if queries.problem() != told:
+            told = queries.problem()
+            log.warning("queries are not encoded", error=told)
         time.sleep(WARM_UP_PAUSE_S)
 
 

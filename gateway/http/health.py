@@ -14,6 +14,7 @@ from flask import Response, jsonify
 from flask_smorest import Blueprint
 
 from gateway.http import state
+from ranking.catalog import queries
 from schemas import database
 from schemas.database import Connection
 
@@ -48,7 +49,7 @@ def readyz() -> tuple[Response, int]:
             degraded = [*_partitions(connection), *_roles(connection)]
     except psycopg.Error as error:
         return _not_ready(f"Postgres does not answer: {str(error).strip().splitlines()[0]}")
-    degraded += _redis()
+    degraded += [*_redis(), *_queries()]
     return jsonify(status="degraded" if degraded else "ready", degraded=degraded), 200
 
 
@@ -87,3 +88,9 @@ def _redis() -> list[dict[str, Any]]:
     except redis.RedisError as error:
         return [{"what": "redis", "message": f"Redis does not answer: {error}"}]
     return []
+
+
+def _queries() -> list[dict[str, Any]]:
+    """Searches nobody made before lean on words alone while their vectors cannot be made."""
+    problem = queries.problem()
+    return [] if problem is None else [{"what": "queries", "message": problem}]

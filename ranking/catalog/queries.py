@@ -17,7 +17,7 @@ from uuid import UUID
 import numpy as np
 
 from ranking.catalog import encoder
-from ranking.catalog.encoder import Encodes, NotExported, QueryEncoder, Vectors
+from ranking.catalog.encoder import Encodes, NoNetwork, QueryEncoder, Vectors
 from schemas import database
 from schemas.database import Connection
 
@@ -34,8 +34,8 @@ def vectors(
 ) -> dict[str, Vectors]:
     """Raw unit vectors [384] by text.
 
-    A text is missing if it is blank, or if it was never seen and the encoder role has not yet
-    exported the network: ask again later.
+    A text is missing if it is blank, or if it was never seen and the network that encodes queries
+    is not exported yet, or damaged: ask again later.
     """
     hashes = {text: query_hash(text) for text in set(texts) if _canonical(text)}
     found = {key: _cache[site_id, key] for key in hashes.values() if (site_id, key) in _cache}
@@ -46,12 +46,19 @@ def vectors(
 
 
 def warm_up() -> bool:
-    """Load the network now, so that no visitor waits for it; False where it is not exported yet."""
+    """Load the network now, so that no visitor waits for it; False where there is none to load."""
+    global _problem
     try:
         _query_encoder.encode(["warm"])
-    except NotExported:
+    except NoNetwork as error:
+        _problem = str(error)
         return False
     return True
+
+
+def problem() -> str | None:
+    """Why `warm_up` found no network; None where there is one by now, or nobody asked for it."""
+    return None if _query_encoder.is_loaded else _problem
 
 
 def purge(connection: Connection, before: datetime) -> int:
@@ -91,7 +98,7 @@ def _encoded(
 ) -> dict[UUID, Vectors]:
     try:
         made = encodes.encode(list(unseen.values()))
-    except NotExported:
+    except NoNetwork:
         return {}
     rows = [
         {"site_id": site_id, "key": key, "text": text, "vector": vector, "at": datetime.now(UTC)}
@@ -111,6 +118,7 @@ def _key_of(entry: tuple[tuple[UUID, str], Any]) -> UUID:
 _cache: dict[tuple[int, UUID], np.ndarray[Any, Any]] = {}
 _cache_lock = threading.Lock()
 _query_encoder = QueryEncoder()
+_problem: str | None = None
 
 
 def _keep(site_id: int, found: dict[UUID, Vectors]) -> None:

