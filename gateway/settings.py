@@ -159,6 +159,10 @@ TABLE: tuple[Setting, ...] = (
         Range(1, 256, error="it must be between {min} and {max}"),
     ),
     Setting(
+        "FEED_ALLOW_PRIVATE", "feed_allow_private", "bool", False,
+        "Fetch feeds from private networks and this machine too.", shown_default="0",
+    ),
+    Setting(
         "RETENTION_DELIVERIES_DAYS", "retention_deliveries_days", "int", 30,
         "How long raw deliveries are kept.", _DAYS,
     ),
