@@ -17,8 +17,8 @@ from prometheus_client import Counter
 
 from ranking import answers, explain
 from ranking.catalog import models, records
-from ranking.question import Candidate, Question
-from ranking.strategies import STRATEGIES, search
+from ranking.question import Candidate, Proposed, Question
+from ranking.strategies import STRATEGIES
 from ranking.visitors import profile
 from ranking.visitors.profile import NOBODY, Profile
 from schemas.database import Connection
@@ -53,8 +53,8 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`fallback` names the strategy that answered in place of one that took too long; `total` says
-    how many products a search has found."""
+    """`fallback` names the strategy that answered in place of one that took too long; `total` is
+    how many products a search has found, None where counting them took too long."""
 
     miso_id: UUID | None
     products: list[Ranked]
@@ -63,14 +63,17 @@ class Answer:
     total: int | None = None
 
 
+# The candidates of a page, and how many there are in all, where the strategy knows.
+_List = tuple[list[Candidate], int | None]
+
+
 def answer(connection: Connection, question: Question, *, remember: bool = True) -> Answer:
     """The list that a question asks for; `remember=False` writes no row (backtest, preview).
 
     Raises UnknownProducts, and psycopg's errors where Postgres is away.
     """
-    question, chosen, fallback = _chosen(connection, question)
+    question, (chosen, total), fallback = _chosen(connection, question)
     ANSWERS.labels(question.strategy, fallback or "none").inc()
-    total = _total(connection, question, chosen) if question.query else None
     miso_id = answers.record(connection, question, chosen) if remember else None
     return Answer(
         miso_id=miso_id,
@@ -81,9 +84,7 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
     )
 
 
-def _chosen(
-    connection: Connection, question: Question
-) -> tuple[Question, list[Candidate], str | None]:
+def _chosen(connection: Connection, question: Question) -> tuple[Question, _List, str | None]:
     """The question as it was asked of the strategy, the list, and the fallback's name where the
     strategy, or the profile before it, took too long."""
     prepared = None
@@ -133,7 +134,7 @@ def _bought(question: Question, visitor: Profile) -> list[int]:
     return [product_no for product_no, at in visitor.contents.bought if at > since]
 
 
-def _ranked(connection: Connection, question: Question) -> list[Candidate]:
+def _ranked(connection: Connection, question: Question) -> _List:
     """As many as asked for, if so many match: where variants fill the list, more are proposed."""
     propose = STRATEGIES[question.strategy]
     end = question.start + question.rows
@@ -142,20 +143,9 @@ def _ranked(connection: Connection, question: Question) -> list[Candidate]:
         proposed = propose(connection, replace(question, limit=limit))
         chosen = _one_per_group(proposed) if question.one_per_group else proposed
         if len(chosen) >= end or len(proposed) < limit:
-            return chosen[question.start : end]
+            total = proposed.total if isinstance(proposed, Proposed) else None
+            return chosen[question.start : end], total
         limit *= MORE_EACH_TRY
-
-
-def _total(connection: Connection, question: Question, chosen: Sequence[Candidate]) -> int | None:
-    """How many products the whole list has. None would be wrong, and a list is not held up for it:
-    where counting takes too long, those that are seen."""
-    seen = question.start + len(chosen) if chosen else 0
-    if chosen and len(chosen) < question.rows:
-        return seen  # the list ends here
-    try:
-        return max(seen, search.total(connection, question))
-    except psycopg.errors.QueryCanceled:
-        return seen
 
 
 def _one_per_group(proposed: Sequence[Candidate]) -> list[Candidate]:

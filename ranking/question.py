@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -33,6 +33,15 @@ class Candidate(NamedTuple):
     @property
     def score(self) -> float:
         return sum(self.parts.values())
+
+
+class Proposed(list[Candidate]):
+    """Candidates of a strategy that knows how many there are in all: products, or groups where one
+    stands for all; None where counting took too long."""
+
+    def __init__(self, candidates: Iterable[Candidate], total: int | None) -> None:
+        super().__init__(candidates)
+        self.total = total
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import psycopg
 from psycopg import sql
 
 from ranking.catalog import nearest, queries, words
 from ranking.catalog.nearest import Vector
 from ranking.catalog.records import int_array
 from ranking.merchandising.filters import Filter
-from ranking.question import Candidate, Question
+from ranking.question import Candidate, Proposed, Question
 from ranking.strategies import near, popular, recommend
 from schemas import database
 from schemas.database import Connection
@@ -35,10 +35,11 @@ EXACT, LEAST, SPREAD = 0.7, 0.3, 0.1
 WITH_WORDS = {"meaning": 0.08, "interest": 0.12, "popularity": 0.10}
 BY_MEANING = {"meaning": 0.20, "interest": 0.06, "popularity": 0.04}
 
-MOST_COMPARED = 1500  # matches; of more, a pool is compared
-POOL = 200  # of the most popular matches, and half of it of those nearest to each vector
+MOST_COMPARED = 1000  # matches; of more, a pool is compared
+POOL = 200  # of the most popular matches
+INTERESTING = 300  # of the products nearest to the visitor, to find those with all words
 ALL = 1_000_000_000
-WALKED = 3000  # of the most popular products, to find those
+WALKED = 1500  # of the most popular products, to find those
 DEEPEST_POOLED = 100  # the pool is good for the first so many
 NEIGHBOURS = 100  # in meaning, at most
 # The raw cosine of a query and a product that is just that: a nearness of 1. At half of it the demo
@@ -49,6 +50,7 @@ COMPLETED = 200  # fewer products with all words than that are completed by neig
 TOTAL_CACHE_S = 10.0
 CACHED_FROM = 1000  # what takes long to count
 CACHED = 10_000
+UNCOUNTED = -1
 
 
 class _Found(NamedTuple):
@@ -65,6 +67,20 @@ class _Found(NamedTuple):
     new_share: float | None
 
 
+class _Compared(NamedTuple):
+    """The best of those found, and how many were: products and their groups, -1 where counting took
+    too long."""
+
+    best: list[_Found]
+    matches: int
+    groups: int
+
+    def and_also(self, others: list[_Found]) -> _Compared:
+        """With others behind them, where all that were found are among the best."""
+        both = self.best + others
+        return _Compared(both, len(both), len({one.group_key for one in both}))
+
+
 class _Asked(NamedTuple):
     """The question's text as words and as a vector, raw and as the live model serves it, and the
     visitor's vector; each None where there is none."""
@@ -76,50 +92,38 @@ class _Asked(NamedTuple):
     visitor: Vector | None = None
 
 
-def candidates(connection: Connection, question: Question) -> list[Candidate]:
+def candidates(connection: Connection, question: Question) -> Proposed:
     """Products for `question.query`; all of them for "*", by interest and popularity."""
     if question.query.strip() == EVERYTHING:
-        return _everything(connection, question)
+        return _all(connection, question, _recommended(connection, question))
     asked = _asked(connection, question)
-    if question.semantic is None or asked.vector is None:
-        return _candidates(asked, _with_all_words(connection, asked, question.limit))
-    # All of few, whatever the page, so that every page has the same neighbours behind them.
-    found = _with_all_words(connection, asked, max(question.limit, COMPLETED))
-    if len(found) < COMPLETED:
-        found += _neighbours(connection, asked, found)
-    return _candidates(asked, found)
+    found = _with_all_words(connection, asked)
+    if question.semantic is None or found.matches >= COMPLETED:
+        return _proposed(asked, found)
+    neighbours = _neighbours(connection, asked, found)
+    return _proposed(asked, found.and_also(neighbours))
 
 
-def lexical(connection: Connection, question: Question) -> list[Candidate]:
+def lexical(connection: Connection, question: Question) -> Proposed:
     """The same by words and popularity alone: asks no vectors, for when they take too long."""
     if question.query.strip() == EVERYTHING:
-        return _and_sold_out(connection, question, popular.candidates(connection, question))
+        return _all(connection, question, popular.candidates(connection, question))
     asked = _Asked(question, _words(connection, question))
-    return _candidates(asked, _with_all_words(connection, asked, question.limit))
+    return _proposed(asked, _with_all_words(connection, asked))
 
 
-def total(connection: Connection, question: Question) -> int:
-    """How many products (or groups, where one stands for all) the whole list has."""
-    if question.query.strip() == EVERYTHING:
-        return _count(connection, question, sql.SQL("true"), {})
-    asked = _asked(connection, question)
-    matching = 0
-    if asked.words:
-        where = sql.SQL("w.words @@ %(anywhere)s::tsquery")
-        matching = _count(connection, question, where, {"anywhere": asked.words.anywhere})
-    if matching >= COMPLETED or question.semantic is None:
-        return matching
-    proposed = candidates(connection, replace(question, limit=COMPLETED + NEIGHBOURS))
-    return len({one.group_key for one in proposed}) if question.one_per_group else len(proposed)
-
-
-def _candidates(asked: _Asked, found: list[_Found]) -> list[Candidate]:
-    proposed = [
+def _proposed(asked: _Asked, found: _Compared) -> Proposed:
+    made = [
         Candidate(one.product_no, one.product_id, one.group_key, _parts(asked, one))
-        for one in found
+        for one in found.best
     ]
-    proposed.sort(key=lambda one: (-one.score, one.product_no))
-    return proposed[: asked.question.limit]
+    made.sort(key=lambda one: (-one.score, one.product_no))
+    return _with_total(asked.question, made[: asked.question.limit], found.matches, found.groups)
+
+
+def _with_total(question: Question, found: list[Candidate], matches: int, groups: int) -> Proposed:
+    total = groups if question.one_per_group else matches
+    return Proposed(found, None if total == UNCOUNTED else total)
 
 
 def _parts(asked: _Asked, one: _Found) -> dict[str, float]:
@@ -165,22 +169,28 @@ def _words(connection: Connection, question: Question) -> words.Query | None:
 # with all words ---------------------------------------------------------------------------------
 
 
-def _with_all_words(connection: Connection, asked: _Asked, limit: int) -> list[_Found]:
-    """The best of the products that have every word."""
+def _with_all_words(connection: Connection, asked: _Asked) -> _Compared:
+    """The best of the products that have every word: as many as asked for, and all of few, whatever
+    the page, so that every page knows the same neighbours behind them."""
     if asked.words is None:
-        return []
-    found, matches = _compared(connection, asked, limit, most=MOST_COMPARED)
-    if matches <= MOST_COMPARED:
+        return _Compared([], 0, 0)
+    limit = asked.question.limit
+    found = _compared(connection, asked, max(limit, COMPLETED), most=MOST_COMPARED)
+    if found.matches <= MOST_COMPARED:
         return found
-    pool = _pool(connection, asked) if limit <= DEEPEST_POOLED else set()
-    if len(pool) < limit:  # a deep page, or a shop of which nothing is known
-        return _compared(connection, asked, limit, most=ALL)[0]
-    return _compared(connection, asked, limit, product_nos=pool)[0]
+    if limit <= DEEPEST_POOLED:
+        pooled = _compared(connection, asked, limit, product_nos=_pool(connection, asked))
+        best = [one for one in pooled.best if one.level is not None]
+        if len(best) == limit:
+            return _Compared(best, *_counted(connection, asked.question, asked.words))
+    # A deep page, or a shop of which nothing is known.
+    return _compared(connection, asked, limit, most=ALL)
 
 
 def _pool(connection: Connection, asked: _Asked) -> set[int]:
-    """Of very many matches those that can be first: titles that are the text, what is popular, and
-    what is near to the text and to the visitor."""
+    """What can be first of very many matches: titles that are the text, what is popular, and what
+    is near to the visitor, whose words are looked at later. To be near to so common a text tells
+    little."""
     assert asked.words is not None
     question = asked.question
     filter = question.where(ALIAS)
@@ -189,36 +199,29 @@ def _pool(connection: Connection, asked: _Asked) -> set[int]:
     for name in ("titled", "popular"):
         rows = connection.execute(SQL.fill(name, filter=filter.where), parameters, prepare=False)
         pool.update(row[0] for row in rows)
-    for vector in (asked.visitor, asked.vector):
-        if vector is not None:
-            found = nearest.nearest(
-                connection,
-                question.live_model,
-                vector,
-                _filter_with_words(asked),
-                POOL // 2,
-                question.excluded,
-            )
-            pool.update(one.product_no for one in found)
+    if asked.visitor is not None:
+        # Most of these have other words; to search by words as well took ten times as long.
+        found = nearest.nearest(
+            connection,
+            question.live_model,
+            asked.visitor,
+            question.where(nearest.ALIAS),
+            INTERESTING,
+            question.excluded,
+        )
+        pool.update(one.product_no for one in found)
     return pool
-
-
-def _filter_with_words(asked: _Asked) -> Filter:
-    assert asked.words is not None
-    filter = asked.question.where(nearest.ALIAS)
-    where = sql.SQL("({} and {})").format(filter.where, sql.SQL(SQL.with_words))  # type: ignore[arg-type]
-    return Filter(where, filter.params | {"anywhere": asked.words.anywhere}, joins_products=True)
 
 
 # near in meaning --------------------------------------------------------------------------------
 
 
-def _neighbours(connection: Connection, asked: _Asked, found: Iterable[_Found]) -> list[_Found]:
+def _neighbours(connection: Connection, asked: _Asked, found: _Compared) -> list[_Found]:
     """Products near enough to what the text means that have not all its words."""
     question = asked.question
     if question.semantic is None or asked.vector is None:
         return []
-    known = {one.product_no for one in found}
+    known = {one.product_no for one in found.best}
     neighbours = nearest.nearest(
         connection,
         question.live_model,
@@ -239,28 +242,26 @@ def _neighbours(connection: Connection, asked: _Asked, found: Iterable[_Found]) 
     numbers = [row[0] for row in rows]
     if not numbers:
         return []
-    return _compared(connection, asked, NEIGHBOURS, product_nos=numbers)[0]
+    return _compared(connection, asked, NEIGHBOURS, product_nos=numbers).best
 
 
 # everything -------------------------------------------------------------------------------------
 
 
-def _everything(connection: Connection, question: Question) -> list[Candidate]:
-    """By interest and popularity as recommended, and behind them what is sold out."""
+def _recommended(connection: Connection, question: Question) -> list[Candidate]:
+    """By interest and popularity, nothing left out for being touched."""
     vector = question.visitor.vector
     if vector is None or not question.personal:
-        found = popular.candidates(connection, question)
-    else:
-        dial = recommend.POPULARITY / question.personal
-        found = near.candidates(connection, question, vector, recommend.PART, popularity=dial)
-    return _and_sold_out(connection, question, found)
+        return popular.candidates(connection, question)
+    dial = recommend.POPULARITY / question.personal
+    return near.candidates(connection, question, vector, recommend.PART, popularity=dial)
 
 
-def _and_sold_out(
-    connection: Connection, question: Question, found: list[Candidate]
-) -> list[Candidate]:
+def _all(connection: Connection, question: Question, found: list[Candidate]) -> Proposed:
+    """And behind them what is sold out."""
+    counted = _counted(connection, question, None)
     if len(found) == question.limit:
-        return found
+        return _with_total(question, found, *counted)
     filter = question.where(ALIAS)
     parameters = {
         "site_id": question.site_id,
@@ -269,7 +270,8 @@ def _and_sold_out(
         **filter.params,
     }
     rows = connection.execute(SQL.fill("sold_out", filter=filter.where), parameters)
-    return found + [Candidate(no, id_, group, {"popularity": 0.0}) for no, id_, group in rows]
+    found += [Candidate(no, id_, group, {"popularity": 0.0}) for no, id_, group in rows]
+    return _with_total(question, found, *counted)
 
 
 # statements -------------------------------------------------------------------------------------
@@ -282,9 +284,8 @@ def _compared(
     *,
     most: int = ALL,
     product_nos: Iterable[int] | None = None,
-) -> tuple[list[_Found], int]:
-    """The best of those with all words, or of these, and how many they are; more than `most` are
-    not compared."""
+) -> _Compared:
+    """The best of those with all words, or of these; more than `most` are not compared."""
     filter = asked.question.where(ALIAS)
     statement = _statement(asked, filter, named=product_nos is not None)
     parameters = _parameters(asked) | filter.params | _WEIGHTS
@@ -293,7 +294,8 @@ def _compared(
     for name in ("with_interest", "near_interest"):
         parameters[name] *= personal
     rows = connection.execute(statement, parameters, prepare=False).fetchall()
-    return [_Found(*row[1:]) for row in rows if row[1] is not None], rows[0][0]
+    best = [_Found(*row[2:]) for row in rows if row[2] is not None]
+    return _Compared(best, rows[0][0], rows[0][1])
 
 
 _WEIGHTS: dict[str, Any] = {
@@ -346,31 +348,33 @@ def _parameters(asked: _Asked) -> dict[str, Any]:
 
 # counting ---------------------------------------------------------------------------------------
 
-_counts: dict[Any, tuple[float, int]] = {}
+_counts: dict[Any, tuple[float, tuple[int, int]]] = {}
 
 
-def _count(
-    connection: Connection, question: Question, matching: sql.Composable, values: dict[str, Any]
-) -> int:
-    """Products or groups that match; many of them a few seconds old at most."""
+def _counted(
+    connection: Connection, question: Question, asked: words.Query | None
+) -> tuple[int, int]:
+    """How many products and groups have all words, or there are; many of them a few seconds old at
+    most, and -1 where counting takes too long: a list is not held up for it."""
     filter = question.where(ALIAS)
-    excluded = int_array(question.excluded)
-    key = (
-        connection.info.dbname, question.site_id, question.one_per_group, excluded,
-        repr(values), filter.where.as_bytes(), repr(filter.params),
-    )  # fmt: skip
+    parameters: dict[str, Any] = {
+        "site_id": question.site_id,
+        "excluded": int_array(question.excluded),
+        "anywhere": asked.anywhere if asked else None,
+        **filter.params,
+    }
+    key = (connection.info.dbname, filter.where.as_bytes(), repr(parameters))
     known = _counts.get(key)
     if known and known[0] > time.monotonic():
         return known[1]
-    row = connection.execute(
-        SQL.fill("total", matching=matching, filter=filter.where),
-        {"site_id": question.site_id, "excluded": excluded, **values, **filter.params},
-        prepare=False,
-    ).fetchone()
+    statement = SQL.fill("counted" if asked else "counted_all", filter=filter.where)
+    try:
+        row = connection.execute(statement, parameters, prepare=False).fetchone()
+    except psycopg.errors.QueryCanceled:
+        return UNCOUNTED, UNCOUNTED
     assert row is not None, "an aggregate always gives one row"
-    counted = int(row[0] if question.one_per_group else row[1])
-    if counted >= CACHED_FROM:
+    if row[0] >= CACHED_FROM:
         if len(_counts) >= CACHED:
             _counts.clear()
-        _counts[key] = (time.monotonic() + TOTAL_CACHE_S, counted)
-    return counted
+        _counts[key] = (time.monotonic() + TOTAL_CACHE_S, row)
+    return row  # type: ignore[no-any-return]

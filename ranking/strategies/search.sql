@@ -32,7 +32,7 @@ where w.site_id = %(site_id)s and w.product_no = any(%(product_nos)s::int[])
 with found as materialized (
 {found}
 ),
-counted as (select count(*) as matches from found),
+counted as (select count(*) as matches, count(distinct group_key) as groups from found),
 parts as (
   select f.product_no, f.group_key, f.available, f.level, {meaning} as meaning,
     {interest} as interest, s.new_share, ln(1 + r.popular::float8) / coalesce(s.norm, 3) as share
@@ -57,7 +57,7 @@ summed as (
   from parts
 ),
 best as (select * from summed order by score desc, product_no limit %(limit)s)
-select c.matches, b.product_no, p.product_id, b.group_key, b.available, b.level, b.meaning,
+select c.matches, c.groups, b.product_no, p.product_id, b.group_key, b.available, b.level, b.meaning,
   b.interest, b.share, b.new_share
 from counted c
 left join best b on true
@@ -72,11 +72,6 @@ left join {vectors} v on v.site_id = %(site_id)s and v.product_no = f.product_no
 
 -- name: interest
 -(v.vector <#> %(visitor)s::vector::halfvec)
-
--- name: with_words
--- A filter of vectors: has all the words.
-exists (select 1 from product_words w where w.site_id = v.site_id and w.product_no = v.product_no
-  and w.words @@ %(anywhere)s::tsquery)
 
 -- name: titled
 select w.product_no from product_words w
@@ -98,10 +93,17 @@ where w.words @@ %(anywhere)s::tsquery and w.product_no <> all(%(excluded)s::int
 order by top.popular desc, top.product_no
 limit %(pool)s
 
--- name: total
-select count(distinct w.group_key), count(*)
+-- name: counted
+select count(*), count(distinct w.group_key)
 from product_words w
-where w.site_id = %(site_id)s and {matching}
+where w.site_id = %(site_id)s and w.words @@ %(anywhere)s::tsquery
+  and w.product_no <> all(%(excluded)s::int[])
+  and {filter}
+
+-- name: counted_all
+select count(*), count(distinct w.group_key)
+from product_words w
+where w.site_id = %(site_id)s
   and w.product_no <> all(%(excluded)s::int[])
   and {filter}
 

@@ -168,7 +168,7 @@ def _found(asked: Question, answered: Answer) -> dict[str, Any]:
     return engine.success(
         answered,
         show=lambda one: _product(asked, one),
-        total=answered.total,
+        total=_total(asked, answered),
         start=asked.start,
         spellcheck=_uncorrected(asked.query),
         product_existence={},
@@ -178,6 +178,12 @@ def _found(asked: Question, answered: Answer) -> dict[str, Any]:
         boosting_rules=[],
         filtering_rule="",
     )
+
+
+def _total(asked: Question, answered: Answer) -> int:
+    """Never fewer than are seen."""
+    seen = asked.start + len(answered.products) if answered.products else 0
+    return max(seen, answered.total or 0)
 
 
 def _product(asked: Question, one: Ranked) -> dict[str, Any]:
