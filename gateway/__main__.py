@@ -19,6 +19,8 @@ COMMANDS = {
     "trainer": "gateway.commands.roles",
     "clock": "gateway.commands.roles",
     "migrate": "gateway.commands.database",
+    "units": "gateway.commands.units",
+    "alive": "gateway.commands.alive",
     "retention": "gateway.commands.retention",
     "backup": "gateway.commands.backup",
     "restore": "gateway.commands.backup",
