@@ -17,9 +17,9 @@ import psycopg
 import structlog
 from prometheus_client import Counter, Histogram
 
-from gateway import idempotency, ingest, jobs, retention, sync
+from gateway import idempotency, importer, ingest, jobs, retention, sync
 from gateway.settings import load
-from ranking.catalog import embeddings, popularity, queries, words
+from ranking.catalog import embeddings, popularity, queries, snapshot, words
 from ranking.catalog.encoder import Encoder, Encodes, Vectors
 from schemas import database
 from schemas.database import Connection
@@ -28,8 +28,8 @@ log = structlog.get_logger(__name__)
 
 RUNS_KEPT = timedelta(days=7)
 QUERIES_KEPT = timedelta(days=90)
-
-Report = dict[str, Any]
+IMPORTS_KEPT = timedelta(days=90)
+SNAPSHOTS_KEPT = 2 * importer.GIVEN_UP  # one that is gone on with still needs what it has named
 HUNG_S = 120.0  # a slice of the longest texts takes 4 s on one core
 STILL_S = 180.0
 
@@ -175,4 +175,7 @@ TASKS: dict[str, Callable[[Connection, int], Report]] = {
     "sweep_failed": _sweep_failed,
     "partitions": _partitions,
     "purge": _purge,
+        "imports": importer.purge(connection, now - IMPORTS_KEPT),
+        "snapshots": snapshot.purge(connection, now - SNAPSHOTS_KEPT),
+        "idempotent_requests": idempotency.purge(connection, now - idempotency.KEPT),
 }

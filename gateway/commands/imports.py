@@ -58,8 +58,11 @@ def import_(
                 settings, into, kind, files, told, source=through, is_snapshot=snapshot, force=force
             )
         foretold = None
-        if kind == "events" and not no_forecast:
-            with _stages(as_json) as stage:
+        with _stages(as_json) as stage:
+            if report.accepted:
+                stage("popularity", 0, None)
+                importer.refresh_lists(settings, into)
+            if kind == "events" and not no_forecast:
                 foretold = forecast.run(settings, into.site_id, stage)
     sentences = _sentences(report, kind, settings.retention_events_days)
     if foretold is not None:
@@ -156,7 +159,7 @@ def _stages(as_json: bool) -> Iterator[Any]:
     )
     tasks: dict[str, TaskID] = {}
 
-    def told(stage: str, done: int, total: int) -> None:
+    def told(stage: str, done: int, total: int | None) -> None:
         if stage not in tasks:
             tasks[stage] = bars.add_task(stage, total=total)
         bars.update(tasks[stage], completed=done, total=total)
@@ -185,7 +188,6 @@ def _show(report: Any) -> None:
 
 
 def _sentences(report: Any, kind: str, days: int) -> list[str]:
-    rate = report.read / report.seconds if report.seconds else 0.0
     counts = [
         f"{report.accepted:,} accepted",
         f"{report.duplicate:,} duplicate",
@@ -196,7 +198,7 @@ def _sentences(report: Any, kind: str, days: int) -> list[str]:
         counts.append(f"{report.failed:,} failed and tried again by itself")
     told = [
         f"{report.records:,} {kind}: {', '.join(counts)}, in {report.seconds:,.1f} s "
-        f"({rate:,.0f}/s)."
+        f"({report.rate:,.0f}/s)."
     ]
     if report.too_old:
         told.append(
@@ -211,7 +213,7 @@ def _sentences(report: Any, kind: str, days: int) -> list[str]:
 def _show_json(site: str, kind: str, report: Any, foretold: Any, sentence: str) -> None:
     answer = {"site": site, "kind": kind, **asdict(report)}
     answer["problems"] = [one._asdict() for one in report.problems]
-    answer["rate"] = round(report.read / report.seconds, 1) if report.seconds else 0.0
+    answer["rate"] = round(report.rate, 1)
     answer["seconds"] = round(report.seconds, 3)
     answer["forecast"] = asdict(foretold) if foretold is not None else None
     console.show_json({**answer, "sentence": sentence})

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,11 +24,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from gateway import files
+from gateway import files, importer
 from gateway.__main__ import cli
+from ranking.catalog import embeddings
 from tests.builders import ago, deliver, delivery_row, one, rows, track
 from tests.conftest import Shop
 from tests.journeys.gateway_process import until
+from tests.ranking.market import Words
 
 Import = Callable[..., dict[str, Any]]
 
@@ -494,3 +497,49 @@ def test_users_come_too(bring: Import, shop: Shop, tmp_path: Path) -> None:
     assert one(shop.pool, "select record from users") == {
         "user_id": "u1", "name": "Ada", "age": 36, "custom_attributes": {"plan": "gold"},
     }  # fmt: skip
+
+
+def test_what_was_given_up_is_forgotten(bring: Import, shop: Shop, tmp_path: Path) -> None:
+    bring("events", lines(tmp_path / "e.jsonl", view()))
+    with shop.pool.connection() as connection:
+        assert importer.purge(connection, datetime.now(UTC) - timedelta(days=1)) == 0
+        assert importer.purge(connection, datetime.now(UTC)) == 1
+
+
+def test_the_last_days_are_foretold_from_what_was_before(
+    run: Callable[..., Result], shop: Shop, tmp_path: Path
+) -> None:
+    """Everybody looks at three of eight mugs, or lamps: lists that follow two clicks find the
+    third, the ten bestsellers cannot tell mugs from lamps."""
+    run("products", _shelf(tmp_path / "p.jsonl"))
+    with shop.pool.connection() as connection:
+        embeddings.drain(connection, shop.site.site_id, Words())
+    said = run("events", _sessions(tmp_path / "e.jsonl", 200)).output
+    found = re.search(
+        r"On the last day, of the next clicks (\d+) of 100 are in our ten after two clicks "
+        r"\((\d+) to (\d+)\), (\d+) of 100 in the bestsellers \(\d+ to \d+\); \d+ sessions",
+        said,
+    )
+    assert found, said
+    ours, low, high, bestsellers = map(int, found.groups())
+    assert low <= ours <= high
+    assert ours > bestsellers
+
+
+def _shelf(path: Path) -> Path:
+    return lines(path, *({"product_id": f"{kind}{n}", "title": f"{kind} {n}"}
+                         for kind in ("mug", "lamp") for n in range(8)))  # fmt: skip
+
+
+def _sessions(path: Path, count: int) -> Path:
+    """Of three clicks each, one session every ten minutes."""
+
+    def session(number: int) -> list[dict[str, Any]]:
+        kind, start = ("mug", "lamp")[number % 2], number // 2 * 3
+        at = NOW.timestamp() - 600 * (number + 1)
+        return [
+            click(f"{kind}{(start + step) % 8}", session_id=f"s{number}", ts=at + step)
+            for step in range(3)
+        ]
+
+    return lines(path, *(one for number in range(count) for one in session(number)))
