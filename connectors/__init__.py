@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.authenticity import Authenticity, NotAuthentic, Verified
+from connectors.feed import receive as feed_receive
+from connectors.feed import translate as feed_translate
 from connectors.segment import receive as segment_receive
 from connectors.segment import track as segment_track
 from connectors.segment import translate as segment_translate
@@ -35,6 +37,15 @@ class Connector:
 
 
 CONNECTORS: dict[str, Connector] = {
+    "feed": Connector(
+        "feed",
+        feed_receive.authenticate,
+        feed_receive.records,
+        feed_translate.translate,
+        feed_translate.SETTINGS,
+        feed_translate.POINTERS,
+        frozenset(),
+    ),
     "segment": Connector(
         "segment",
         segment_receive.authenticate,

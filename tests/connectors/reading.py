@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -9,10 +10,33 @@ from typing import Any
 
 import schemas
 from connectors import CONNECTORS
+from connectors.feed import items
 from schemas import payload
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "fixtures"
+
+
+FEED_SETTINGS = {
+    "shop__semicolons.csv": {
+        "fields": {
+            "Artikelnummer": "id", "Kategorien": "product_type", "Preis": "price",
+            "Bild": "image_link", "Lager": "availability",
+        }
+    }
+}  # fmt: skip
+
+
+def body_of(path: Path) -> tuple[bytes, Mapping[str, Any]]:
+    """The body that a fixture comes as, and its source's settings; a feed's file is read as a pull
+    reads it."""
+    if path.parts[-3] != "feed":
+        return path.read_bytes(), {}
+    settings = FEED_SETTINGS.get(path.name, {})
+    with path.open("rb") as file:
+        read = [item.told() for item in items.read(file, settings, 1 << 20)]
+    body = {"pulled_at": "2026-11-24T12:00:00+00:00", "items": read}
+    return json.dumps(body).encode(), settings
 
 
 def outcomes(connector: str, body: bytes, settings: Mapping[str, Any] | None = None) -> list[Any]:

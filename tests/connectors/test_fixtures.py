@@ -8,20 +8,21 @@ from pathlib import Path
 import pytest
 
 from connectors import CONNECTORS
-from tests.connectors.reading import ROOT, outcomes
+from tests.connectors.reading import ROOT, body_of, outcomes
 
 PAIRS = [
     pytest.param(name, path, id=f"{name}-{path.stem}")
     for name in CONNECTORS
-    for path in sorted((ROOT / "connectors" / name / "fixtures").glob("*.json"))
-    if not path.name.endswith(".expected.json")
+    for path in sorted((ROOT / "connectors" / name / "fixtures").iterdir())
+    if path.suffix != ".md" and not path.name.endswith(".expected.json")
 ]
 
 
 @pytest.mark.parametrize(("connector", "path"), PAIRS)
 def test_a_body_becomes_the_facts_beside_it(connector: str, path: Path) -> None:
     expected = path.with_name(f"{path.stem}.expected.json").read_text(encoding="utf-8")
-    assert outcomes(connector, path.read_bytes()) == json.loads(expected)
+    body, settings = body_of(path)
+    assert outcomes(connector, body, settings) == json.loads(expected)
 
 
 @pytest.mark.parametrize("connector", CONNECTORS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,9 @@ from tests.connectors.signing import SIGN, SIGNATURE
 BODY = '{"type":"track","event":"Café 👜","userId":"u1"}'.encode()
 SECRET = "a-secret"
 
-every_connector = pytest.mark.parametrize("name", CONNECTORS)
+# Of what is pulled nothing can be authentic.
+PULLED = ("feed",)
+every_connector = pytest.mark.parametrize("name", [name for name in CONNECTORS if name in SIGN])
 
 
 def is_authentic(name: str, headers: dict[str, str], body: bytes = BODY, *secrets: str) -> bool:
@@ -94,3 +98,17 @@ def test_the_reason_of_a_refusal_is_a_sentence_without_the_secret(name: str) -> 
     verdict = CONNECTORS[name].authenticate(SIGN[name](BODY, "x"), BODY, [SECRET], {})
     assert len(verdict.reason) > 20  # type: ignore[union-attr]
     assert SECRET not in verdict.reason  # type: ignore[union-attr]
+
+
+def test_every_connector_is_signed_or_pulled() -> None:
+    assert set(CONNECTORS) == set(SIGN) | set(PULLED)
+
+
+@pytest.mark.parametrize("name", PULLED)
+@pytest.mark.parametrize("sign", SIGN.values(), ids=SIGN)
+def test_what_is_pulled_takes_nothing_whoever_signed_it(
+    name: str, sign: Callable[[bytes, str], dict[str, str]]
+) -> None:
+    assert not is_authentic(name, {})
+    assert not is_authentic(name, sign(BODY, SECRET))
+    assert not is_authentic(name, {"Authorization": SECRET}, b"", "", SECRET)

@@ -1,0 +1,62 @@
+"""What a feed calls things, and what Google calls them: one name for each attribute.
+
+https://support.google.com/merchants/answer/7052112
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_SEPARATORS = re.compile(r"[\s_\-]+")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+# Names that other feeds, and our own records, use for an attribute.
+ALIASES = {
+    "product_id": "id", "item_id": "id", "offer_id": "id", "sku": "id",
+    "name": "title", "product_name": "title", "product_title": "title",
+    "body": "description", "body_html": "description", "summary": "description",
+    "content": "description", "long_description": "description",
+    "url": "link", "product_url": "link", "deeplink": "link",
+    "image": "image_link", "image_url": "image_link", "cover_image": "image_link",
+    "picture": "image_link",
+    "additional_images": "additional_image_link", "additional_image_links": "additional_image_link",
+    "group_id": "item_group_id", "product_group_id": "item_group_id", "parent_id": "item_group_id",
+    "original_price": "price", "list_price": "price",
+    "special_price": "sale_price",
+    "category": "product_type", "categories": "product_type", "product_category": "product_type",
+    "product_types": "product_type",
+    "vendor": "brand", "manufacturer": "brand",
+    "colour": "color",
+    "stock_status": "availability",
+    "updated": "updated_at", "modified": "updated_at", "last_modified": "updated_at",
+    "published": "published_at", "created": "created_at",
+}  # fmt: skip
+
+
+def name(written: str, settings: Mapping[str, Any]) -> str:
+    """Google's name for an attribute, or its own in `snake_case` where there is none."""
+    own = settings.get("fields")
+    if isinstance(own, dict) and isinstance(own.get(written), str):
+        written = own[written]
+    plain = written.strip().lstrip("\ufeff").removeprefix("g:").removeprefix("c:")
+    snake = _SEPARATORS.sub("_", _CAMEL.sub("_", plain)).strip("_").lower()
+    return ALIASES.get(snake, snake)
+
+
+def named(record: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
+    """By our name what stands there and under which name of the feed's; where two of its names
+    mean the same, the one that is ours as it stands wins."""
+    found: dict[str, tuple[str, Any]] = {}
+    for written, value in record.items():
+        if value is None or value == "" or value == []:
+            continue
+        ours = name(written, settings)
+        if ours not in found or _is_exact(written, ours):
+            found[ours] = (written, value)
+    return found
+
+
+def _is_exact(written: str, ours: str) -> bool:
+    return written.removeprefix("g:") == ours

@@ -1,0 +1,242 @@
+"""From a feed's file to its items, one at a time: what form it has is told by its first bytes.
+
+Memory stays bounded by `MOST_BYTES` between two items, whatever the file holds.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO, cast
+
+import ijson
+
+from connectors.feed import attributes, documents, shopify
+from connectors.feed.bounded import Bounded, Broken, Item
+from schemas import payload
+from schemas.errors import Malformed
+
+GZIP = b"\x1f\x8b"
+OTHERS = {b"PK\x03\x04": "a zip archive", b"%PDF": "a PDF", b"\xd0\xcf\x11\xe0": "an Excel file"}
+BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+DELIMITERS = "\t,;|"
+LONGEST_FIELD = 1_000_000
+PEEKED = 1 << 20  # of JSON, to tell lines from a document
+NESTED_AT_MOST = 3  # where in a JSON document its list of products may lie
+
+
+def read(file: BinaryIO, settings: Mapping[str, Any], limit_bytes: int) -> Iterator[Item]:
+    """Every item of a file, packed with gzip or not; raises Broken where it cannot be read on.
+
+    An item that is wrong in itself does not end the others: it comes with its problem.
+    """
+    start = _peek(file)
+    try:
+        if start.startswith(GZIP):
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                yield from _items(Bounded(unpacked, limit_bytes), settings)
+        else:
+            yield from _items(Bounded(file, limit_bytes), settings)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise Broken(f"the gzip file is broken: {error}") from None
+
+
+def _peek(file: BinaryIO) -> bytes:
+    start = file.read(4)
+    file.seek(0)
+    return start
+
+
+def _items(file: Bounded, settings: Mapping[str, Any]) -> Iterator[Item]:
+    start = file.peek()
+    for magic, kind in OTHERS.items():
+        if start.startswith(magic):
+            raise Broken(
+                f"the file is {kind}: give XML, TSV, CSV, JSON or JSON lines, or .gz of it"
+            )
+    text = _decoded_start(start).lstrip()
+    if not text:
+        raise Broken("the file is empty")
+    if text.startswith("<"):
+        yield from _xml(file)
+    elif text.startswith("["):
+        yield from _json(file, "item")
+    elif text.startswith("{"):
+        yield from _objects(file, settings)
+    else:
+        yield from _table(file, settings)
+
+
+def _decoded_start(start: bytes) -> str:
+    return start.decode(_encoding(start, {}), "replace")
+
+
+def _encoding(start: bytes, settings: Mapping[str, Any]) -> str:
+    for bom, name in BOMS.items():
+        if start.startswith(bom):
+            return name
+    return str(settings.get("encoding") or "utf-8")
+
+
+# XML --------------------------------------------------------------------------------------------
+
+
+def _xml(file: Bounded) -> Iterator[Item]:
+    for line, record in documents.entries(file):
+        file.mark()
+        yield Item(f"/line/{line}", record)
+
+
+# JSON -------------------------------------------------------------------------------------------
+
+
+def _objects(file: Bounded, settings: Mapping[str, Any]) -> Iterator[Item]:
+    """JSON lines, where the first is whole in itself, or one document that holds a list."""
+    first = file.peek_line(PEEKED)
+    follows = file.peek(len(first) + 64)[len(first) :].lstrip()
+    record, problem = _object(first)
+    if not problem and (follows.startswith(b"{") or "id" in attributes.named(record, settings)):
+        yield from _lines(file)
+    else:
+        yield from _json(file, _place_of_the_list(file))
+
+
+def _lines(file: Bounded) -> Iterator[Item]:
+    number = 0
+    while line := file.readline():
+        number += 1
+        file.mark()
+        if line.strip():
+            yield Item(f"/line/{number}", *_object(line.strip()))
+
+
+def _object(text: bytes) -> tuple[dict[str, Any], str | None]:
+    try:
+        record = payload.parse(text)
+    except Malformed as error:
+        return {}, str(error).replace("The body", "The item")
+    return (record, None) if isinstance(record, dict) else ({}, "The item is not a JSON object.")
+
+
+def _place_of_the_list(file: Bounded) -> str:
+    """The path of the first list in a document, read as far as that."""
+    start = file.peek(PEEKED)
+    try:
+        for path, event, _ in ijson.parse(io.BytesIO(start)):
+            if event == "start_array" and path.count(".") < NESTED_AT_MOST:
+                return f"{path}.item"
+    except ijson.JSONError as error:
+        if len(start) < PEEKED:
+            raise Broken(f"the file is not valid JSON: {_one_line(error)}") from None
+    raise Broken('the JSON holds no list of products, such as {"products": [{"id": "1"}]}')
+
+
+def _json(file: Bounded, path: str) -> Iterator[Item]:
+    pointer = "/" + path.removesuffix("item").replace(".", "/")
+    position = -1
+    try:
+        for position, record in enumerate(ijson.items(file, path, use_float=True)):
+            file.mark()
+            # Read once more as every door reads: what no door takes is refused here, alone.
+            yield Item(f"{pointer}{position}", *_object(json.dumps(record).encode()))
+    except (ijson.JSONError, UnicodeDecodeError, OverflowError) as error:
+        where = f"after item {position}" if position >= 0 else "at its beginning"
+        raise Broken(f"the file is not valid JSON {where}: {_one_line(error)}") from None
+
+
+# CSV, TSV ---------------------------------------------------------------------------------------
+
+
+def _table(file: Bounded, settings: Mapping[str, Any]) -> Iterator[Item]:
+    start = file.peek()
+    encoding = _encoding(start, settings)
+    try:
+        text = io.TextIOWrapper(cast(Any, file), encoding, errors="surrogateescape", newline="")
+        first = start.decode(encoding, "replace").lstrip("\ufeff").split("\n", 1)[0]
+    except LookupError:
+        raise Broken(f"there is no encoding {encoding!r}: correct the setting encoding") from None
+    delimiter = max(DELIMITERS, key=first.count)
+    rows = _tabbed(text) if delimiter == "\t" else _quoted(text, delimiter)
+    _, names = next(rows, (0, []))
+    lines = _named(file, names, rows)
+    if shopify.is_export(names):
+        yield from shopify.products(lines)
+    else:
+        _check_names(names, settings)
+        yield from lines
+
+
+def _named(
+    file: Bounded, names: list[str], rows: Iterator[tuple[int, list[str]]]
+) -> Iterator[Item]:
+    for line, row in rows:
+        file.mark()
+        if row:
+            yield Item(f"/line/{line}", *_row(names, row))
+
+
+def _tabbed(text: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Lines of fields; only a field that lies whole between quotes is unquoted, so that a single
+    one (5" pipe) takes no lines with it."""
+    for number, line in enumerate(text, 1):
+        if line.strip():
+            yield number, [_unquoted(field) for field in line.rstrip("\r\n").split("\t")]
+
+
+def _unquoted(field: str) -> str:
+    if len(field) >= 2 and field[0] == field[-1] == '"':
+        return field[1:-1].replace('""', '"')
+    return field
+
+
+def _quoted(text: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows of RFC 4180, each with the line it begins in."""
+    csv.field_size_limit(LONGEST_FIELD)
+    rows = csv.reader(text, delimiter=delimiter, strict=True)
+    line = 0
+    try:
+        for row in rows:
+            yield line + 1, row
+            line = rows.line_num
+    except (csv.Error, UnicodeError) as error:
+        raise Broken(f"the table cannot be read from line {line + 1} on: {error}") from None
+
+
+def _check_names(names: list[str], settings: Mapping[str, Any]) -> None:
+    if not any(attributes.name(one, settings) == "id" for one in names):
+        shown = ", ".join(names)[:200]
+        raise Broken(
+            f"no column is named id; the first line says: {shown}. The setting fields tells which "
+            'one it is, such as {"article number": "id"}'
+        )
+
+
+def _row(names: list[str], row: list[str]) -> tuple[dict[str, Any], str | None]:
+    if len(row) > len(names):
+        return {}, f"The line has {len(row)} fields, the first line names {len(names)}."
+    record: dict[str, Any] = {}
+    problem = None
+    for name, value in zip(names, row, strict=False):
+        if not value.isascii() and any("\ud800" <= each <= "\udfff" for each in value):
+            problem = f"`{name}` is not UTF-8: the setting encoding tells what it is."
+        elif value.strip():
+            _add(record, name, value.replace("\0", "\ufffd"))
+    return record, problem
+
+
+def _add(record: dict[str, Any], name: str, value: str) -> None:
+    """A column that comes again makes a list."""
+    before = record.get(name)
+    if before is None:
+        record[name] = value
+    else:
+        record[name] = [*(before if isinstance(before, list) else [before]), value]
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
