@@ -40,7 +40,6 @@ COMMANDS = {
     "backtest": "gateway.commands.backtest",
 }
 
-    "import": "gateway.commands.imports",
 
 class LazyGroup(click.Group):
     """A group whose commands are the `COMMANDS` lists of the modules named in a table."""

@@ -163,6 +163,9 @@ def _purge(connection: Connection, site_id: int) -> Report:
     return {
         "runs": jobs.purge(connection, now - RUNS_KEPT),
         "queries": queries.purge(connection, now - QUERIES_KEPT),
+        "imports": importer.purge(connection, now - IMPORTS_KEPT),
+        "snapshots": snapshot.purge(connection, now - SNAPSHOTS_KEPT),
+        "idempotent_requests": idempotency.purge(connection, now - idempotency.KEPT),
     }
 
 
@@ -175,7 +178,4 @@ TASKS: dict[str, Callable[[Connection, int], Report]] = {
     "sweep_failed": _sweep_failed,
     "partitions": _partitions,
     "purge": _purge,
-        "imports": importer.purge(connection, now - IMPORTS_KEPT),
-        "snapshots": snapshot.purge(connection, now - SNAPSHOTS_KEPT),
-        "idempotent_requests": idempotency.purge(connection, now - idempotency.KEPT),
 }
