@@ -27,6 +27,8 @@ COMMANDS = {
     "demo": "gateway.commands.demo",
     "sites": "gateway.commands.access",
     "sources": "gateway.commands.access",
+    "feeds": "gateway.commands.feeds",
+    "pull": "gateway.commands.feeds",
     "keys": "gateway.commands.access",
     "deliveries": "gateway.commands.inspect",
     "replay": "gateway.commands.inspect",

@@ -47,6 +47,7 @@ TASKS = {
     "popularity": "default",
     "words": "default",
     "sweep_failed": "default",
+    "feeds": "default",
     "partitions": "default",
     "purge": "default",
 }

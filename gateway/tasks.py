@@ -136,6 +136,18 @@ def _words(connection: Connection, site_id: int) -> Report:
     return {"split": words.fill(connection, site_id, stop=jobs.stopping)}
 
 
+def _feeds(connection: Connection, site_id: int) -> Report:
+    """One feed a job, so that a slow one holds up little else."""
+    pool = database.open_pool(
+        load().database_url, size=1, options=database.INGEST_OPTIONS, name="feeds"
+    )
+    with closing(pool):
+        report = sync.pull_next(connection, pool, site_id, stop=jobs.stopping)
+    if report["more"]:
+        jobs.hint("feeds", site_id)
+    return report
+
+
 # upkeep -----------------------------------------------------------------------------------------
 
 
@@ -175,6 +187,7 @@ TASKS: dict[str, Callable[[Connection, int], Report]] = {
     "fit": _fit,
     "popularity": _popularity,
     "words": _words,
+    "feeds": _feeds,
     "sweep_failed": _sweep_failed,
     "partitions": _partitions,
     "purge": _purge,

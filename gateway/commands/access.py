@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from connectors.segment import connect as segment
-from gateway import access
-from gateway.commands import console
+from gateway import access, sync
+from gateway.commands import console, feeds
 from gateway.settings import load
 from schemas.database import Connection
 
@@ -83,11 +83,21 @@ def sources() -> None:
 @click.argument("site")
 @click.argument("connector")
 @click.option("--secret", help="Shared secret; one is made where it is left out.")
+@feeds.options
 @console.json_option
-def create_source(site: str, connector: str, secret: str | None, as_json: bool) -> None:
-    """Connect a platform to a site, and say what to click there."""
+def create_source(
+    site: str, connector: str, secret: str | None, as_json: bool, **of_feed: str | None
+) -> None:
+    """Connect a platform to a site, and say what to click there; or a feed, which is pulled."""
+    if connector != sync.CONNECTOR and any(of_feed.values()):
+        raise click.UsageError("--feed-url and what belongs to it are for the connector `feed`")
     with console.connected() as connection:
-        made = access.create_source(connection, access.site(connection, site), connector, secret)
+        of_site = access.site(connection, site)
+        if connector == sync.CONNECTOR:
+            source = feeds.create(connection, of_site, secret, of_feed)
+            feeds.created(site, source, as_json)
+            return
+        made = access.create_source(connection, of_site, connector, secret)
     answer = _connection(site, made)
     if as_json:
         console.show_json(answer)
@@ -175,7 +185,10 @@ def set_source(site: str, source: str, name: str, value: str, as_json: bool) -> 
     """
     with console.connected() as connection:
         found = _source_of(connection, site, source)
-        access.change_settings(connection, found, {name: _json_or_text(value)})
+        changes = {name: _json_or_text(value)}
+        if found.connector == sync.CONNECTOR:
+            sync.check(found.settings | changes, sync.rules_of(load()))
+        access.change_settings(connection, found, changes)
         settings = _source_of(connection, site, source).settings
     if as_json:
         console.show_json({"source": source, "settings": settings})

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Response, jsonify
 from flask_smorest import Blueprint
 
-from gateway import access, attributes, ingest, inspection, ledger
+from gateway import access, attributes, ingest, inspection, jobs, ledger, sync
 from gateway.access import Site
 from gateway.http import parameters, state
 from gateway.http.auth import authenticate
@@ -136,6 +136,29 @@ def shown(receipt: ingest.Receipt) -> dict[str, Any]:
         "error": receipt.error,
         "problems": [asdict(problem) for problem in receipt.problems],
     }
+
+
+@blueprint.get("/feeds")
+def feeds() -> Response:
+    """The feeds of the site, each with how its last pulls went."""
+    key = authenticate("admin:read")
+    with state.serving().connection() as connection:
+        found = sync.states(connection, access.site_by_id(connection, key.site_id))
+    return jsonify(feeds=found)
+
+
+@blueprint.post("/feeds/<source>/pull")
+@blueprint.doc(responses={202: {"description": "It is pulled within a minute"}})
+def pull(source: str) -> tuple[Response, int]:
+    """Pull a feed as soon as a worker is free, not when it is due."""
+    key = authenticate("admin:write")
+    with state.ingest().connection() as connection:
+        found = access.source_by_public_id(connection, source) if "\0" not in source else None
+        if found is None or (found.site_id, found.connector) != (key.site_id, sync.CONNECTOR):
+            raise NotFound(f"there is no feed {source!r}")
+        sync.ask(connection, found)
+    jobs.hint("feeds", key.site_id)
+    return jsonify(message="it is pulled within a minute", source=source), 202
 
 
 @blueprint.get("/attributes")

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from psycopg import sql
 from werkzeug.test import TestResponse
 
+from gateway import access
 from tests.builders import ago, one, track
 from tests.conftest import Shop
 from tests.connectors.signing import segment as sign
@@ -63,6 +64,8 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/admin/v1/deliveries/<delivery_id>/replay"): (
         "/admin/v1/deliveries/{delivery}/replay", None
     ),
+    ("GET", "/admin/v1/feeds"): ("/admin/v1/feeds", None),
+    ("POST", "/admin/v1/feeds/<source>/pull"): ("/admin/v1/feeds/{feed}/pull", None),
     ("GET", "/admin/v1/attributes"): ("/admin/v1/attributes", None),
     ("GET", "/admin/v1/ledger"): ("/admin/v1/ledger", None),
     **{
@@ -180,7 +183,14 @@ def stocked(client: FlaskClient, shop: Shop) -> dict[str, str]:
     signed = sign(body, shop.segment.secrets[0])
     answer = client.post(f"/webhooks/segment/{shop.segment.public_id}", data=body, headers=signed)
     assert answer.status_code == 200 and answer.json, answer.text
-    return deliveries | {"delivery": str(answer.json["delivery"])}
+    return deliveries | {"delivery": str(answer.json["delivery"]), "feed": _a_feed(shop)}
+
+
+def _a_feed(shop: Shop) -> str:
+    with shop.pool.connection() as connection:
+        settings = {"url": "https://shop.example/feed.xml"}
+        made = access.create_source(connection, shop.site, "feed", settings=settings)
+    return made.source.public_id
 
 
 def rows_of(shop: Shop, *but: str) -> dict[str, str]:

@@ -27,6 +27,7 @@ NAME_A_THING = {
     ("GET", "/admin/v1/visitors/<path:sent_id>"),
     ("GET", "/admin/v1/deliveries/<delivery_id>"),
     ("POST", "/admin/v1/deliveries/<delivery_id>/replay"),
+    ("POST", "/admin/v1/feeds/<source>/pull"),
     ("POST", "/v1/recommendation/product_to_products"),
     ("PATCH", "/v1/products/<id:product_id>"),
 }

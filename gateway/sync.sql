@@ -1,0 +1,129 @@
+-- Pulls of feeds: their state, their runs, the products they name. Only gateway/sync.py runs these.
+
+-- name: due
+-- A feed that was never pulled is due at once.
+select distinct s.site_id
+from sources s left join feeds f using (site_id, source_id)
+where s.connector = 'feed' and coalesce(f.next_run, s.created_at) <= %(at)s
+order by s.site_id
+
+-- name: due_of
+select s.source_id
+from sources s left join feeds f using (site_id, source_id)
+where s.site_id = %(site_id)s and s.connector = 'feed'
+  and coalesce(f.next_run, s.created_at) <= %(at)s
+order by coalesce(f.next_run, s.created_at), s.source_id
+
+-- name: lock
+-- Of the session: whoever pulls a feed is alone, and a process that dies holds nothing.
+select pg_try_advisory_lock(%(class)s, %(source_id)s)
+
+-- name: unlock
+select pg_advisory_unlock(%(class)s, %(source_id)s)
+
+-- name: begin
+-- Counted as a failure until it ends well, so that a pull that kills its process is not repeated at
+-- once for ever.
+insert into feeds as f (site_id, source_id, next_run, failures)
+values (%(site_id)s, %(source_id)s, %(at)s + %(first_wait)s, 1)
+on conflict (site_id, source_id) do update set
+  failures = f.failures + 1,
+  next_run = %(at)s + least(%(first_wait)s * power(2, least(f.failures, 20)), %(every)s)
+returning etag, last_modified, content_hash, changes_at
+
+-- name: end_those_left
+-- A run whose process died; nobody else runs while the lock is ours.
+update feed_runs set outcome = 'interrupted', finished_at = %(at)s
+where site_id = %(site_id)s and source_id = %(source_id)s and outcome = 'running'
+
+-- name: insert_run
+insert into feed_runs (site_id, source_id, started_at, outcome)
+values (%(site_id)s, %(source_id)s, %(at)s, 'running')
+
+-- name: finish_run
+update feed_runs set finished_at = %(finished_at)s, outcome = %(outcome)s, counts = %(counts)s,
+  warning = %(warning)s, error = %(error)s
+where site_id = %(site_id)s and source_id = %(source_id)s and started_at = %(at)s
+
+-- name: keep_runs
+delete from feed_runs
+where site_id = %(site_id)s and source_id = %(source_id)s and started_at < (
+  select started_at from feed_runs
+  where site_id = %(site_id)s and source_id = %(source_id)s
+  order by started_at desc offset %(kept)s limit 1)
+
+-- name: succeeded
+update feeds set failures = 0, last_success = %(finished_at)s, etag = %(etag)s,
+  last_modified = %(last_modified)s, content_hash = %(content_hash)s, changes_at = %(changes_at)s,
+  next_run = least(%(at)s + %(every)s, %(changes_at)s)
+where site_id = %(site_id)s and source_id = %(source_id)s
+
+-- name: still_the_same
+update feeds set failures = 0, last_success = %(finished_at)s,
+  etag = coalesce(%(etag)s, etag), last_modified = coalesce(%(last_modified)s, last_modified),
+  next_run = least(%(at)s + %(every)s, changes_at)
+where site_id = %(site_id)s and source_id = %(source_id)s
+
+-- name: interrupted
+-- Nobody's fault: it begins anew as soon as somebody runs again.
+update feeds set failures = greatest(failures - 1, 0), next_run = %(finished_at)s
+where site_id = %(site_id)s and source_id = %(source_id)s
+
+-- name: ask
+-- Somebody wants it now; what is known of its file is forgotten where all of it shall be read again.
+insert into feeds as f (site_id, source_id, next_run) values (%(site_id)s, %(source_id)s, %(at)s)
+on conflict (site_id, source_id) do update set next_run = %(at)s
+
+-- name: name
+insert into feed_products (site_id, product_id, source_id, named_at)
+select %(site_id)s, product_id, %(source_id)s, %(at)s
+from jsonb_array_elements_text(%(ids)s) as product_id
+order by product_id
+on conflict (site_id, product_id, source_id) do update set named_at = excluded.named_at
+
+-- name: count
+-- Of the feed's available products how many there are, and how many this pull did not name.
+select count(*), count(*) filter (where f.named_at < %(at)s)
+from feed_products f join products p using (site_id, product_id)
+where f.site_id = %(site_id)s and f.source_id = %(source_id)s and p.available and not p.deleted
+
+-- name: vanished
+-- Not what another feed holds still, nor what somebody has written since this pull began.
+select f.product_id
+from feed_products f join products p using (site_id, product_id)
+where f.site_id = %(site_id)s and f.source_id = %(source_id)s and f.named_at < %(at)s
+  and p.available and not p.deleted and p.written_at < %(at)s
+  and not exists (select from feed_products o where o.site_id = f.site_id
+                  and o.product_id = f.product_id and o.source_id <> f.source_id)
+order by f.product_id
+
+-- name: forget_vanished
+delete from feed_products
+where site_id = %(site_id)s and source_id = %(source_id)s and named_at < %(at)s
+
+-- name: states
+select s.source_id, s.public_id as source, s.settings, s.created_at,
+  coalesce(f.next_run, s.created_at) as next_run, coalesce(f.failures, 0) as failures,
+  f.last_success, f.etag, f.last_modified, f.content_hash,
+  (select count(*) from feed_products p
+   where p.site_id = s.site_id and p.source_id = s.source_id) as products
+from sources s left join feeds f using (site_id, source_id)
+where s.site_id = %(site_id)s and s.connector = 'feed'
+  and (%(source)s::text is null or s.public_id = %(source)s)
+order by s.source_id
+
+-- name: runs
+select started_at, finished_at, outcome, counts, warning, error
+from feed_runs where site_id = %(site_id)s and source_id = %(source_id)s
+order by started_at desc
+limit %(limit)s
+
+-- name: health
+-- Every feed of every site: since when it has not been pulled well.
+select t.name as site, s.public_id as source, s.settings, s.created_at, f.last_success,
+  coalesce(f.failures, 0) as failures,
+  (select error from feed_runs r where r.site_id = s.site_id and r.source_id = s.source_id
+   order by started_at desc limit 1) as error
+from sources s join sites t using (site_id) left join feeds f using (site_id, source_id)
+where s.connector = 'feed'
+order by s.site_id, s.source_id
