@@ -17,7 +17,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 hash = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
 RUN_STAMP := $(VENV)/.installed-run-$(call hash,requirements.txt)
-TEST_STAMP := $(VENV)/.installed-test-$(call hash,requirements.txt tests/requirements.txt)
+TEST_STAMP := $(VENV)/.installed-test-$(call hash,requirements.txt requirements-tracing.txt tests/requirements.txt)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

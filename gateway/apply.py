@@ -28,7 +28,7 @@ SQL = database.queries(__file__)
 
 def _statement(delivery: str, too_old: str) -> database.Prepared:
     slots = {"delivery": sql.SQL(delivery), "too_old": sql.SQL(too_old)}
-    return database.prepared(SQL.fill("apply", **slots))
+    return database.prepared(SQL.fill("apply", **slots), "apply.apply")
 
 
 # By whether the delivery is written too, and whether a record may be too old.

@@ -30,6 +30,7 @@ from gateway.reading import (
     read,
     refuse_all_for_one,
 )
+from schemas import tracing
 from schemas.database import Connection
 from schemas.errors import AttuneError
 
@@ -85,10 +86,12 @@ def deliver(
     incoming = Incoming(source, topic, headers, body, at, _uuid7(at))
     records: Sequence[Translated] = ()
     try:
-        records = read(source.connector, topic, body, source.settings, headers, parsed)
+        with tracing.span("read", connector=source.connector, bytes=len(body)):
+            records = read(source.connector, topic, body, source.settings, headers, parsed)
         if all_or_nothing:
             refuse_all_for_one(records)
-        receipt = _apply(pool, incoming, records, once)
+        with tracing.span("apply", records=len(records)):
+            receipt = _apply(pool, incoming, records, once)
     except Unreadable as error:
         reason = error
         receipt = _commit(

@@ -32,7 +32,7 @@ from rq.serializers import JSONSerializer
 from rq.utils import import_attribute
 
 from gateway.settings import Settings, load
-from schemas import database
+from schemas import database, tracing
 from schemas.database import Connection
 from schemas.errors import AttuneError
 
@@ -145,7 +145,14 @@ class Hints:
             failure_ttl=FAILURE_TTL_S,
             ttl=QUEUED_TTL_S,
             description=f"{task} of site {site_id}",
+            meta=tracing.carrier(),
         )
+
+
+def carried() -> tracing.Carrier:
+    """The trace in which the running job's hint was given, if anybody follows it."""
+    job = get_current_job()
+    return dict(job.meta) if job else {}
 
 
 def started() -> None:

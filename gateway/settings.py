@@ -59,6 +59,7 @@ class Settings:
     public_url: str
     trusted_proxies: int
     metrics_token: str
+    tracing: bool
     secret_key: str
     log_level: str
     log_format: str
@@ -138,6 +139,10 @@ TABLE: tuple[Setting, ...] = (
         "METRICS_TOKEN", "metrics_token", "str", "",
         "Bearer token that /metrics asks for; without it, it answers private networks only.",
         _TOKEN, secret=True, shown_default="none",
+    ),
+    Setting(
+        "TRACING", "tracing", "bool", False,
+        "Send traces by OTLP over HTTP to OTEL_EXPORTER_OTLP_ENDPOINT.", shown_default="0",
     ),
     Setting(
         "ATTUNE_SECRET_KEY", "secret_key", "str", "",

@@ -21,7 +21,7 @@ from gateway import idempotency, importer, ingest, jobs, retention, sync
 from gateway.settings import load
 from ranking.catalog import embeddings, popularity, queries, snapshot, words
 from ranking.catalog.encoder import Encoder, Encodes, Vectors
-from schemas import database
+from schemas import database, tracing
 from schemas.database import Connection
 
 log = structlog.get_logger(__name__)
@@ -50,7 +50,10 @@ def run(task: str, site_id: int) -> None:
     began = time.monotonic()
     structlog.contextvars.bind_contextvars(task=task, site=site_id)
     try:
-        with closing(database.connect(load().database_url, options=OPTIONS)) as connection:
+        with (
+            tracing.span(f"job {task}", jobs.carried(), **{"attune.site": site_id}),
+            closing(database.connect(load().database_url, options=OPTIONS)) as connection,
+        ):
             _run(connection, task, site_id)
     except Exception:
         FAILED.labels(task).inc()

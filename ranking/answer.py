@@ -21,6 +21,7 @@ from ranking.question import Candidate, Proposed, Question
 from ranking.strategies import STRATEGIES
 from ranking.visitors import profile
 from ranking.visitors.profile import NOBODY, Profile
+from schemas import tracing
 from schemas.database import Connection
 
 # Recommending these again would be pointless; similar and history have reasons to show them.
@@ -102,7 +103,8 @@ def _chosen(connection: Connection, question: Question) -> tuple[Question, _List
 def _prepared(connection: Connection, question: Question) -> Question:
     """With the model, the visitor, and the numbers of all that must not be in the list."""
     model = models.live(connection, question.site_id)
-    visitor = _visitor(connection, question)
+    with tracing.span("profile"):
+        visitor = _visitor(connection, question)
     excluded = _named(connection, question)
     if question.strategy in WITHOUT_TOUCHED:
         excluded = excluded.union(visitor.contents.touched, _bought(question, visitor))
@@ -140,7 +142,8 @@ def _ranked(connection: Connection, question: Question) -> _List:
     end = question.start + question.rows
     limit = end + end // 4 if question.one_per_group else end
     while True:
-        proposed = propose(connection, replace(question, limit=limit))
+        with tracing.span("candidates", strategy=question.strategy, limit=limit):
+            proposed = propose(connection, replace(question, limit=limit))
         chosen = _one_per_group(proposed) if question.one_per_group else proposed
         if len(chosen) >= end or len(proposed) < limit:
             total = proposed.total if isinstance(proposed, Proposed) else None
@@ -161,7 +164,8 @@ def _products(
 ) -> list[Ranked]:
     numbers = [one.product_no for one in chosen]
     kept = records.fields(connection, question.site_id, numbers) if question.fields else {}
-    explained = explain.explanations(connection, question, chosen) if question.explain else []
+    with tracing.span("explain"):
+        explained = explain.explanations(connection, question, chosen) if question.explain else []
     return [
         Ranked(
             product_id=one.product_id,

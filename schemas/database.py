@@ -17,6 +17,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
+from schemas import tracing
 from schemas.errors import AttuneError
 
 Connection = psycopg.Connection[Any]
@@ -85,18 +86,20 @@ class Prepared:
 
     text: bytes
     names: tuple[str, ...]
+    called: str = "prepared"
 
     def execute(self, connection: Connection, parameters: dict[str, Any]) -> psycopg.Cursor[Any]:
         values = [parameters[name] for name in self.names]
-        return psycopg.RawCursor(connection).execute(self.text, values)
+        with tracing.span(f"sql {self.called}"):
+            return psycopg.RawCursor(connection).execute(self.text, values)
 
 
-def prepared(statement: sql.Composable) -> Prepared:
-    """A statement with `%(name)s` parameters, converted once."""
+def prepared(statement: sql.Composable, called: str = "prepared") -> Prepared:
+    """A statement with `%(name)s` parameters, converted once; traces call it by its name."""
     text = statement.as_string(None)
     names = tuple(dict.fromkeys(_PARAMETER.findall(text)))
     numbered = _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", text)
-    return Prepared(numbered.replace("%%", "%").encode(), names)
+    return Prepared(numbered.replace("%%", "%").encode(), names, called)
 
 
 def queries(module_file: str) -> Queries:
@@ -108,17 +111,37 @@ def queries(module_file: str) -> Queries:
     path = Path(module_file).with_suffix(".sql")
     parts = _NAMED.split(path.read_text(encoding="utf-8"))
     names = parts[1::2]
-    return Queries(path, dict(zip(names, (body.strip() for body in parts[2::2]), strict=True)))
+    made = Queries(path, dict(zip(names, (body.strip() for body in parts[2::2]), strict=True)))
+    _named.update({text: f"{path.stem}.{name}" for name, text in made.statements.items()})
+    return made
 
 
 def connect(url: str, *, autocommit: bool = True, options: str = "") -> Connection:
     """One connection outside any pool, with vectors registered if the extension is there."""
-    connection = psycopg.connect(url, autocommit=autocommit, options=_options(url, options))
+    connection = psycopg.connect(
+        url, autocommit=autocommit, options=_options(url, options), cursor_factory=_cursors()
+    )
     if connection.execute("select to_regtype('vector') is not null").fetchone()[0]:  # type: ignore[index]
         register_vector(connection)
     if not autocommit:
         connection.commit()
     return connection
+
+
+class TracedCursor(psycopg.Cursor[Any]):
+    """A span for each statement, named as in its .sql file; never its parameters."""
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> TracedCursor:
+        name = _named.get(query) if isinstance(query, str) else None
+        with tracing.span(f"sql {name or 'statement'}"):
+            return super().execute(query, params, **options)
+
+
+_named: dict[str, str] = {}  # what the statements of all .sql files are called
+
+
+def _cursors() -> type[psycopg.Cursor[Any]]:
+    return TracedCursor if tracing.is_on() else psycopg.Cursor
 
 
 def open_pool(url: str, *, size: int, options: str, name: str) -> ConnectionPool[Connection]:
@@ -135,7 +158,11 @@ def open_pool(url: str, *, size: int, options: str, name: str) -> ConnectionPool
         max_idle=300.0,
         reconnect_timeout=RECONNECT_S,
         name=name,
-        kwargs={"autocommit": True, "options": _options(url, options)},
+        kwargs={
+            "autocommit": True,
+            "options": _options(url, options),
+            "cursor_factory": _cursors(),
+        },
         configure=register_vector,
         check=None,
         open=True,

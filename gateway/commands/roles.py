@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 
 import click
@@ -20,6 +21,10 @@ def web() -> None:
     settings = load()
     figures.share(settings.run_dir)
     logs.configure(settings.log_level, role="web", form=settings.log_format)
+    if settings.tracing:
+        from gateway import tracing
+
+        tracing.check()
     # The application answers /readyz with the reason while Postgres is away or not migrated,
     # so this role starts at once.
     sys.exit(webserver.serve(settings.bind, settings.port))
@@ -71,6 +76,10 @@ def _ready_settings(role: str) -> Settings:
         role=role,
         form=settings.log_format,
     )
+    if settings.tracing:
+        from gateway import tracing
+
+        atexit.register(tracing.start(role))
     database.wait_until_ready(settings.database_url, timeout_s=READY_TIMEOUT_S)
     return settings
 

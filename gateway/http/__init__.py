@@ -18,7 +18,7 @@ from flask.json.provider import JSONProvider
 from flask_smorest import Api, Blueprint
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from gateway import logs, sealing
+from gateway import logs, sealing, tracing
 from gateway.http import cors, errors, limits, metrics, state
 from gateway.settings import Settings, load
 
@@ -56,6 +56,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, hops, hops, hops)  # type: ignore[method-assign]
+    if settings.tracing:
+        app.wsgi_app = tracing.Requests(app.wsgi_app)  # type: ignore[method-assign]
     state.attach(app, settings)
     _register(app, settings)
     errors.install(app)
@@ -118,7 +120,22 @@ def _after(response: Response) -> Response:
     seconds = time.perf_counter() - g.started_at
     metrics.observe(request, response.status_code, seconds)
     _log(response, seconds)
+    if tracing.SPAN in request.environ:
+        _describe(response)
     return response
+
+
+def _describe(response: Response) -> None:
+    route = request.url_rule.rule if request.url_rule else "unmatched"
+    about = {
+        "http.request.method": request.method,
+        "http.route": route,
+        "http.response.status_code": response.status_code,
+        "attune.request": request_id(),
+        "attune.site": g.get("site_id"),
+        "attune.delivery": g.get("delivery_id"),
+    }
+    tracing.describe(request.environ, f"{request.method} {route}", about)
 
 
 def _log(response: Response, seconds: float) -> None:

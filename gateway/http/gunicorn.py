@@ -9,6 +9,7 @@ request is ended by a timeout, so headers and bodies are read with deadlines of 
 
 from __future__ import annotations
 
+import atexit
 import gc
 import threading
 import time
@@ -58,6 +59,10 @@ def post_worker_init(worker: Any) -> None:
     from gateway import processes
     from gateway.http import state
 
+    if _settings.tracing:
+        from gateway import tracing
+
+        atexit.register(tracing.start("web"))
     processes.watch("web", state.of(worker.wsgi).pools)
     threading.Thread(target=_warm_up, daemon=True).start()
     webserver.tell_ready()
