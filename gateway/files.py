@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -42,6 +43,9 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # what a spreadsheet calls "Unicode text"
 
 LISTED = ", "  # between the cells of a row that is shown
 
+# Escapes that `payload` may have to clean, and numbers that it may refuse.
+_NEEDS_CARE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|\d{16}")
+_decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
@@ -91,7 +95,9 @@ PLACES = {"json": Place("line", 1), "csv": Place("row", 2), "parquet": Place("ro
 
 
 def identity(path: Path) -> UUID:
-    """Names the file by its bytes."""
+    """Names the file by its bytes; raises BadFile."""
+    if not path.is_file():
+        raise BadFile(f"{path} is no file that can be read twice: save what it gives first")
     digest = blake2b(digest_size=16)
     try:
         with path.open("rb", buffering=0) as file:
@@ -151,12 +157,24 @@ def record(line: Line) -> dict[str, Any]:
     if isinstance(line, Bad):
         raise Malformed(line.reason, line.pointer)
     try:
-        found = payload.parse(line)
+        found = _parsed(line)
     except Malformed as error:
         raise Malformed(str(error).replace("The body", "The line", 1), error.pointer) from None
+    if type(found) is list:
+        raise Malformed("The line is a list: put each record on a line of its own (jq -c '.[]').")
     if type(found) is not dict:
         raise Malformed("The line is no JSON object.")
     return found
+
+
+def _parsed(line: bytes) -> Any:
+    """What `payload.parse` makes of it, by msgspec where both are sure to agree: 2 us, not 8."""
+    if _NEEDS_CARE.search(line) or line.count(b"{") + line.count(b"[") > payload.MAX_DEPTH:
+        return payload.parse(line)
+    try:
+        return _decoder.decode(line)
+    except ValueError:
+        return payload.parse(line)
 
 
 # batches ----------------------------------------------------------------------------------------

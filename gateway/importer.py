@@ -42,6 +42,7 @@ SQL = database.queries(__file__)
 
 TOPICS = {"products": "products", "users": "users", "events": "interactions"}
 API = "api"
+LINE = "line"
 PROCESSES = min(2, os.cpu_count() or 1)
 SMALL_BYTES = 4 << 20  # such files are through before a second process has begun
 OBJECTS_A_COLLECTION = 500_000
@@ -309,6 +310,10 @@ class _File:
 
     def _deliver(self, hands: Executor, told: Told, report: Report) -> None:
         place = files.place(self.path)
+        if self.job.connector != API and place.word != LINE:
+            raise BadFile(
+                f"{self.path} is a table: archives of {self.job.connector} are JSON lines"
+            )
         waiting: deque[tuple[Batch, Future[Outcome]]] = deque()
         try:
             for batch in files.batches(self.path, self.job.kind, self.position):
@@ -327,24 +332,29 @@ class _File:
         report.read += outcome.tally.records
         self.problems += outcome.problems[: MOST_SHOWN - len(self.problems)]
         self.position = batch.end
-        self._advance()
+        with _going_on(self.path, self.position):
+            self._advance()
         told(Progress(self.path, batch.share, outcome.tally.records))
 
 
 def _result(future: Future[Outcome], path: Path, position: int) -> Outcome:
-    try:
+    with _going_on(path, position):
         return future.result()
+
+
+@contextmanager
+def _going_on(path: Path, position: int) -> Iterator[None]:
+    """Says what stopped the import, and how far it is."""
+    how_far = f"{path} is imported up to record {position:,}; the same command goes on there"
+    try:
+        yield
     except BrokenProcessPool:
         raise NotImported(
-            f"a process of the import was killed, perhaps for want of memory: {path} is imported "
-            f"up to record {position:,}; the same command goes on there"
+            f"a process of the import was killed, perhaps for want of memory: {how_far}"
         ) from None
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise NotImported(
-            f"Postgres stayed away ({reason}): {path} is imported up to record {position:,}; the "
-            "same command goes on there"
-        ) from None
+        raise NotImported(f"Postgres stayed away ({reason}): {how_far}") from None
 
 
 # snapshots --------------------------------------------------------------------------------------

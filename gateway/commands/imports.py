@@ -53,7 +53,7 @@ def import_(
         with database.connect(settings.database_url) as connection:
             into = access.site(connection, site)
             through = _source(connection, source) if source else None
-        with _shown(files, as_json) as told:
+        with _shown(as_json) as told, _interruptible():
             report = importer.run(
                 settings, into, kind, files, told, source=through, is_snapshot=snapshot, force=force
             )
@@ -85,17 +85,25 @@ def _source(connection: database.Connection, public_id: str) -> access.Source:
     return found
 
 
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise click.ClickException("interrupted: the same command goes on where it was") from None
+
+
 # progress ---------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _shown(files: tuple[Path, ...], as_json: bool) -> Iterator[Any]:
+def _shown(as_json: bool) -> Iterator[Any]:
     """A bar a file with rate and time left on a terminal, elsewhere a line now and then."""
     if as_json or not sys.stderr.isatty():
         yield _Lines(quiet=as_json)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
         TextColumn("{task.fields[records]:,} records, {task.fields[rate]:,.0f}/s"),

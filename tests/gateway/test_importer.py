@@ -27,6 +27,8 @@ from pyarrow import parquet
 from gateway import files, importer
 from gateway.__main__ import cli
 from ranking.catalog import embeddings
+from schemas import payload
+from schemas.errors import Malformed
 from tests.builders import ago, deliver, delivery_row, one, rows, track
 from tests.conftest import Shop
 from tests.journeys.gateway_process import until
@@ -206,6 +208,39 @@ def test_formats_agree_with_each_other(records: list[dict[str, Any]]) -> None:
             assert [one for _, one in files.records(path, "products")] == records
 
 
+NUMBER = st.floats(allow_nan=False) | st.integers() | st.sampled_from([0, -0.0, 1e308, 10**15])
+JSON = st.recursive(
+    NUMBER | st.text() | st.booleans() | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.text(), JSON, max_size=3), st.booleans())
+def test_a_line_is_what_the_doors_make_of_it(record: dict[str, Any], escaped: bool) -> None:
+    line = json.dumps(record, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
+    try:
+        expected = json.dumps(payload.parse(line))
+    except Malformed as error:
+        with pytest.raises(Malformed, match="line"):
+            files.record(line)
+        assert "The body" in str(error)
+    else:
+        assert json.dumps(files.record(line)) == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"a": 1e400}', b'{"a": NaN}', b'{"a": ' + b"1" * 400 + b"}", b"{" * 70, b'{"a": "\x01"}',
+     b'{"a":' * 65 + b"1" + b"}" * 65, b'{"a": 01}', b"{'a': 1}", b'{"a": 1}{"b": 2}'],
+    ids=["huge", "nan", "digits", "open", "control", "deep", "zero", "quotes", "two"],
+)  # fmt: skip
+def test_a_line_that_the_doors_refuse_is_no_record(line: bytes) -> None:
+    with pytest.raises(Malformed):
+        files.record(line)
+
+
 def _csv(path: Path, records: Sequence[dict[str, Any]]) -> Path:
     text = io.StringIO()
     writer = csv.writer(text)
@@ -298,6 +333,19 @@ def test_a_cut_off_gzip_says_how_far_it_got(
     assert 0 < answer["accepted"] < 5000
     assert answer["refused"] == 0
     assert one(shop.pool, "select count(*) from events") == answer["accepted"]
+
+
+def test_what_can_be_read_only_once_is_refused(run: Callable[..., Result], tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.jsonl"
+    os.mkfifo(pipe)
+    assert "save what it gives first" in run("events", pipe, status=1).output
+
+
+def test_a_table_is_no_archive_of_segments(bring: Import, shop: Shop, tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text("type,messageId\ntrack,m1\n")
+    answer = bring("events", path, "--source", shop.segment.public_id, status=1)
+    assert "archives of segment are JSON lines" in answer["files"][0]["error"]
 
 
 @pytest.mark.parametrize(
