@@ -5,7 +5,7 @@ transaction, `attributes SITE` shows them and frees one that no record has.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -72,9 +72,10 @@ class Types:
                 self.new[kind, name] = told
 
 
-def types(connection: Connection, site_id: int, names: Iterable[Name]) -> Types:
+def types(connection: Connection, site_id: int, names: Collection[Name]) -> Types:
     """What is known of these names; none of it is forgotten until the transaction ends."""
-    connection.execute(SQL.share, {"site": site_id})
+    if not names:
+        return Types()
     rows = [{"kind": kind, "name_hash": _hash(name)} for kind, name in names]
     found = connection.execute(SQL.known, {"site": site_id, "names": database.jsonb(rows)})
     return Types({(kind, name): type for kind, name, type in found})

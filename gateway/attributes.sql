@@ -1,15 +1,11 @@
--- name: share
--- Held to the end: a type that a delivery relied on is not forgotten before its records are seen.
-select pg_advisory_xact_lock_shared(hashtext('gateway.attributes ' || current_schema()), %(site)s)
+-- name: known
+-- A type that a delivery relied on is not forgotten before its records are seen.
+select kind, name, type
+from known_attribute_types(
+  %(site)s, hashtext('gateway.attributes ' || current_schema()), %(names)s)
 
 -- name: hold
 select pg_advisory_xact_lock(hashtext('gateway.attributes ' || current_schema()), %(site)s)
-
--- name: known
-select a.kind, a.name, a.type
-from jsonb_to_recordset(%(names)s) as n(kind text, name_hash uuid)
-join attribute_types a
-  on a.site_id = %(site)s and a.kind = n.kind and a.name_hash = n.name_hash
 
 -- name: left
 select kind, %(most)s - count(*) from attribute_types where site_id = %(site)s group by kind

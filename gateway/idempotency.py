@@ -65,19 +65,19 @@ def digest(*parts: bytes) -> UUID:
 def claim(connection: Connection, site_id: int, request: Request, at: datetime) -> None:
     """Hold the key until the transaction ends; raises NotApplied where the request was answered,
     the key was another's or is held."""
-    lock = digest(b"%d" % site_id, request.key_hash.bytes).int >> 64
-    held = connection.execute(SQL.hold, {"lock": lock - (1 << 63)}).fetchone()
-    if not (held and held[0]):
-        raise InFlight("A request with this Idempotency-Key is in work: send it again in a moment.")
-    parameters = _key(site_id, request) | {"since": at - KEPT}
-    known = connection.execute(SQL.find, parameters).fetchone()
+    lock = (digest(b"%d" % site_id, request.key_hash.bytes).int >> 64) - (1 << 63)
+    parameters = _key(site_id, request) | {"lock": lock, "since": at - KEPT}
+    known = connection.execute(SQL.claim, parameters).fetchone()
     if known is None:
+        raise InFlight("A request with this Idempotency-Key is in work: send it again in a moment.")
+    request_hash, status, answer = known
+    if request_hash is None:
         return
-    if known[0] != request.request_hash:
+    if request_hash != request.request_hash:
         raise OfAnother(
             "This Idempotency-Key came with another request in the last 24 hours: use a new key."
         )
-    raise Answered(known[1], bytes(known[2]))
+    raise Answered(status, bytes(answer))
 
 
 def keep(

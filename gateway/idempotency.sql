@@ -1,10 +1,6 @@
--- name: hold
-select pg_try_advisory_xact_lock(%(lock)s::bigint)
-
--- name: find
--- A statement of its own: what the holder before us committed must be seen.
-select request_hash, status, answer from idempotent_requests
-where site_id = %(site)s and key_hash = %(key)s and answered_at > %(since)s
+-- name: claim
+select request_hash, status, answer
+from claim_idempotent_request(%(site)s, %(key)s, %(lock)s, %(since)s)
 
 -- name: keep
 -- Over one that is too old and was not purged yet.
