@@ -24,6 +24,7 @@ from schemas.fields import escape
 
 NO_SUCH_PRODUCT = "There is no such product."
 OLDER = "older than the record that is there"
+LEFT_OUT = "left out of the record, of another type than in other records: "
 INCONSISTENT = "Its data type is not consistent with other records"
 
 
@@ -127,8 +128,7 @@ class _Admission:
         one.facts = [_without(fact, names) for fact in one.facts]
         for kind, its in told:
             types.add(kind, {name: value for name, value in its.items() if name not in names})
-        left_out = ", ".join(sorted(names))
-        reason = f"left out of the record, of another type than in other records: {left_out}"
+        reason = LEFT_OUT + ", ".join(sorted(names))
         return [replace(problems[0], outcome="ignored", reason=reason)]
 
     # patches ----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from uuid import UUID
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from gateway import access, reading
+from gateway import access, admission, reading
 from gateway.access import Site, Source
 from gateway.effects import Collector
 from gateway.reading import Translated
@@ -295,7 +295,7 @@ def _records(
     ids: dict[int, list[UUID]] = {}
     for key in keys:
         ids.setdefault(key["position"], []).append(key["event_id"])
-    problems = {p["position"]: p for p in row["problems"] if p["resolved_at"] is None}
+    problems = {p["position"]: p for p in row["problems"] if _is_shown(p)}
     return [
         _shown(one, ids.get(one.position, []))
         | _fate(row, one, ids.get(one.position, []), came_with, problems, collected.repeated)
@@ -331,6 +331,11 @@ def _present(fact: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in (None, [], {}, "")}
 
 
+def _is_shown(problem: dict[str, Any]) -> bool:
+    """Open, or about what was left out of a record that was applied."""
+    return problem["resolved_at"] is None or problem["reason"].startswith(admission.LEFT_OUT)
+
+
 def _fate(
     row: dict[str, Any],
     one: Translated,
@@ -341,7 +346,7 @@ def _fate(
 ) -> dict[str, Any]:
     """What became of a record: its open problem, else where its events came from."""
     problem = problems.get(one.position)
-    if problem is not None:
+    if problem is not None and problem["resolved_at"] is None:
         return {"outcome": problem["outcome"], "reason": problem["reason"]}
     if row["outcome"] == "failed":
         return {"outcome": "failed", "reason": row["error"]}
@@ -352,7 +357,7 @@ def _fate(
         return {"outcome": "duplicate", "reason": f"first came with delivery {first}"}
     if first is None and row["duplicate"] and not row["applied"]:
         return {"outcome": "duplicate", "reason": None}
-    return {"outcome": "applied", "reason": None}
+    return {"outcome": "applied", "reason": problem["reason"] if problem else None}
 
 
 def _rows(

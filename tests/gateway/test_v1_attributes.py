@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from gateway import attributes
+from gateway import attributes, ingest
+from gateway.__main__ import cli
 from gateway.attributes import InUse, Unknown
 from tests.builders import deliver, identify, one, rows
 from tests.gateway.test_v1_data import Api, api
@@ -124,6 +127,11 @@ def test_the_odd_trait_of_an_identify_is_left_out_and_shown(api: Api) -> None:
     assert (outcome, pointer, is_open) == ("ignored", "/traits", False)
     assert reason.endswith("of another type than in other records: plan")
     assert types(api) == {"plan": "string", "team": "string"}
+    shown = api.get(f"/admin/v1/deliveries/{receipt.delivery_id}").json
+    assert shown and shown["records"][0]["outcome"] == "applied"
+    assert shown["records"][0]["reason"] == reason
+    ingest.replay(api.shop.pool, api.shop.segment, receipt.delivery_id)
+    assert api.get(f"/admin/v1/deliveries/{receipt.delivery_id}").json["applied"] == 1  # type: ignore[index]
 
 
 def test_of_two_uploads_at_once_one_type_wins(api: Api) -> None:
@@ -202,3 +210,43 @@ def until_waiting(api: Api, count: int) -> None:
     )
     while one(api.shop.pool, statement) < count:
         pass
+
+
+def test_the_command_and_the_route_show_them_and_the_command_frees_one(api: Api) -> None:
+    api.post("/v1/products", product("p1", size=1, fit="slim"), product("p2", size=2))
+    api.post("/v1/users", user("u1", size="L"))
+    deliver(api.shop.pool, api.shop.segment, identify("u2", "a2", traits={"size": "M"}))
+    shown = api.get("/admin/v1/attributes").json["attributes"]  # type: ignore[index]
+    assert [(row["kind"], row["name"], row["type"], row["records"]) for row in shown] == [
+        ("product", "fit", "string", 1),
+        ("product", "size", "number", 2),
+        ("user", "size", "string", 2),
+    ]
+    assert json.loads(run("--json"))["attributes"][1]["records"] == 2
+    assert "size" in run()
+    assert "2 products have the attribute 'size'" in run("--forget", "size", status=1)
+    assert "no product ever had" in run("--forget", "sice", status=1)
+    api.post("/v1/products", {"product_id": "p1"})
+    assert "decides its type" in run("--forget", "fit")
+    assert api.post("/v1/products", product("p1", fit=3)).status_code == 200
+
+
+def run(*words: str, status: int = 0) -> str:
+    """What `attributes shop` prints."""
+    result = CliRunner().invoke(cli, ["attributes", "shop", *words])
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+def test_names_beyond_the_most_have_any_type(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attributes, "AT_MOST", 2)
+    assert api.post("/v1/products", product("p1", a=1, b=1, c=1)).status_code == 200
+    assert types(api) == {"a": "number", "b": "number"}
+    assert api.post("/v1/products", product("p1", c="x")).status_code == 200
+    assert api.post("/v1/products", product("p1", a="x")).status_code == 422
+
+
+def test_a_name_may_be_longer_than_an_index_holds(api: Api) -> None:
+    name = "\N{SNOWMAN}" * 30_000
+    assert api.post("/v1/products", product("p1", **{name: 1})).status_code == 200
+    assert api.post("/v1/products", product("p1", **{name: "x"})).status_code == 422

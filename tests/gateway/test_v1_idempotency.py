@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
+import psycopg
 import pytest
+from psycopg_pool import ConnectionPool
 from werkzeug.test import TestResponse
 
-from gateway import ingest
+from gateway import idempotency, ingest
 from tests.builders import one, rows
+from tests.conftest import Shop
 from tests.gateway.test_v1_data import Api, a_like, api, event_count
 
 __all__ = ["api"]
@@ -193,3 +198,54 @@ def broken_events(api: Api) -> Iterator[None]:
         connection.execute("alter table events add constraint broken check (false) not valid")
         yield
         connection.execute("alter table events drop constraint broken")
+
+
+def test_a_commit_whose_answer_was_lost_is_known_by_its_key(
+    shop: Shop, clean_database: str
+) -> None:
+    body = json.dumps({"data": [a_like()]}).encode()
+    request = idempotency.Request(uuid4(), uuid4(), lambda receipt: (200, b"{}"))
+    options = {"autocommit": True}
+    with ConnectionPool(
+        clean_database, connection_class=LosesAnswers, kwargs=options, min_size=1, open=True
+    ) as pool:
+        losing: Any = pool
+        with pytest.raises(idempotency.Answered) as told:
+            ingest.deliver(
+                losing, shop.api, topic="interactions", headers={}, body=body, once=request
+            )
+    assert (told.value.status, told.value.body) == (200, b"{}")
+    assert rows(shop.pool, "select outcome, applied from deliveries") == [("applied", 1)]
+
+
+class LosesAnswers(psycopg.Connection[Any]):
+    """The first one dies between a commit and its answer."""
+
+    first = True
+
+    def commit_and_die(self) -> None:
+        self.pgconn.exec_(b"commit")
+        self.pgconn.finish()
+
+    def _exec_command(self, command: Any, *args: Any, **more: Any) -> Any:
+        if command == b"COMMIT" and LosesAnswers.first:
+            LosesAnswers.first = False
+            self.commit_and_die()
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+        return (yield from super()._exec_command(command, *args, **more))
+
+
+def test_answers_are_forgotten_after_a_day(api: Api) -> None:
+    under("k1", "POST", "/v1/products", product(), api)
+    with api.shop.pool.connection() as connection:
+        now = datetime.now(UTC)
+        assert idempotency.purge(connection, now - idempotency.KEPT) == 0
+        assert idempotency.purge(connection, now + timedelta(seconds=1)) == 1
+
+
+def test_a_browser_may_send_the_header_and_read_the_answers(api: Api) -> None:
+    preflight = api.client.options("/v1/products", headers={"Origin": "https://shop.example"})
+    assert "idempotency-key" in preflight.headers["Access-Control-Allow-Headers"]
+    assert "PATCH" in preflight.headers["Access-Control-Allow-Methods"]
+    answer = under("k1", "POST", "/v1/products", product(), api)
+    assert "Idempotent-Replayed" in answer.headers["Access-Control-Expose-Headers"]
