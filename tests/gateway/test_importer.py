@@ -512,6 +512,15 @@ def test_a_product_that_is_refused_has_not_vanished(
     assert (answer["refused"], answer["unavailable"]) == (2, 0)
 
 
+def test_what_only_an_event_named_vanishes_too(bring: Import, shop: Shop, tmp_path: Path) -> None:
+    named = {"product_id": "p9", "name": "Mug of yesterday"}
+    deliver(shop.pool, shop.segment, track(properties=named))
+    whole = catalog(tmp_path / "1.jsonl", "p1", "p2")
+    assert bring("products", whole, "--snapshot")["unavailable"] == 1
+    deliver(shop.pool, shop.segment, track(properties=named))
+    assert available(shop) == ["p1", "p2"]
+
+
 def test_only_products_have_snapshots(run: Callable[..., Result], tmp_path: Path) -> None:
     path = lines(tmp_path / "e.jsonl", view())
     assert "only products have snapshots" in run("events", path, "--snapshot", status=1).output
