@@ -70,7 +70,7 @@ def _gauge(name: str, meaning: str, value: float) -> Metric:
 def _ledger(rows: list[ledger.Total]) -> Metric:
     family = GaugeMetricFamily(
         "attune_ledger_records",
-        "Records of the deliveries still kept, by what became of them",
+        "Records of everything ever received, by what became of them",
         labels=["site", "source", "connector", "outcome"],
     )
     ranked = sorted(rows, key=lambda row: -row.received)

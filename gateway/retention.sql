@@ -36,8 +36,9 @@ lock table {partition} in exclusive mode
 -- In the transaction that marks it: each delivery is in the one or the other half of the ledger.
 insert into ledger_minutes as m (site_id, source_id, minute, deliveries,
                                  received, applied, duplicate, ignored, refused, failed)
-select site_id, source_id, date_trunc('minute', received_at), count(*),
-       sum(received), sum(applied), sum(duplicate), sum(ignored), sum(refused), sum(failed)
+select site_id, source_id, date_trunc('minute', received_at), count(*)::int,
+       sum(received)::int, sum(applied)::int, sum(duplicate)::int, sum(ignored)::int,
+       sum(refused)::int, sum(failed)::int
 from {partition}
 group by 1, 2, 3
 on conflict (site_id, source_id, minute) do update set

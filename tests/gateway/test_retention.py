@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -21,7 +23,7 @@ from gateway.settings import Settings
 from schemas import database
 from tests.builders import deliver, one, rows, track
 from tests.conftest import Shop
-from tests.journeys.gateway_process import until
+from tests.journeys.gateway_process import ROOT, until
 
 NOW = datetime.now(UTC)
 OLD = NOW - timedelta(days=45)  # a delivery of then is past its 30 days, with the rest of its week
@@ -233,6 +235,20 @@ def test_two_runs_at_once_count_nothing_twice(site: Shop, app_settings: Settings
     with ThreadPoolExecutor(4) as threads:
         reports = list(threads.map(lambda _: run(site, app_settings), range(4)))
     assert sum(partition(OLD) in report.dropped for report in reports) == 1
+    assert sums(site) == before
+
+
+@pytest.mark.heavy
+def test_a_run_killed_while_it_waits_is_taken_up(site: Shop, app_settings: Settings) -> None:
+    send(site, track(), 17)
+    before = sums(site)
+    with transaction(site, READING):
+        process = subprocess.Popen([sys.executable, "-m", "gateway", "retention"], cwd=ROOT)
+        until(lambda: detaching(site), what="a detach that waits")
+        process.kill()
+        process.wait()
+        assert sums(site) == before
+    until(lambda: partition(OLD) in run(site, app_settings).dropped, what="the drop")
     assert sums(site) == before
 
 
