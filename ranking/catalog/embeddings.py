@@ -77,11 +77,11 @@ NOT_ENCODED = Counter("attune_products_not_encoded", "Attempts to encode a produ
 class _Dirty:
     product_no: int
     text_hash: UUID
+    tried: bool
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-    tried: bool
 class _Encoded:
     product_no: int
     text_hash: UUID
@@ -224,10 +224,6 @@ def _encode_all(
     return done
 
 
-def _encode_slice(
-    connection: Connection, site_id: int, encoder: Encodes, products: list[_Dirty]
-) -> int:
-    """Encode and store; where the slice fails each product is tried alone."""
 def _slices(dirty: list[_Dirty]) -> Iterator[list[_Dirty]]:
     """Texts of like length together; at last, each alone, those that were begun before and never
     done: one of them may be what the encoder does not come back from."""
@@ -251,6 +247,10 @@ def _begin(connection: Connection, site_id: int, products: list[_Dirty]) -> None
     )
 
 
+def _encode_slice(
+    connection: Connection, site_id: int, encoder: Encodes, products: list[_Dirty]
+) -> int:
+    """Encode and store; where the slice fails each product is tried alone."""
     try:
         encoded = _encode(encoder, products)
     except ENCODE_ERRORS as error:
