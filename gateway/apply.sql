@@ -35,11 +35,13 @@ stored as (
   from told where fresh and type is not null
 ),
 edges as materialized (
-  select e.*, (select max(a.erased_at) from actors a
-               where a.site_id = %(site)s and a.actor_id in (e.from_actor, e.to_actor)
-                 and a.erased_at >= e.occurred_at) as erased_at
+  select e.*, gone.erased_at, gone.ends
   from jsonb_to_recordset(%(edges)s) as e(
     kind text, from_actor uuid, to_actor uuid, occurred_at timestamptz, unless_actor uuid)
+  cross join lateral (
+    select max(a.erased_at) as erased_at, count(*) as ends from actors a
+    where a.site_id = %(site)s and a.actor_id in (e.from_actor, e.to_actor)
+      and a.erased_at >= e.occurred_at) as gone
 ),
 joined as (
   insert into identity_edges (site_id, kind, from_actor, to_actor, occurred_at, unless_actor,
@@ -86,7 +88,8 @@ select c.applied, c.duplicate, c.ignored,
                      and exists (select from identity_edges e where e.site_id = %(site)s
                                  and e.unless_actor = touched.actor_id)) as rejoin,
        (select jsonb_agg(jsonb_build_array(from_actor, to_actor, erased_at))
-        from edges where erased_at is not null) as late_edges
+        -- where both ends are gone since, nothing tells that the later erasure reached the other
+        from edges where ends = 1) as late_edges
 from counts c
 
 -- name: too_old

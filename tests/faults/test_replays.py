@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
+import connectors
 from gateway import ingest
 from tests.builders import ago, deliver, identify, rows, track
 from tests.conftest import Shop
+from tests.faults import traffic
 from tests.faults.state import assert_equal_states, ledger, state
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -40,12 +44,25 @@ DAY: list[tuple[str | None, Any]] = [
     ("products/_delete", {"data": {"product_ids": ["p2"]}}),
     ("users", {"data": [{"user_id": "u1", "name": "Ann", "updated_at": ago(hours=3)}]}),
     ("users/_delete", {"data": {"user_ids": ["u1"]}}),
+    ("products", {"data": [{"product_id": "p3", "title": "Bag", "updated_at": ago(hours=3)}]}),
+    ("products/_patch", {"data": [{"product_id": "p3", "sale_price": 5}, {"product_id": "none"}]}),
+    ("products/_patch", {"data": [{"product_id": "p3", "title": "Sack", "sale_price": None}]}),
+    ("interactions", {"data": [LIKE | {"user_id": "u9", "timestamp": ago(hours=1)}]}),
+    ("interactions/_delete", {"user_ids": ["u9"]}),
+    ("interactions", {"data": [LIKE | {"user_id": "u9", "timestamp": ago(hours=2)}]}),
 ]  # fmt: skip
+FIXTURES = sorted(
+    path
+    for path in Path(connectors.__path__[0]).glob("segment/fixtures/*.json")
+    if not path.name.endswith(".expected.json")
+)
+MIXED = 150
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_two_replays_of_everything_change_nothing(shop: Shop, seed: int) -> None:
-    for topic, body in DAY:
+    everything = [*DAY, *((None, path.read_bytes()) for path in FIXTURES), *mixed(Random(seed))]
+    for topic, body in everything:
         deliver(shop.pool, shop.api if topic else shop.segment, body, topic)
     before, sums, events = state_of(shop), ledger_of(shop), places(shop)
     assert {"applied", "duplicate", "ignored", "refused"} <= set(outcomes(shop))
@@ -58,6 +75,42 @@ def test_two_replays_of_everything_change_nothing(shop: Shop, seed: int) -> None
     assert ledger_of(shop) == sums
     assert places(shop) == events
     assert open_problems(shop) == sums["ignored"] + sums["refused"]
+
+
+def test_an_old_link_brings_no_later_erasure_to_whom_an_earlier_one_reached(shop: Shop) -> None:
+    """Anonymous a1 was somebody's, who was erased with it; what a1 did since is nobody's."""
+    link = identify("u1", "a1", timestamp=ago(hours=5))
+    first, second = (
+        {"type": "delete", "userId": "u1", "messageId": f"gone-{n}", "timestamp": ago(hours=n)}
+        for n in (4, 2)
+    )
+    for body in (link, first, track(messageId="since", timestamp=ago(hours=3)), second, link):
+        deliver(shop.pool, shop.segment, body)
+    assert rows(shop.pool, "select message_id from events") == [("since",)]
+
+
+def mixed(random: Random) -> Iterator[tuple[str | None, Any]]:
+    """A busy day: events, uploads of each kind, single fields, deletions, people erased. Fields of
+    products that stay: what was refused for want of a product may be applied once there is one."""
+    single, batches = traffic.messages(random), traffic.batches(random)
+    interactions, products = traffic.interactions(random), traffic.products(random)
+    yield "products", {"data": [{"product_id": f"kept-{n}", "title": "Cap"} for n in range(9)]}
+    for _ in range(MIXED):
+        product, user = f"p{random.randrange(9)}", f"u{random.randrange(traffic.USERS)}"
+        yield random.choice(
+            [
+                (None, next(single)[0]),
+                (None, next(batches)),
+                ("interactions", {"data": next(interactions)}),
+                ("products", {"data": next(products)}),
+                ("products", {"data": [{"product_id": product, "title": f"Hat {product}"}]}),
+                ("products/_patch", {"data": [{"product_id": f"kept-{user[1:]}", "rating": 3}]}),
+                ("products/_delete", {"data": {"product_ids": [product]}}),
+                ("users", {"data": [{"user_id": user, "name": "Ann"}]}),
+                ("users/_delete", {"data": {"user_ids": [user]}}),
+                ("interactions/_delete", {"user_ids": [user]}),
+            ]
+        )
 
 
 def state_of(shop: Shop) -> dict[str, list[tuple[Any, ...]]]:

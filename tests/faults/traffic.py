@@ -28,11 +28,11 @@ def senders(at: Installation, keys: Keys, seed: int = 0) -> list[Sender]:
     signed, secret = _signed(keys), _with_key(keys)
     path, port = keys.segment_path, at.port
     return [
-        Sender(port, path, signed, _single(Random(seed + 1), "one"), _alone),
-        Sender(port, path, signed, _single(Random(seed + 2), "two"), _alone),
-        Sender(port, path, signed, _batches(Random(seed + 3)), _array),
-        Sender(port, "/v1/interactions", secret, _interactions(Random(seed + 4)), _data),
-        Sender(port, "/v1/products", secret, _products(Random(seed + 5)), _data),
+        Sender(port, path, signed, messages(Random(seed + 1), "one"), _alone),
+        Sender(port, path, signed, messages(Random(seed + 2), "two"), _alone),
+        Sender(port, path, signed, batches(Random(seed + 3)), _array),
+        Sender(port, "/v1/interactions", secret, interactions(Random(seed + 4)), _data),
+        Sender(port, "/v1/products", secret, products(Random(seed + 5)), _data),
     ]
 
 
@@ -52,14 +52,14 @@ def records_of(body: bytes) -> Records:
 # messages ---------------------------------------------------------------------------------------
 
 
-def _single(random: Random, name: str) -> Iterator[Records]:
+def messages(random: Random, name: str = "single") -> Iterator[Records]:
     number = 0
     while True:
         number += 1
         yield [_message(random, f"{name}-{number}")]
 
 
-def _batches(random: Random) -> Iterator[Records]:
+def batches(random: Random) -> Iterator[Records]:
     """1 to 150 messages, a tenth of them sent before."""
     sent: Records = []
     number = 0
@@ -112,7 +112,7 @@ def _order(random: Random, name: str) -> dict[str, Any]:
     return {"type": "track", "event": "Order Completed", "properties": properties}
 
 
-def _interactions(random: Random) -> Iterator[Records]:
+def interactions(random: Random) -> Iterator[Records]:
     while True:
         yield [
             {
@@ -126,7 +126,7 @@ def _interactions(random: Random) -> Iterator[Records]:
         ]
 
 
-def _products(random: Random) -> Iterator[Records]:
+def products(random: Random) -> Iterator[Records]:
     while True:
         yield [
             {
