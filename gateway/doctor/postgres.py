@@ -123,8 +123,8 @@ def indexes(patient: Patient) -> Iterator[Finding]:
         yield problem(
             f"site {site} is searched by an index that {table} does not have: each list compares "
             "every product",
-            "let the trainer fit anew: delete nothing, `python -m gateway encode SITE` and wait, "
-            "or restore the index from a backup",
+            f"make it: `create index concurrently {table}_hnsw on {table} using hnsw "
+            "(vector halfvec_ip_ops)`",
         )
     if not invalid and not missing:
         yield ok("every index is valid")
