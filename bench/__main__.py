@@ -11,7 +11,7 @@ from importlib import import_module
 from bench.report import note
 
 QUESTIONS = (
-    "quality", "recommend", "webhook", "interactions", "importing", "freshness", "encode",
+    "quality", "recommend", "search", "webhook", "interactions", "importing", "freshness", "encode",
     "footprint",
 )  # fmt: skip
 LONG = ("curve",)

@@ -37,7 +37,7 @@ BY_MEANING = {"meaning": 0.20, "interest": 0.06, "popularity": 0.04}
 
 MOST_COMPARED = 1000  # matches; of more, a pool is compared
 POOL = 200  # of the most popular matches
-INTERESTING = 300  # of the products nearest to the visitor, to find those with all words
+INTERESTING = 200  # of the products nearest to the visitor, to find those with all words
 ALL = 1_000_000_000
 WALKED = 1500  # of the most popular products, to find those
 DEEPEST_POOLED = 100  # the pool is good for the first so many
@@ -109,7 +109,7 @@ def lexical(connection: Connection, question: Question) -> Proposed:
     if question.query.strip() == EVERYTHING:
         return _all(connection, question, popular.candidates(connection, question))
     asked = _Asked(question, _words(connection, question))
-    return _proposed(asked, _with_all_words(connection, asked))
+    return _proposed(asked, _with_all_words(connection, asked, deepest=ALL))
 
 
 def _proposed(asked: _Asked, found: _Compared) -> Proposed:
@@ -169,34 +169,37 @@ def _words(connection: Connection, question: Question) -> words.Query | None:
 # with all words ---------------------------------------------------------------------------------
 
 
-def _with_all_words(connection: Connection, asked: _Asked) -> _Compared:
-    """The best of the products that have every word: as many as asked for, and all of few, whatever
-    the page, so that every page knows the same neighbours behind them."""
+def _with_all_words(
+    connection: Connection, asked: _Asked, deepest: int = DEEPEST_POOLED
+) -> _Compared:
+    """The best of the products that have every word: as many as asked for, and all of few that are
+    to be completed, so that every page has the same neighbours behind them. Of very many a pool is
+    compared, but for a page deeper than that."""
     if asked.words is None:
         return _Compared([], 0, 0)
     limit = asked.question.limit
-    found = _compared(connection, asked, max(limit, COMPLETED), most=MOST_COMPARED)
+    kept = limit if asked.question.semantic is None else max(limit, COMPLETED)
+    found = _compared(connection, asked, kept, most=MOST_COMPARED)
     if found.matches <= MOST_COMPARED:
         return found
-    if limit <= DEEPEST_POOLED:
-        pooled = _compared(connection, asked, limit, product_nos=_pool(connection, asked))
-        best = [one for one in pooled.best if one.level is not None]
-        if len(best) == limit:
-            return _Compared(best, *_counted(connection, asked.question, asked.words))
-    # A deep page, or a shop of which nothing is known.
-    return _compared(connection, asked, limit, most=ALL)
+    if limit > deepest:
+        return _compared(connection, asked, limit, most=ALL)
+    pooled = _compared(connection, asked, limit, product_nos=_pool(connection, asked))
+    best = [one for one in pooled.best if one.level is not None]
+    return _Compared(best, *_counted(connection, asked.question, asked.words))
 
 
 def _pool(connection: Connection, asked: _Asked) -> set[int]:
-    """What can be first of very many matches: titles that are the text, what is popular, and what
-    is near to the visitor, whose words are looked at later. To be near to so common a text tells
-    little."""
+    """What can be first of very many matches: titles that are the text, what is popular, what is
+    near to the visitor, whose words are looked at later, and whatever comes. To be near to so
+    common a text tells little."""
     assert asked.words is not None
     question = asked.question
     filter = question.where(ALIAS)
-    parameters = _parameters(asked) | filter.params | {"pool": POOL, "walked": WALKED}
+    parameters = _parameters(asked) | filter.params
+    parameters |= {"pool": max(POOL, question.limit), "walked": WALKED}
     pool: set[int] = set()
-    for name in ("titled", "popular"):
+    for name in ("titled", "popular", "some"):
         rows = connection.execute(SQL.fill(name, filter=filter.where), parameters, prepare=False)
         pool.update(row[0] for row in rows)
     if asked.visitor is not None:

@@ -93,6 +93,13 @@ where w.words @@ %(anywhere)s::tsquery and w.product_no <> all(%(excluded)s::int
 order by top.popular desc, top.product_no
 limit %(pool)s
 
+-- name: some
+select w.product_no from product_words w
+where w.site_id = %(site_id)s and w.words @@ %(anywhere)s::tsquery
+  and w.product_no <> all(%(excluded)s::int[])
+  and {filter}
+limit %(pool)s
+
 -- name: counted
 select count(*), count(distinct w.group_key)
 from product_words w

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from datetime import timedelta
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway import access
 from ranking.catalog import queries
 from ranking.visitors.interests import MAX_TOUCHED
-from schemas import database
 from schemas.facts import Event
-from tests.ranking.market import Market, Words, ids, open_market
+from tests.ranking.market import Market, Words, ids
 
 VIEW = "product_detail_page_view"
 CATALOG = [
@@ -139,26 +134,6 @@ def test_history_is_newest_first(stocked: Market) -> None:
 
 
 # when Postgres is slow ----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def slow(clean_database: str) -> Iterator[Market]:
-    """A market whose vectors nobody can read, on a connection that waits a tenth of a second."""
-    access.forget()
-    with contextlib.ExitStack() as stack:
-        setup = stack.enter_context(contextlib.closing(database.connect(clean_database)))
-        market = open_market(setup)
-        setup.commit()
-        market.stock(*CATALOG)
-        market.popular("green bag", "red hat")
-        market.happens("v1", (VIEW, "red mug"))
-        locked = stack.enter_context(psycopg.connect(clean_database))
-        locked.execute(f"lock table vectors_{market.site_id}_1 in access exclusive mode")
-        options = "-c statement_timeout=100"
-        market.connection = stack.enter_context(
-            contextlib.closing(database.connect(clean_database, options=options))
-        )
-        yield market
 
 
 @pytest.mark.parametrize("strategy", ["recommend", "similar"])

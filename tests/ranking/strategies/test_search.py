@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ranking.merchandising import filters
 from tests.ranking.market import Market, ids, open_market
@@ -227,3 +230,121 @@ def test_the_total_counts_groups_where_one_stands_for_all(stocked: Market) -> No
     assert stocked.ask(None, "search", query="shirt", rows=0).total == 1
     assert stocked.ask(None, "search", query="shirt", rows=1, one_per_group=False).total == 30
     assert stocked.ask(None, "search", query="*", rows=1).total == 6
+
+
+# very many matches -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def crowded(market: Market) -> Market:
+    """1,200 products whose words are in every title, a few of them special."""
+    records = [
+        {"product_id": f"p{number}", "title": f"common thing {number}", "sale_price": number}
+        for number in range(1200)
+    ]
+    records[700]["title"] = "common thing"
+    records[900]["title"] = "common thing velvet"
+    market.post("products", *records)
+    market.product("hat", title="velvet hat", encode=False)
+    market.encode()
+    return market
+
+
+def test_of_very_many_the_exact_the_popular_and_the_interesting_come_first(
+    crowded: Market,
+) -> None:
+    crowded.popular("p800", "p400")
+    crowded.happens("v1", (VIEW, "hat"))
+    answer = crowded.ask("v1", "search", query="common thing", rows=24)
+    assert answer.total == 1200
+    assert ids(answer)[:2] == ["p700", "p900"]
+    assert set(ids(answer)[2:4]) == {"p800", "p400"}
+    assert len(set(ids(answer))) == 24
+
+
+def test_of_very_many_a_filter_holds_on_every_page(crowded: Market) -> None:
+    only = filters.parse("sale_price:[100 TO 1150]")
+    for start in (0, 24, 200):
+        answer = crowded.ask(None, "search", query="common", rows=24, start=start, filter=only)
+        assert answer.total == 1051
+        assert len(answer.products) == 24
+        assert all(100 <= int(one[1:]) <= 1150 for one in ids(answer))
+    assert len(found(crowded, "common thing", rows=1300)) == 1200
+
+
+# when Postgres is slow ----------------------------------------------------------------------------
+
+
+def test_words_answer_where_vectors_take_too_long(slow: Market) -> None:
+    for query, expected in (("red mug", ["red mug"]), ("*", ["green bag", "red hat"])):
+        answer = slow.ask("v1", "search", query=query, semantic=0.5)
+        assert answer.fallback == "lexical"
+        assert ids(answer)[:2] == expected
+        assert answer.total == (1 if query != "*" else 12)
+
+
+# filters -----------------------------------------------------------------------------------------
+
+Clause = tuple[str, Callable[[dict[str, Any]], bool]]
+
+CLAUSES: list[Clause] = [
+    ("brand:acme", lambda record: record["brand"] == "acme"),
+    ("tags:new", lambda record: "new" in record["tags"]),
+    ("sale_price:[10 TO 20}", lambda record: 10 <= record["sale_price"] < 20),
+    ("availability:OUT_OF_STOCK", lambda record: record["availability"] == "OUT_OF_STOCK"),
+    ("custom_attributes.year:[* TO 5]", lambda record: record["custom_attributes"]["year"] <= 5),
+    ("published_at:[2026-01-15 TO *]", lambda record: record["published_at"] >= "2026-01-15"),
+]
+clauses = st.recursive(
+    st.sampled_from(CLAUSES),
+    lambda inner: st.one_of(
+        st.tuples(inner, inner).map(
+            lambda two: (f"({two[0][0]} AND {two[1][0]})", lambda r: two[0][1](r) and two[1][1](r))
+        ),
+        st.tuples(inner, inner).map(
+            lambda two: (f"({two[0][0]} OR {two[1][0]})", lambda r: two[0][1](r) or two[1][1](r))
+        ),
+        inner.map(lambda one: (f"NOT {one[0]}", lambda r: not one[1](r))),
+    ),
+    max_leaves=4,
+)
+
+
+@pytest.fixture
+def furnished(market: Market) -> tuple[Market, list[dict[str, Any]]]:
+    """Tables and lamps, each with a value of every field that CLAUSES ask for."""
+    records = [
+        {
+            "product_id": f"p{number}",
+            "title": ("table", "lamp", "table lamp")[number % 3],
+            "brand": ("acme", "other")[number % 2],
+            "tags": ["new"] if number % 5 < 2 else ["old"],
+            "sale_price": number,
+            "availability": "OUT_OF_STOCK" if number % 7 == 0 else "IN_STOCK",
+            "custom_attributes": {"year": number % 11},
+            "published_at": f"2026-01-{number % 28 + 1:02}",
+        }
+        for number in range(40)
+    ]
+    market.post("products", *records)
+    market.encode()
+    return market, records
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(clause=clauses, query=st.sampled_from(["*", "table", "table lamp", "none such"]))
+def test_filters_are_sound_and_complete(
+    furnished: tuple[Market, list[dict[str, Any]]], clause: Clause, query: str
+) -> None:
+    market, records = furnished
+    fq, holds = clause
+    wanted = set(query.split()) - {"*"}
+    answer = market.ask(None, "search", query=query, rows=50, filter=filters.parse(fq))
+    assert set(ids(answer)) == {
+        record["product_id"]
+        for record in records
+        if holds(record) and wanted <= set(record["title"].split())
+    }
+    assert answer.total == len(answer.products)
