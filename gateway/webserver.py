@@ -120,7 +120,7 @@ class Server:
             return
         if self._serving is not None:
             # It finishes the requests it has; what connects from now on is the new one's.
-            log.info("web was replaced", pid=self._coming.pid, before=self._serving.pid)
+            log.info("web was replaced", now=self._coming.pid, before=self._serving.pid)
             self._serving.terminate()
             self._leaving.append(self._serving)
         self._serving, self._coming = self._coming, None
