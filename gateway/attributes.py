@@ -109,10 +109,8 @@ def forget(connection: Connection, site_id: int, kind: Kind, name: str) -> None:
         connection.execute(SQL.hold, parameters)
         used = connection.execute(_USED[kind], parameters).fetchone()
         if used and used[0]:
-            raise InUse(
-                f"{used[0]:,} {kind}s have the attribute {name!r}: upload them without it, or "
-                "delete them, then forget it"
-            )
+            have = f"{used[0]:,} {kind}s have" if used[0] > 1 else f"one {kind} has"
+            raise InUse(f"{have} the attribute {name!r}: upload or delete what has it first")
         if not connection.execute(SQL.forget, parameters).rowcount:
             raise Unknown(f"no {kind} ever had an attribute {name!r}")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -224,9 +225,14 @@ def mapped_to(connection: Connection, site: Site, delivery_id: UUID) -> str:
 
 def fact_name(fact: Any) -> str:
     """An event's type, with its own name where it is a custom one; any other fact's kind."""
-    name = str(getattr(fact, "type", None) or type(fact).__name__.lower())
+    name = str(getattr(fact, "type", None) or _kind(fact))
     custom = getattr(fact, "custom_action_name", None)
     return f"{name} ({custom})" if custom else name
+
+
+def _kind(fact: Any) -> str:
+    """As translators write it: `product_patch`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(fact).__name__).lower()
 
 
 def received_at(delivery_id: UUID) -> datetime:
@@ -316,7 +322,7 @@ def _came_with(
 
 
 def _shown(one: Translated, event_ids: list[UUID]) -> dict[str, Any]:
-    facts = [{"fact": type(fact).__name__.lower(), **_present(fact)} for fact in one.facts]
+    facts = [{"fact": _kind(fact), **_present(fact)} for fact in one.facts]
     return {
         "position": one.position,
         "pointer": one.pointer,

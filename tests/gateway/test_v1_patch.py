@@ -118,6 +118,7 @@ def test_what_makes_no_valid_record_is_refused(lamp: Api, fields: Any, pointer: 
     assert answer.status_code == 422
     assert [problem["pointer"] for problem in told(answer)["problems"]] == [pointer]
     assert all(LINE.fullmatch(line) for line in told(answer)["data"])
+    assert told(answer)["message"].startswith(f"nothing was changed: {pointer[1:]}: ")
     assert read(lamp) == LAMP
 
 
@@ -162,8 +163,8 @@ def test_one_that_is_older_than_the_record_is_ignored(lamp: Api) -> None:
 
 
 def test_a_product_made_from_an_event_can_be_patched(api: Api) -> None:
-    viewed = {"properties": {"product_id": "p1", "name": "Lamp"}}
-    deliver(api.shop.pool, api.shop.segment, track(**viewed))
+    viewed = track(properties={"product_id": "p1", "name": "Lamp"})
+    deliver(api.shop.pool, api.shop.segment, viewed)
     assert patch(api, {"availability": "OUT_OF_STOCK"}).status_code == 200
     assert read(api) == {"product_id": "p1", "title": "Lamp", "availability": "OUT_OF_STOCK"}
 

@@ -109,12 +109,9 @@ def _as_upload(product_id: str, body: bytes) -> bytes:
     if type(fields) is dict:
         named = fields.get("product_id")
         if named is not None and str(named) != product_id:
-            told = "The product_id is in the path and cannot change."
-            raise Refused(
-                told,
-                problems=[Problem("/product_id", told)],
-                lines=[f"data.0.product_id is invalid. {told}"],
-            )
+            told = "It is in the path and cannot change."
+            found = [RecordProblem(0, "/data/0/product_id", "refused", told, named)]
+            raise _of_one(Refused(told, problems=_problems(found), lines=v1.lines(found)))
         fields = {**fields, "product_id": product_id}
     return json.dumps({"data": [fields]}).encode()
 
@@ -265,6 +262,8 @@ def _of_one(refused: Refused) -> HttpError:
     refused.problems = [
         replace(one, pointer=one.pointer.removeprefix("/data/0")) for one in refused.problems
     ]
+    if field := refused.problems[0].pointer[1:]:
+        refused.message = f"nothing was changed: {field}: {refused.problems[0].message}"
     return refused
 
 
