@@ -85,7 +85,8 @@ def refusal(text: str, *, allow_private: bool = False) -> str | None:
     if any(address in network for network in NEVER):
         return f"{text} is reserved, link-local, multicast or a cloud's own"
     if any(address in network for network in PRIVATE):
-        return None if allow_private else f"{text} is private"
+        opening = "FEED_ALLOW_PRIVATE=1 opens private networks"
+        return None if allow_private else f"{text} is private ({opening})"
     if isinstance(address, IPv4Address):
         return None
     if address not in GLOBAL or any(address in network for network in GLOBAL_BUT):
@@ -165,7 +166,15 @@ def get(
         if answer.status not in REDIRECT_STATUS or "location" not in answer.headers:
             return answer
         url = _next(url, answer.headers["location"])
-    raise Forbidden(f"{url} redirects more than {REDIRECTS} times: give the last address itself")
+    raise Forbidden(
+        f"{shown(url)} redirects more than {REDIRECTS} times: give the last address itself"
+    )
+
+
+def shown(url: str) -> str:
+    """An address without what may be a secret in it."""
+    address, query, _ = url.partition("?")
+    return f"{address[:200]}?…" if query else address[:200]
 
 
 def _parsed(url: str) -> httpcore.URL:
@@ -176,9 +185,11 @@ def _parsed(url: str) -> httpcore.URL:
         parsed = httpx.URL(url)
         host = parsed.raw_host
     except (httpx.InvalidURL, ValueError, UnicodeError) as error:
-        raise Forbidden(f"{url!r} is no URL: {error}") from None
+        raise Forbidden(f"{shown(url)!r} is no URL: {error}") from None
     if parsed.scheme not in PORTS or not host:
-        raise Forbidden(f"{url!r} cannot be fetched: it must begin with https:// or http://")
+        raise Forbidden(f"{shown(url)!r} cannot be fetched: it must begin with https:// or http://")
+    if not 0 < (parsed.port or PORTS[parsed.scheme]) < 65536:
+        raise Forbidden(f"{shown(url)!r} has a port that there is not")
     if parsed.userinfo:
         raise Forbidden("the URL holds a user name: give --username and --password instead")
     return httpcore.URL(
@@ -194,13 +205,13 @@ def _next(url: str, location: str) -> str:
     try:
         there = urljoin(url, location)
     except ValueError:
-        raise Forbidden(f"{url} redirects to {location[:200]!r}, which is no URL") from None
+        raise Forbidden(f"{shown(url)} redirects to what is no URL") from None
     before, after = _parsed(url), _parsed(there)
     same = (before.scheme, before.host, before.port) == (after.scheme, after.host, after.port)
     secured = (before.scheme, before.port, after.scheme, after.port) == (b"http", 80, b"https", 443)
     if not same and not (secured and before.host == after.host):
         raise Forbidden(
-            f"{url} redirects to another host ({there[:200]}): if that is right, give it as the URL"
+            f"{shown(url)} redirects to {shown(there)}: if that is right, give it as the URL"
         )
     return there
 
@@ -211,8 +222,7 @@ def _addresses(host: str, port: int, rules: Rules) -> list[str]:
     for address in found:
         reason = refusal(address, allow_private=rules.allow_private)
         if reason:
-            hint = "" if rules.allow_private else " (FEED_ALLOW_PRIVATE=1 allows private networks)"
-            raise Forbidden(f"{host} is not fetched from: {reason}{hint}")
+            raise Forbidden(f"{host} is not fetched from: {reason}")
     if not found:
         raise Unreachable(f"the host {host} has no address: check its name")
     return found

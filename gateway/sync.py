@@ -9,6 +9,7 @@ was killed is simply made again, and comes to the same.
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -45,8 +46,10 @@ EVERY = "6h"
 LEAST_EVERY = timedelta(minutes=1)
 MOST_EVERY = timedelta(days=31)
 FIRST_WAIT = timedelta(minutes=1)  # after a failure; doubled after each further one
+LEAST_PAUSE = timedelta(minutes=10)  # between pulls because of what a file means at another time
 RUNS_KEPT = 50
 RUNS_SHOWN = 5
+PROBLEMS_KEPT = 20
 
 LIMIT_BYTES = 2 << 30  # of a feed, unpacked
 DEADLINE_S = 600.0
@@ -78,6 +81,7 @@ class Run:
     started_at: datetime
     outcome: str = "running"
     counts: dict[str, int] = field(default_factory=dict)
+    problems: list[dict[str, str]] = field(default_factory=list)  # the first of them
     warning: str | None = None
     error: str | None = None
 
@@ -122,8 +126,7 @@ def check(settings: Mapping[str, Any], rules: outgoing.Rules) -> None:
 
 def shown_url(settings: Mapping[str, Any]) -> str:
     """A feed's address without what may be a secret in it."""
-    address, query, _ = str(settings.get("url") or "").partition("?")
-    return f"{address}?…" if query else address
+    return outgoing.shown(str(settings.get("url") or ""))
 
 
 def rules_of(settings: Settings) -> outgoing.Rules:
@@ -217,7 +220,9 @@ def _alone(connection: Connection, source: Source) -> Iterator[None]:
     parameters = {"class": LOCK, "source_id": source.source_id}
     row = connection.execute(SQL.lock, parameters).fetchone()
     if not (row and row[0]):
-        raise Busy(f"feed {source.public_id} is being pulled already: wait for its end")
+        raise Busy(
+            f"feed {source.public_id} is being pulled already: `feeds` shows how far that is"
+        )
     try:
         yield
     finally:
@@ -232,10 +237,13 @@ class _State:
     known: client.Known
     content_hash: UUID | None
     changes_at: datetime | None
+    settings_hash: UUID | None
 
-    def is_stale(self, at: datetime) -> bool:
+    def is_stale(self, at: datetime, settings_hash: UUID) -> bool:
         """Whether the same file means something else by now."""
-        return self.content_hash is None or (self.changes_at is not None and self.changes_at <= at)
+        if self.content_hash is None or self.settings_hash != settings_hash:
+            return True
+        return self.changes_at is not None and self.changes_at <= at
 
 
 @dataclass
@@ -256,7 +264,8 @@ class _Pull:
     def do(self, state: _State, force: bool) -> None:
         settings = load()
         check(self.source.settings, rules_of(settings))
-        read_anyway = force or state.is_stale(self.run.started_at)
+        meaning = _meaning(self.source.settings)
+        read_anyway = force or state.is_stale(self.run.started_at, meaning)
         folder = settings.run_dir if settings.run_dir.is_dir() else None
         with tempfile.TemporaryFile(dir=folder) as file:
             fetched = self.fetch(client.Known() if read_anyway else state.known, file)
@@ -289,6 +298,7 @@ class _Pull:
                 self.run.outcome = "interrupted"
                 return
             self.deliver(batch)
+            self.note_progress()
             self.told("reading", min(file.tell(), size), size)
         if not self.run.counts.get("items"):
             raise BadFeed("the feed holds no products")
@@ -304,6 +314,15 @@ class _Pull:
         body = msgspec.json.encode({"pulled_at": at.isoformat(), "items": told})
         receipt = self._deliver(TOPIC, body)
         self.run.count(items=len(batch), **_counts(receipt))
+        self.run.problems += [
+            {"pointer": one.pointer, "message": one.reason}
+            for one in receipt.problems[: PROBLEMS_KEPT - len(self.run.problems)]
+        ]
+
+    def note_progress(self) -> None:
+        parameters = _key(self.source) | {"at": self.run.started_at}
+        parameters["counts"] = database.jsonb(self.run.counts)
+        self.connection.execute(SQL.note_progress, parameters)
 
     def name(self, ids: set[str]) -> None:
         parameters = _key(self.source) | {"at": self.run.started_at}
@@ -368,6 +387,12 @@ def _hash(file: BinaryIO) -> UUID:
     return UUID(bytes=digest.digest())
 
 
+def _meaning(settings: Mapping[str, Any]) -> UUID:
+    """What a file's items depend on beside the file."""
+    told = [translate.RECIPE, *(settings.get(name) for name in ("url", "fields", "encoding"))]
+    return UUID(bytes=blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=16).digest())
+
+
 def _batches(found: Iterable[Item]) -> Iterator[list[Item]]:
     batch: list[Item] = []
     size = 0
@@ -416,7 +441,7 @@ def _begin(connection: Connection, source: Source, run: Run) -> _State:
         connection.execute(SQL.end_those_left, parameters)
         connection.execute(SQL.insert_run, parameters)
     assert row is not None
-    return _State(client.Known(row[0], row[1]), row[2], row[3])
+    return _State(client.Known(row[0], row[1]), *row[2:])
 
 
 def _finish(connection: Connection, source: Source, run: Run, one: _Pull) -> None:
@@ -425,12 +450,15 @@ def _finish(connection: Connection, source: Source, run: Run, one: _Pull) -> Non
         "finished_at": datetime.now(UTC),
         "outcome": run.outcome,
         "counts": database.jsonb(run.counts),
+        "problems": database.jsonb(run.problems),
         "warning": run.warning,
         "error": run.error,
         "every": _every(source),
         **asdict(one.known),
         "content_hash": one.content_hash,
         "changes_at": one.changes_at,
+        "settings_hash": _meaning(source.settings),
+        "pause": LEAST_PAUSE,
         "kept": RUNS_KEPT,
     }
     statements = {

@@ -29,7 +29,7 @@ values (%(site_id)s, %(source_id)s, %(at)s + %(first_wait)s, 1)
 on conflict (site_id, source_id) do update set
   failures = f.failures + 1,
   next_run = %(at)s + least(%(first_wait)s * power(2, least(f.failures, 20)), %(every)s)
-returning etag, last_modified, content_hash, changes_at
+returning etag, last_modified, content_hash, changes_at, settings_hash
 
 -- name: end_those_left
 -- A run whose process died; nobody else runs while the lock is ours.
@@ -40,9 +40,13 @@ where site_id = %(site_id)s and source_id = %(source_id)s and outcome = 'running
 insert into feed_runs (site_id, source_id, started_at, outcome)
 values (%(site_id)s, %(source_id)s, %(at)s, 'running')
 
+-- name: note_progress
+update feed_runs set counts = %(counts)s
+where site_id = %(site_id)s and source_id = %(source_id)s and started_at = %(at)s
+
 -- name: finish_run
 update feed_runs set finished_at = %(finished_at)s, outcome = %(outcome)s, counts = %(counts)s,
-  warning = %(warning)s, error = %(error)s
+  problems = %(problems)s, warning = %(warning)s, error = %(error)s
 where site_id = %(site_id)s and source_id = %(source_id)s and started_at = %(at)s
 
 -- name: keep_runs
@@ -55,13 +59,16 @@ where site_id = %(site_id)s and source_id = %(source_id)s and started_at < (
 -- name: succeeded
 update feeds set failures = 0, last_success = %(finished_at)s, etag = %(etag)s,
   last_modified = %(last_modified)s, content_hash = %(content_hash)s, changes_at = %(changes_at)s,
-  next_run = least(%(at)s + %(every)s, %(changes_at)s)
+  settings_hash = %(settings_hash)s,
+  next_run = least(%(at)s + %(every)s, case when %(changes_at)s::timestamptz is not null
+    then greatest(%(changes_at)s, %(at)s + %(pause)s) end)
 where site_id = %(site_id)s and source_id = %(source_id)s
 
 -- name: still_the_same
 update feeds set failures = 0, last_success = %(finished_at)s,
   etag = coalesce(%(etag)s, etag), last_modified = coalesce(%(last_modified)s, last_modified),
-  next_run = least(%(at)s + %(every)s, changes_at)
+  next_run = least(%(at)s + %(every)s, case when changes_at is not null
+    then greatest(changes_at, %(at)s + %(pause)s) end)
 where site_id = %(site_id)s and source_id = %(source_id)s
 
 -- name: interrupted
@@ -70,7 +77,7 @@ update feeds set failures = greatest(failures - 1, 0), next_run = %(finished_at)
 where site_id = %(site_id)s and source_id = %(source_id)s
 
 -- name: ask
--- Somebody wants it now; what is known of its file is forgotten where all of it shall be read again.
+-- Somebody wants it now.
 insert into feeds as f (site_id, source_id, next_run) values (%(site_id)s, %(source_id)s, %(at)s)
 on conflict (site_id, source_id) do update set next_run = %(at)s
 
@@ -113,7 +120,7 @@ where s.site_id = %(site_id)s and s.connector = 'feed'
 order by s.source_id
 
 -- name: runs
-select started_at, finished_at, outcome, counts, warning, error
+select started_at, finished_at, outcome, counts, problems, warning, error
 from feed_runs where site_id = %(site_id)s and source_id = %(source_id)s
 order by started_at desc
 limit %(limit)s

@@ -34,6 +34,27 @@ ALIASES = {
     "published": "published_at", "created": "created_at",
 }  # fmt: skip
 
+# Those that may come several times in an item; any other that does is one text, so that its type
+# is the same in every item.
+REPEATED = frozenset(
+    (
+        "product_type", "google_product_category", "tags", "additional_image_link",
+        "product_highlight", "promotion_id", "included_destination", "excluded_destination",
+        "shopping_ads_excluded_country", "shipping", "tax", "product_detail",
+    )
+)  # fmt: skip
+
+
+def add(record: dict[str, Any], written: str, value: Any, settings: Mapping[str, Any]) -> None:
+    """Put an attribute into an item that may have one of that name."""
+    before = record.get(written)
+    if before is None:
+        record[written] = value
+    elif name(written, settings) in REPEATED:
+        record[written] = [*(before if isinstance(before, list) else [before]), value]
+    elif isinstance(before, str) and isinstance(value, str):
+        record[written] = f"{before}, {value}"
+
 
 def name(written: str, settings: Mapping[str, Any]) -> str:
     """Google's name for an attribute, or its own in `snake_case` where there is none."""

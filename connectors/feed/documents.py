@@ -5,11 +5,12 @@ https://support.google.com/merchants/answer/160589 (RSS), /160593 (Atom)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lxml import etree
 
+from connectors.feed import attributes
 from connectors.feed.bounded import Bounded, Broken
 
 ENTRIES = ("{*}item", "{*}entry")
@@ -19,7 +20,7 @@ PAGE = ("html", "{http://www.w3.org/1999/xhtml}html")
 Entry = tuple[int, dict[str, Any]]
 
 
-def entries(file: Bounded) -> Iterator[Entry]:
+def entries(file: Bounded, settings: Mapping[str, Any]) -> Iterator[Entry]:
     """(line, attributes) of each entry; raises Broken where the XML is not well-formed.
 
     Nothing outside the file is loaded and nothing inside it is expanded: one that declares entities
@@ -46,7 +47,7 @@ def entries(file: Bounded) -> Iterator[Entry]:
                     inside = depth
                 continue
             if depth == inside:
-                yield element.sourceline, _record(element)
+                yield element.sourceline, _record(element, settings)
                 inside = 0
             if not inside:
                 _drop(element)
@@ -76,7 +77,7 @@ def _drop(element: Any) -> None:
             del parent[0]
 
 
-def _record(entry: Any) -> dict[str, Any]:
+def _record(entry: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes by their name; Google's win over those of RSS or Atom itself."""
     own: dict[str, Any] = {}
     google: dict[str, Any] = {}
@@ -87,7 +88,7 @@ def _record(entry: Any) -> dict[str, Any]:
         into = google if GOOGLE in (name.namespace or "") else own
         value = _value(child, name.localname)
         if value:
-            _add(into, name.localname, value)
+            attributes.add(into, name.localname, value, settings)
     return own | google
 
 
@@ -99,15 +100,5 @@ def _value(element: Any, name: str) -> Any:
     parts: dict[str, Any] = {}
     for child in element:
         if isinstance(child.tag, str):
-            _add(parts, etree.QName(child).localname, "".join(child.itertext()).strip())
+            parts.setdefault(etree.QName(child).localname, "".join(child.itertext()).strip())
     return parts
-
-
-def _add(into: dict[str, Any], name: str, value: Any) -> None:
-    """A name that comes again makes a list."""
-    if name not in into:
-        into[name] = value
-    elif isinstance(into[name], list):
-        into[name].append(value)
-    else:
-        into[name] = [into[name], value]

@@ -25,7 +25,7 @@ GZIP = b"\x1f\x8b"
 OTHERS = {b"PK\x03\x04": "a zip archive", b"%PDF": "a PDF", b"\xd0\xcf\x11\xe0": "an Excel file"}
 BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 DELIMITERS = "\t,;|"
-LONGEST_FIELD = 1_000_000
+LONGEST_FIELD = LARGEST_ITEM = 1_000_000
 PEEKED = 1 << 20  # of JSON, to tell lines from a document
 NESTED_AT_MOST = 3  # where in a JSON document its list of products may lie
 
@@ -35,6 +35,25 @@ def read(file: BinaryIO, settings: Mapping[str, Any], limit_bytes: int) -> Itera
 
     An item that is wrong in itself does not end the others: it comes with its problem.
     """
+    for item in _read(file, settings, limit_bytes):
+        yield _small(item) if _size(item.record) > LARGEST_ITEM else item
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, dict):
+        return sum(len(key) + _size(inner) for key, inner in value.items())
+    if isinstance(value, list):
+        return sum(map(_size, value))
+    return len(value) if isinstance(value, str) else 8
+
+
+def _small(item: Item) -> Item:
+    """What is left of an item that is too large: enough to know which one it is."""
+    short = {name: value for name, value in item.record.items() if _size(value) < 1000}
+    return Item(item.pointer, short, f"The item is larger than {LARGEST_ITEM:,} characters.")
+
+
+def _read(file: BinaryIO, settings: Mapping[str, Any], limit_bytes: int) -> Iterator[Item]:
     start = _peek(file)
     try:
         if start.startswith(GZIP):
@@ -63,7 +82,7 @@ def _items(file: Bounded, settings: Mapping[str, Any]) -> Iterator[Item]:
     if not text:
         raise Broken("the file is empty")
     if text.startswith("<"):
-        yield from _xml(file)
+        yield from _xml(file, settings)
     elif text.startswith("["):
         yield from _json(file, "item")
     elif text.startswith("{"):
@@ -86,8 +105,8 @@ def _encoding(start: bytes, settings: Mapping[str, Any]) -> str:
 # XML --------------------------------------------------------------------------------------------
 
 
-def _xml(file: Bounded) -> Iterator[Item]:
-    for line, record in documents.entries(file):
+def _xml(file: Bounded, settings: Mapping[str, Any]) -> Iterator[Item]:
+    for line, record in documents.entries(file, settings):
         file.mark()
         yield Item(f"/line/{line}", record)
 
@@ -163,7 +182,7 @@ def _table(file: Bounded, settings: Mapping[str, Any]) -> Iterator[Item]:
     delimiter = max(DELIMITERS, key=first.count)
     rows = _tabbed(text) if delimiter == "\t" else _quoted(text, delimiter)
     _, names = next(rows, (0, []))
-    lines = _named(file, names, rows)
+    lines = _named(file, names, rows, settings)
     if shopify.is_export(names):
         yield from shopify.products(lines)
     else:
@@ -172,12 +191,15 @@ def _table(file: Bounded, settings: Mapping[str, Any]) -> Iterator[Item]:
 
 
 def _named(
-    file: Bounded, names: list[str], rows: Iterator[tuple[int, list[str]]]
+    file: Bounded,
+    names: list[str],
+    rows: Iterable[tuple[int, list[str]]],
+    settings: Mapping[str, Any],
 ) -> Iterator[Item]:
     for line, row in rows:
         file.mark()
         if row:
-            yield Item(f"/line/{line}", *_row(names, row))
+            yield Item(f"/line/{line}", *_row(names, row, settings))
 
 
 def _tabbed(text: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
@@ -216,7 +238,9 @@ def _check_names(names: list[str], settings: Mapping[str, Any]) -> None:
         )
 
 
-def _row(names: list[str], row: list[str]) -> tuple[dict[str, Any], str | None]:
+def _row(
+    names: list[str], row: list[str], settings: Mapping[str, Any]
+) -> tuple[dict[str, Any], str | None]:
     if len(row) > len(names):
         return {}, f"The line has {len(row)} fields, the first line names {len(names)}."
     record: dict[str, Any] = {}
@@ -225,17 +249,8 @@ def _row(names: list[str], row: list[str]) -> tuple[dict[str, Any], str | None]:
         if not value.isascii() and any("\ud800" <= each <= "\udfff" for each in value):
             problem = f"`{name}` is not UTF-8: the setting encoding tells what it is."
         elif value.strip():
-            _add(record, name, value.replace("\0", "\ufffd"))
+            attributes.add(record, name, value.replace("\0", "\ufffd"), settings)
     return record, problem
-
-
-def _add(record: dict[str, Any], name: str, value: str) -> None:
-    """A column that comes again makes a list."""
-    before = record.get(name)
-    if before is None:
-        record[name] = value
-    else:
-        record[name] = [*(before if isinstance(before, list) else [before]), value]
 
 
 def _one_line(error: BaseException) -> str:

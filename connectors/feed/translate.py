@@ -20,6 +20,10 @@ from schemas.fields import escape
 Fact = dict[str, Any]
 Named = dict[str, tuple[str, Any]]  # by our name: the feed's name and its value
 
+# Raise it when `translate` makes something else of the same item: then every feed is read anew.
+RECIPE = 1
+LONGEST_ID = 512
+CATEGORY = "google_product_category"
 PATCH = "products/_patch"  # what a pull says of the products that its feed holds no longer
 
 SETTINGS = {
@@ -59,14 +63,8 @@ AVAILABILITY = {
     "madetoorder": "IN_STOCK",
 }  # fmt: skip
 
-# Attributes that may come several times are always lists, so that their type does not change.
-LISTS = frozenset(
-    (
-        "additional_image_link", "product_highlight", "promotion_id", "included_destination",
-        "excluded_destination", "shopping_ads_excluded_country", "shipping", "tax",
-        "product_detail", "shipping_label", "tags",
-    )
-)  # fmt: skip
+# What may come several times is always a list, so that its type does not change.
+LISTS = attributes.REPEATED - {CATEGORY}
 PLACED = frozenset(
     (
         *TEXTS, *DATES, "id", "item_group_id", "description", "link", "image_link", "price",
@@ -120,8 +118,9 @@ def _as_of(named: Named, product: dict[str, Any], pulled_at: datetime | None) ->
 
 
 def product_id(item: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
-    """The id of an item, whatever else is wrong with it."""
-    return _text(attributes.named(item, settings), "id")
+    """The id of an item, whatever else is wrong with it; None where no product can have it."""
+    found = _text(attributes.named(item, settings), "id")
+    return found if found and len(found) <= LONGEST_ID else None
 
 
 def next_change(
@@ -296,7 +295,7 @@ def _sale(named: Named) -> tuple[datetime | None, datetime | None]:
 
 def _categories(named: Named) -> list[list[str]]:
     """The shop's own paths, else Google's where it is told in words."""
-    for name in ("product_type", "google_product_category"):
+    for name in ("product_type", CATEGORY):
         paths = [path for one in _many(named, name) if (path := _path(one))]
         if paths:
             return paths

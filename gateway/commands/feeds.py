@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from gateway import access, jobs, logs, sync
+from gateway import access, logs, sync
 from gateway.access import Site, Source
 from gateway.commands import console
 from gateway.settings import load
@@ -47,9 +47,7 @@ def create(connection: Connection, site: Site, secret: str | None, given: dict[s
     settings = {"url": given["feed_url"], "every": given["every"], "header": header}
     told = {name: one for name, one in settings.items() if one is not None}
     sync.check(told, sync.rules_of(load()))
-    made = access.create_source(connection, site, sync.CONNECTOR, value or secret, told)
-    jobs.hint("feeds", site.site_id)
-    return made.source
+    return access.create_source(connection, site, sync.CONNECTOR, value or secret, told).source
 
 
 def _secret(given: dict[str, Any]) -> tuple[str | None, str | None]:
@@ -82,8 +80,7 @@ def created(site: str, source: Source, as_json: bool) -> None:
         "Pull it now and see what comes of each item:\n"
         f"  .venv/bin/python -m gateway pull {site} {source.public_id}\n"
         "See how it fares, and what was refused with which reason:\n"
-        f"  .venv/bin/python -m gateway feeds {site}\n"
-        f"  .venv/bin/python -m gateway deliveries {site} --outcome refused"
+        f"  .venv/bin/python -m gateway feeds {site}"
     )
 
 
@@ -107,10 +104,15 @@ def feeds(site: str, source: str | None, as_json: bool) -> None:
     if not found:
         click.echo(f"{site} has no feed: `sources create {site} feed --feed-url URL` makes one.")
     for row in found:
-        _show(row)
+        _show(row, with_problems=source is not None)
 
 
-def _show(row: dict[str, Any]) -> None:
+def _problems(problems: list[dict[str, str]], indent: str = "  ") -> str:
+    """A line each: the place in the file and the reason."""
+    return "".join(f"{indent}{one['pointer']}  {one['message']}\n" for one in problems)
+
+
+def _show(row: dict[str, Any], *, with_problems: bool) -> None:
     good = console.plain(row["last_success"]) or "never"
     click.echo(
         f"{row['source']}  {row['url']}\n"
@@ -123,6 +125,8 @@ def _show(row: dict[str, Any]) -> None:
         for name in ("warning", "error"):
             if run[name]:
                 click.echo(f"        {name}: {run[name]}")
+        if with_problems:
+            click.echo(_problems(run["problems"], "        "), nl=False)
 
 
 # pull -------------------------------------------------------------------------------------------
@@ -151,7 +155,7 @@ def pull(site: str, source: str, force: bool, as_json: bool) -> None:
             found = feed_of(connection, access.site(connection, site), source)
             run = sync.pull(connection, pool, found, force=force, told=told)
     if as_json:
-        names = ("started_at", "outcome", "counts", "warning", "error")
+        names = ("started_at", "outcome", "counts", "problems", "warning", "error")
         console.show_json({"source": source, **{name: getattr(run, name) for name in names}})
     else:
         click.echo(_sentence(site, run))
@@ -200,8 +204,10 @@ def _sentence(site: str, run: sync.Run) -> str:
     if counts.get("absent"):
         parts.append(f"{counts['absent']:,} held no longer and made unavailable")
     lines = [", ".join(parts) + "."]
-    if counts.get("refused"):
-        lines.append(f"Why: .venv/bin/python -m gateway deliveries {site} --outcome refused")
+    if run.problems:
+        lines.append(_problems(run.problems).rstrip())
+    if counts.get("refused", 0) > len(run.problems):
+        lines.append(f"All of them: .venv/bin/python -m gateway deliveries {site}")
     if run.warning:
         lines.append(f"Warning: {run.warning}.")
     if run.error:

@@ -11,6 +11,7 @@ create table feeds (
   last_modified text,
   content_hash uuid,
   changes_at timestamptz,                   -- when that file means something else: a sale begins, an offer ends
+  settings_hash uuid,                       -- of what else its items depended on
   last_success timestamptz,                 -- read, or found unchanged
   primary key (site_id, source_id),
   foreign key (site_id, source_id) references sources
@@ -23,6 +24,7 @@ create table feed_runs (
   finished_at timestamptz,
   outcome text not null check (outcome in ('running', 'done', 'unchanged', 'failed', 'interrupted')),
   counts jsonb not null default '{}',
+  problems jsonb not null default '[]',     -- the first of them: place in the file, reason
   warning text,
   error text,
   primary key (site_id, source_id, started_at)

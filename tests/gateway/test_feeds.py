@@ -208,6 +208,7 @@ def test_each_item_has_its_own_outcome_and_place(
     found = rows(shop.pool, "select pointer, reason from delivery_problems order by position")
     assert [pointer for pointer, _ in found] == ["/line/3/id", "/line/4/price", "/line/5"]
     assert "no price" in found[1][1]
+    assert run["problems"] == [{"pointer": at, "message": why} for at, why in found]
 
 
 def test_a_pull_is_kept_as_deliveries_that_can_be_replayed(
@@ -230,10 +231,16 @@ def test_a_pull_is_kept_as_deliveries_that_can_be_replayed(
     assert available(shop) == {"a", "B"}
 
 
-def test_a_feed_of_thousands_comes_in_batches(gateway: Gateway, shop: Shop, server: Server) -> None:
-    ids = [f"p{number}" for number in range(2500)]
+@pytest.fixture
+def batches_of_ten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sync, "ITEMS_A_DELIVERY", 10)
+
+
+@pytest.mark.usefixtures("batches_of_ten")
+def test_a_long_feed_comes_in_batches(gateway: Gateway, shop: Shop, server: Server) -> None:
+    ids = [f"p{number}" for number in range(25)]
     run = pulled(gateway, made(gateway, server.put("/feed.csv", a_csv(*ids), zipped=True)))
-    assert run["counts"]["applied"] == 2500
+    assert run["counts"]["applied"] == 25
     assert one(shop.pool, "select count(*) from deliveries") == 3
     assert available(shop) == set(ids)
 
@@ -274,6 +281,37 @@ def test_force_reads_it_all_the_same(gateway: Gateway, shop: Shop, server: Serve
     pulled(gateway, source)
     assert pulled(gateway, source, "--force")["outcome"] == "done"
     assert "If-None-Match" not in server.asked[1][1]
+
+
+def test_a_feed_is_read_anew_when_its_settings_change(
+    gateway: Gateway, shop: Shop, server: Server
+) -> None:
+    source = made(gateway, server.put("/feed.csv", "id,title,Preis\na,A,3 EUR\n"))
+    pulled(gateway, source)
+    assert prices(shop) == {"a": None}
+    gateway("sources", "set", "shop", source, "fields", '{"Preis": "price"}')
+    assert [pulled(gateway, source)["outcome"] for _ in range(2)] == ["done", "unchanged"]
+    assert prices(shop) == {"a": 3}
+    moved = server.put("/moved.csv", "id,title,Preis\na,A,4 EUR\n", headers={"ETag": '"same"'})
+    gateway("sources", "set", "shop", source, "url", moved)
+    pulled(gateway, source)
+    assert "If-None-Match" not in server.asked[-1][1]
+    assert prices(shop) == {"a": 4}
+
+
+def test_an_item_no_product_can_be_made_of_is_refused_alone(
+    gateway: Gateway, shop: Shop, server: Server
+) -> None:
+    found = [
+        {"id": "x" * 513, "title": "long id"},
+        {"id": "a", "title": "A", "description": "y" * 1_000_001},
+        {"id": "\0\ud800", "title": "odd id"},
+        {"id": "b", "title": "B"},
+    ]
+    body = "\n".join(json.dumps(item) for item in found)
+    run = pulled(gateway, made(gateway, server.put("/feed.jsonl", body)))
+    assert [one["pointer"] for one in run["problems"]] == ["/line/1/id", "/line/2"]
+    assert available(shop) == {"\ufffd\ufffd", "b"}
 
 
 def test_a_sale_begins_although_the_feed_has_not_changed(
@@ -383,7 +421,21 @@ def test_a_feed_may_hold_only_news(gateway: Gateway, shop: Shop, server: Server)
         ("<html><body>We are closed</body></html>", {}),
         ("id,title\n", {}),
         ("", {}),
-        (gzip.compress(a_csv("a", "b").encode())[:-4].decode("latin-1"), {}),
+        (gzip.compress(a_csv("a", "b").encode(), mtime=0)[:-4].decode("latin-1"), {}),
+    ],
+    ids=[
+        "cut off",
+        "of no length",
+        "an item without id",
+        "an open quote",
+        "an open element",
+        "an unknown entity",
+        "an open list",
+        "an open line",
+        "a web page",
+        "no item",
+        "nothing",
+        "broken gzip",
     ],
 )
 def test_nothing_vanishes_by_a_feed_that_is_not_whole(
@@ -399,14 +451,15 @@ def test_nothing_vanishes_by_a_feed_that_is_not_whole(
     assert available(shop) == {"a", "b", "c"}
 
 
+@pytest.mark.usefixtures("batches_of_ten")
 def test_a_file_that_breaks_off_is_read_as_far_as_it_goes_and_again(
     gateway: Gateway, shop: Shop, server: Server
 ) -> None:
-    ids = [f"p{number}" for number in range(1200)]
+    ids = [f"p{number}" for number in range(12)]
     whole = a_csv(*ids)
     source = made(gateway, server.put("/feed.csv", whole + '"z,never closed\n'))
     told = pulled(gateway, source, status=1)
-    assert "line 1202" in told["error"]
+    assert "line 14" in told["error"]
     assert available(shop) == set(ids)
     server.put("/feed.csv", whole)
     assert pulled(gateway, source)["outcome"] == "done"
@@ -470,10 +523,11 @@ def test_two_workers_pull_a_feed_once(gateway: Gateway, shop: Shop, server: Serv
     assert rows(shop.pool, "select outcome from feed_runs") == [("done",)]
 
 
+@pytest.mark.usefixtures("batches_of_ten")
 def test_a_pull_that_was_killed_is_made_again_and_comes_to_the_same(
-    gateway: Gateway, shop: Shop, server: Server, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, shop: Shop, server: Server
 ) -> None:
-    ids = [f"p{number}" for number in range(2500)]
+    ids = [f"p{number}" for number in range(25)]
     source = source_of(shop, made(gateway, server.put("/feed.csv", a_csv(*ids, "gone"))))
     with shop.pool.connection() as connection:
         sync.pull(connection, shop.pool, source)
@@ -519,11 +573,12 @@ def test_a_worker_that_is_stopped_leaves_it_for_the_next(
 
 def test_feeds_and_pulls_are_shown(gateway: Gateway, shop: Shop, server: Server) -> None:
     assert "no feed" in gateway("feeds", "shop").stdout
-    source = made(gateway, server.put("/feed.csv", a_csv("a")) + "?token=secret")
+    source = made(gateway, server.put("/feed.csv", a_csv("a", "")) + "?token=secret")
     assert "waiting" in gateway("feeds", "shop").stdout
-    pulled(gateway, source)
+    assert "/line/3/id  The item has no id." in gateway("pull", "shop", source).stdout
     shown = gateway("feeds", "shop", source).stdout
     assert "done" in shown and "1 products" in shown and "1 applied" in shown
+    assert "/line/3/id  The item has no id." in shown
     assert "secret" not in shown
     assert "not changed" in gateway("pull", "shop", source).stdout
 
@@ -602,7 +657,7 @@ _names = st.sampled_from(
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(st.dictionaries(_names, _values, max_size=8), min_size=1, max_size=5))
 def test_no_item_is_an_error_of_ours(
