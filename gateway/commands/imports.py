@@ -156,20 +156,23 @@ class _Lines:
 
 @contextmanager
 def _stages(as_json: bool) -> Iterator[Any]:
-    """A bar a stage of the forecast, silence elsewhere."""
+    """A bar for each step after the import; elsewhere its name, as it begins."""
+    at_terminal = sys.stderr.isatty()
     bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-        disable=as_json or not sys.stderr.isatty(),
+        disable=as_json or not at_terminal,
     )
     tasks: dict[str, TaskID] = {}
 
     def told(stage: str, done: int, total: int | None) -> None:
         if stage not in tasks:
             tasks[stage] = bars.add_task(stage, total=total)
+            if not (as_json or at_terminal):
+                click.echo(f"{stage} …", err=True)
         bars.update(tasks[stage], completed=done, total=total)
 
     with bars:
