@@ -91,7 +91,7 @@ def test_of_many_it_is_an_error_of_its_record(lamp: Api) -> None:
     task = one(lamp.shop.pool, "select delivery_id from deliveries where refused > 0")
     status = told(lamp.get(f"/v1/products/_status/{task}"))
     assert (status["errors"], status["code"]) == (True, 422)
-    assert "There is no such product." in status["data"][1]
+    assert status["data"] == ["data.1.product_id is invalid. There is no such product."]
 
 
 def test_in_part_the_others_are_changed(lamp: Api) -> None:

@@ -24,7 +24,7 @@ from gateway import access, admission, idempotency, ingest, inspection
 from gateway.access import Key, Source
 from gateway.http import auth, door, once, state
 from gateway.http.errors import HttpError, NotFound, Refused, TooLarge
-from gateway.reading import ANONYMOUS_ID, RecordProblem, Unreadable
+from gateway.reading import ANONYMOUS_ID, OF_ANOTHER, RecordProblem, Unreadable
 from schemas import payload, v1
 from schemas.errors import Malformed, Problem
 
@@ -144,7 +144,11 @@ def status(family: str, task_id: str) -> Answer:
         raise NotFound from None
     if kept["topic"] not in (family, f"{family}/_delete", f"{family}/_patch"):
         raise NotFound
-    bad = [problem for problem in kept["problems"] if problem["outcome"] != "ignored"]
+    bad = [
+        problem
+        for problem in kept["problems"]
+        if problem["outcome"] != "ignored" and problem["reason"] != OF_ANOTHER
+    ]
     return {
         "took": round((time.perf_counter() - started) * 1000),
         "errors": bool(bad),
