@@ -39,7 +39,7 @@ SQL = database.queries(__file__)
 # What processes say of themselves at the moment; nothing of a restored gateway runs yet.
 LEFT_OUT = ("heartbeats", "task_runs")
 LOCKS_A_TABLE = 6  # with its indexes, TOAST table and types, about
-RESTORE_FLAGS = {"max_locks_per_transaction": "4096", "maintenance_work_mem": "512MB"}
+RESTORE_FLAGS = {"max_locks_per_transaction": "4096"}
 LOCK_WAIT = "60s"
 COMPRESSION = "gzip:3"
 POLL_S = 0.5
@@ -47,7 +47,8 @@ POLL_S = 0.5
 UNKNOWN_BEFORE_17 = b"SET transaction_timeout = 0;\n"
 
 _DUMPING = re.compile(r'dumping contents of table "(?:.*\.)?([^".]+)"')
-_TAG = re.compile(r"^(COPY \d+|CREATE INDEX|COMMIT)$")
+_TAG = re.compile(r"^(COPY|CREATE INDEX|COMMIT)(?: (\d+))?$")
+_INDEXED = re.compile(r'(?: ON| ONLY) (?:ONLY )?(?:\w+\.)?"?(\w+)')
 _ENTRY = re.compile(r"^\d+; \d+ \d+ (TABLE DATA|INDEX(?! ATTACH)) \S+ (\S+)")
 _EXTENSION = re.compile(r"^create extension if not exists (\w+)", re.MULTILINE)
 
@@ -317,6 +318,15 @@ class _Script:
         self._old = connection.info.server_version < 170000
 
     def run(self, told: Told) -> None:
+        """In two processes, or in one where shared memory is too small for that (containers)."""
+        try:
+            self._try(told, helpers=1)
+        except CannotRestore as error:
+            if "shared memory" not in str(error):
+                raise
+            self._try(told, helpers=0)
+
+    def _try(self, told: Told, helpers: int) -> None:
         entries = self._entries()
         writer = _start(self._write, self._url, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         runner = _start(
@@ -329,7 +339,7 @@ class _Script:
         said: queue.Queue[str | None] = queue.Queue()
         with _ended(writer), _ended(runner):
             threads = [
-                threading.Thread(target=self._feed, args=(writer, runner), daemon=True),
+                threading.Thread(target=self._feed, args=(writer, runner, helpers), daemon=True),
                 threading.Thread(target=_listen, args=(runner.stdout, said), daemon=True),
             ]
             for thread in threads:
@@ -340,11 +350,14 @@ class _Script:
                     trouble = writer.stderr.read().decode(errors="replace")
                 raise CannotRestore(f"the restore failed, nothing was changed: {_reason(trouble)}")
 
-    def _feed(self, writer: subprocess.Popen[bytes], runner: subprocess.Popen[bytes]) -> None:
+    def _feed(
+        self, writer: subprocess.Popen[bytes], runner: subprocess.Popen[bytes], helpers: int
+    ) -> None:
         assert writer.stdout and runner.stdin
         source, target = writer.stdout, runner.stdin
         with contextlib.suppress(BrokenPipeError):
-            target.write(b"begin;\n" + SQL.wipe.encode() + b"\n")
+            memory = SQL.fill("index_memory", helpers=sql.Literal(helpers)).as_string()
+            target.write(f"begin;\n{memory};\n{SQL.wipe}\n".encode())
             # The first piece holds all that comes before the first table.
             first = True
             while piece := source.read(archive.PIECE):
@@ -373,13 +386,14 @@ class _Script:
         tables = [name for kind, name in entries if kind == "TABLE DATA"]
         sizes = [self._manifest.tables.get(name, 0) for name in tables]
         indexes = len(entries) - len(tables)
-        copied, indexed, trouble = 0, 0, ""
+        rows: dict[str, int] = {}
+        indexed, trouble = 0, ""
         with contextlib.closing(psycopg.connect(self._url, autocommit=True)) as watch:
             while True:
                 try:
                     line = said.get(timeout=POLL_S)
                 except queue.Empty:
-                    _tell_of_index(watch, told)
+                    _tell_of_index(watch, rows, told)
                     continue
                 if line is None:
                     return trouble
@@ -392,15 +406,17 @@ class _Script:
                     indexed += 1
                     told("indexes", indexed, indexes)
                 else:
-                    copied += 1
-                    coming = tables[copied] if copied < len(tables) else ""
-                    told(coming, sum(sizes[:copied]), sum(sizes))
+                    rows[tables[len(rows)]] = int(tag[2])
+                    coming = tables[len(rows)] if len(rows) < len(tables) else ""
+                    told(coming, sum(sizes[: len(rows)]), sum(sizes))
 
 
-def _tell_of_index(watch: Connection, told: Told) -> None:
+def _tell_of_index(watch: Connection, rows: dict[str, int], told: Told) -> None:
+    """Between two lines of psql: an index of vectors takes as long as all the rest."""
     row = watch.execute(SQL.building).fetchone()
-    if row and row[4]:
-        told(f"index of {row[0]}: {row[2]}", row[3] or 0, row[4])
+    match = _INDEXED.search(row[0]) if row else None
+    if row and match and rows.get(match[1]):
+        told(f"index of {match[1]}", min(row[1], rows[match[1]]), rows[match[1]])
 
 
 def _analyze(url: str, told: Told) -> None:

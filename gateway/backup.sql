@@ -41,13 +41,18 @@ select current_setting('max_locks_per_transaction')::int
   * (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int)
 
 -- name: building
--- The index that is being built now, and how far.
-select relid::regclass::text, index_relid::regclass::text, phase,
-       coalesce(nullif(tuples_done, 0), blocks_done), coalesce(nullif(tuples_total, 0), blocks_total)
-from pg_stat_progress_create_index where datname = current_database() limit 1
+-- What is made into an index now (by the statement, for its tables are nobody else's to see yet),
+-- and how many rows of it.
+select a.query, p.tuples_done
+from pg_stat_progress_create_index p join pg_stat_activity a using (pid)
+where p.datname = current_database() limit 1
 
 -- name: analyze
 vacuum (analyze) {table}
+
+-- name: index_memory
+-- An index of vectors that does not fit is built many times slower.
+set local maintenance_work_mem = '512MB'; set local max_parallel_maintenance_workers = {helpers}
 
 -- name: wipe
 -- Sent in the restore's own transaction: whatever was there comes back if that fails.

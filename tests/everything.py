@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from gateway import access
 from ranking.catalog import embeddings, fitting, popularity
@@ -121,12 +122,16 @@ def ask(client: FlaskClient, place: Place) -> dict[str, Any]:
 
 
 def _post(client: FlaskClient, place: Place, path: str, body: dict[str, Any]) -> Any:
-    answer = client.post(f"/v1/{path}", json=body, headers={"X-API-KEY": place.secret_key})
-    return _lasting(answer.get_json())
+    return _told(client.post(f"/v1/{path}", json=body, headers={"X-API-KEY": place.secret_key}))
 
 
 def _get(client: FlaskClient, place: Place, path: str) -> Any:
-    return _lasting(client.get(path, headers={"X-API-KEY": place.secret_key}).get_json())
+    return _told(client.get(path, headers={"X-API-KEY": place.secret_key}))
+
+
+def _told(answer: TestResponse) -> Any:
+    assert answer.status_code < 500, answer.text
+    return _lasting(answer.get_json())
 
 
 def _lasting(value: Any) -> Any:
