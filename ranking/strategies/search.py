@@ -33,7 +33,7 @@ EVERYTHING = "*"
 # Of a score from 0 to 1. No sum of the other parts lifts a product over one with better words.
 EXACT, LEAST, SPREAD = 0.7, 0.3, 0.1
 WITH_WORDS = {"meaning": 0.08, "interest": 0.12, "popularity": 0.10}
-BY_MEANING = {"meaning": 0.20, "interest": 0.06, "popularity": 0.04}
+BY_MEANING = {"meaning": 0.24, "interest": 0.04, "popularity": 0.02}
 
 MOST_COMPARED = 1000  # matches; of more, a pool is compared
 POOL = 200  # of the most popular matches
@@ -43,7 +43,7 @@ WALKED = 1500  # of the most popular products, to find those
 DEEPEST_POOLED = 100  # the pool is good for the first so many
 NEIGHBOURS = 100  # in meaning, at most
 # The raw cosine of a query and a product that is just that: a nearness of 1. At half of it the demo
-# shop has hot water bottles for "keep warm at night" and nothing for "qwerty".
+# shop has a hand warmer for "keep warm at night" and nothing for "qwerty".
 SAME = 0.7
 COMPLETED = 200  # fewer products with all words than that are completed by neighbours
 

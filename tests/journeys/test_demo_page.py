@@ -145,12 +145,50 @@ def test_liking_and_the_cart_count_as_well(page: Page) -> None:
     expect(page.locator("#because")).to_contain_text("put in the cart")
 
 
-def test_after_a_search_alone_the_list_leans_to_it(page: Page) -> None:
+def _titles(page: Page) -> list[str]:
+    return page.locator(".tile .open").all_inner_texts()
+
+
+def test_a_search_shows_what_has_its_words_and_the_picks_lean_to_it(page: Page) -> None:
     _search(page, "lantern")
 
-    titles = page.locator(".tile .open").all_inner_texts()
-    assert sum("antern" in title for title in titles[:12]) >= 4
+    assert all("antern" in title for title in _titles(page)[:12])
+    expect(page.locator("#title")).to_have_text("Found for “lantern”")
     expect(page.locator("#because")).to_contain_text("searched for “lantern”")
+
+    page.get_by_role("button", name="Back to the picks").click()
+    expect(page.locator("#title")).to_have_text("Picked for this visitor")
+    assert sum("antern" in title for title in _titles(page)[:12]) >= 4
+
+
+@pytest.mark.parametrize(
+    ("clicked", "words", "kind"),
+    [
+        ("dolly girl lunch box", "box", "Lunch Box"),
+        ("alarm clock bakelike red", "red", "Clock"),
+        ("regency cakestand 3 tier", "set", "Cake"),
+    ],
+)
+def test_the_same_search_shows_first_what_is_like_the_product_looked_at(
+    page: Page, clicked: str, words: str, kind: str
+) -> None:
+    _search(page, words)
+    before = sum(kind in title for title in _titles(page)[:6])
+    _search(page, clicked)
+    _do(page, ".tile .open")
+    _search(page, words)
+
+    assert sum(kind in title for title in _titles(page)[:6]) > before
+
+
+def test_a_search_without_words_in_common_is_answered_by_meaning_or_says_so(page: Page) -> None:
+    _search(page, "something to write with")
+    assert any("Writing Set" in title for title in _titles(page)[:5])
+    _search(page, "qwertz uiop")
+    expect(page.locator("#title")).to_have_text("Nothing for “qwertz uiop”")
+    expect(page.locator("#notice")).to_contain_text("Try other words")
+    page.fill("#words", "")
+    expect(page.locator(".tile")).to_have_count(24)
 
 
 def test_a_new_visitor_starts_from_nothing(page: Page) -> None:

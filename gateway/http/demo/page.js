@@ -25,6 +25,8 @@ const VERBS = {
   category_page_view: ["Looked around in", "looked around in"],
 };
 const PARTS = {
+  words: "has the words",
+  meaning: "means the same",
   interest: "fits the interests",
   similar: "is similar",
   popular: "others buy it",
@@ -35,6 +37,7 @@ const PARTS = {
 
 let visitor = remembered();
 let shown = []; // ids in the list, in its order
+let query = ""; // what is searched for; without it the list is what is recommended
 let asked = 0; // lists asked for; an answer that was overtaken is dropped
 let misoId;
 let retry;
@@ -52,8 +55,9 @@ async function act(type, about, fields) {
     if (who !== visitor) return;
     const took = Math.round(performance.now() - started);
     const overtaken = fresh === undefined;
-    note({ type, about, effect: overtaken ? "counted in the next list" : `${fresh} of ${shown.length} new, ${took} ms` });
-    if (!overtaken) say(`${verb(type)[0]} ${about}. ${fresh} of ${shown.length} products are new.`);
+    const news = shown.length ? `${fresh} of ${shown.length}` : "";
+    note({ type, about, effect: overtaken ? "counted in the next list" : news ? `${news} new, ${took} ms` : "found nothing" });
+    if (!overtaken) say(`${verb(type)[0]} ${about}. ${news ? `${news} products are new.` : "Nothing was found."}`);
   } catch (error) {
     failed(error);
   }
@@ -66,13 +70,32 @@ function onProduct(type, product) {
 byId("search").addEventListener("submit", (event) => {
   event.preventDefault();
   const keywords = byId("words").value.trim();
-  if (keywords) act("search", `“${keywords}”`, { search: { keywords } });
+  if (!keywords) return leave();
+  query = keywords;
+  act("search", `“${keywords}”`, { search: { keywords } });
 });
+
+byId("words").addEventListener("input", ({ target }) => {
+  if (!target.value && query) leave();
+});
+
+byId("leave").addEventListener("click", leave);
+
+/** From what was searched for back to what is recommended. */
+async function leave() {
+  query = byId("words").value = "";
+  try {
+    await load();
+    say("Back to the picks for this visitor.");
+  } catch (error) {
+    failed(error);
+  }
+}
 
 byId("new-visitor").addEventListener("click", async () => {
   visitor = { id: uuid(), trail: [] };
   remember();
-  byId("words").value = "";
+  query = byId("words").value = "";
   showTrail();
   try {
     await load();
@@ -96,7 +119,9 @@ async function load() {
   const number = ++asked;
   clearTimeout(retry);
   const body = { anonymous_id: visitor.id, rows: ROWS, fl: FIELDS, explain: true };
-  const { data } = await post("recommendation/user_to_products", body);
+  const { data } = query
+    ? await post("search/search", { ...body, q: query, enable_semantic_search: true })
+    : await post("recommendation/user_to_products", body);
   if (number !== asked) return undefined;
   const before = new Set(shown);
   shown = data.products.map((product) => product.product_id);
@@ -108,13 +133,21 @@ async function load() {
   return shown.filter((id) => !before.has(id)).length;
 }
 
-function showHeading({ interests, products, took }) {
+function showHeading({ interests, products, total, took }) {
   const known = (interests?.events ?? []).length > 0;
-  byId("title").textContent = known ? "Picked for this visitor" : "Popular this week";
-  byId("measure").textContent = products.length ? `${products.length} products, answered in ${took} ms` : "";
   const empty = products.length === 0;
+  const picked = known ? "Picked for this visitor" : "Popular this week";
+  byId("title").textContent = query ? `${empty ? "Nothing" : "Found"} for “${query}”` : picked;
+  byId("measure").textContent = empty ? "" : `${counted(products, total)}, answered in ${took} ms`;
+  byId("leave").hidden = !query;
+  if (query) return notice(empty ? "No product is called that, or is near to it in meaning. Try other words." : "");
   notice(empty ? "This site has no products to show yet. This page looks again every few seconds." : "");
   if (empty) retry = setTimeout(() => load().catch(failed), RETRY_MS);
+}
+
+function counted(products, total) {
+  const all = total ?? products.length;
+  return all > products.length ? `${products.length} of ${all} products` : `${all} ${all === 1 ? "product" : "products"}`;
 }
 
 function showProducts(products, before) {

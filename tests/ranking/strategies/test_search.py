@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg import sql
 
+from ranking.catalog import words
 from ranking.merchandising import filters
+from ranking.strategies import search
 from tests.ranking.market import Market, ids, open_market
 
 VIEW = "product_detail_page_view"
@@ -348,3 +351,23 @@ def test_filters_are_sound_and_complete(
         if holds(record) and wanted <= set(record["title"].split())
     }
     assert answer.total == len(answer.products)
+
+
+# the index ---------------------------------------------------------------------------------------
+
+
+def test_words_and_filters_are_looked_up_in_one_index(crowded: Market) -> None:
+    asked = words.query(crowded.site_id, "common velvet", ["en"])
+    assert asked is not None
+    filter = filters.compile(filters.parse("product_id:p900"), search.ALIAS)
+    parameters = {
+        "site_id": crowded.site_id, "anywhere": asked.anywhere, "excluded": "{}", **filter.params,
+    }  # fmt: skip
+    crowded.connection.execute("analyze product_words")
+    plan = crowded.connection.execute(
+        sql.SQL("explain ") + search.SQL.fill("counted", filter=filter.where), parameters
+    )
+    told = [row[0] for row in plan]
+    assert any("product_words_words" in line for line in told), told
+    condition = next(line for line in told if "Index Cond" in line)
+    assert "words @@" in condition and "terms @>" in condition
