@@ -20,6 +20,7 @@ from connectors.feed import attributes, documents, shopify
 from connectors.feed.bounded import Bounded, Broken, Item
 from schemas import payload
 from schemas.errors import Malformed
+from schemas.fields import escape
 
 GZIP = b"\x1f\x8b"
 OTHERS = {b"PK\x03\x04": "a zip archive", b"%PDF": "a PDF", b"\xd0\xcf\x11\xe0": "an Excel file"}
@@ -84,7 +85,7 @@ def _items(file: Bounded, settings: Mapping[str, Any]) -> Iterator[Item]:
     if text.startswith("<"):
         yield from _xml(file, settings)
     elif text.startswith("["):
-        yield from _json(file, "item")
+        yield from _document(file)
     elif text.startswith("{"):
         yield from _objects(file, settings)
     else:
@@ -122,7 +123,7 @@ def _objects(file: Bounded, settings: Mapping[str, Any]) -> Iterator[Item]:
     if not problem and (follows.startswith(b"{") or "id" in attributes.named(record, settings)):
         yield from _lines(file)
     else:
-        yield from _json(file, _place_of_the_list(file))
+        yield from _document(file)
 
 
 def _lines(file: Bounded) -> Iterator[Item]:
@@ -142,30 +143,82 @@ def _object(text: bytes) -> tuple[dict[str, Any], str | None]:
     return (record, None) if isinstance(record, dict) else ({}, "The item is not a JSON object.")
 
 
-def _place_of_the_list(file: Bounded) -> str:
-    """The path of the first list in a document, read as far as that."""
-    start = file.peek(PEEKED)
+def _document(file: Bounded) -> Iterator[Item]:
+    """The objects of the first list of objects in a JSON document, as they come."""
+    found = _List()
     try:
-        for path, event, _ in ijson.parse(io.BytesIO(start)):
-            if event == "start_array" and path.count(".") < NESTED_AT_MOST:
-                return f"{path}.item"
-    except ijson.JSONError as error:
-        if len(start) < PEEKED:
-            raise Broken(f"the file is not valid JSON: {_one_line(error)}") from None
-    raise Broken('the JSON holds no list of products, such as {"products": [{"id": "1"}]}')
-
-
-def _json(file: Bounded, path: str) -> Iterator[Item]:
-    pointer = "/" + path.removesuffix("item").replace(".", "/")
-    position = -1
-    try:
-        for position, record in enumerate(ijson.items(file, path, use_float=True)):
-            file.mark()
-            # Read once more as every door reads: what no door takes is refused here, alone.
-            yield Item(f"{pointer}{position}", *_object(json.dumps(record).encode()))
+        for event, value in ijson.basic_parse(file, use_float=True):
+            record = found.take(event, value)
+            if record is not None:
+                file.mark()
+                # Read once more as every door reads: what no door takes is refused here, alone.
+                yield Item(found.pointer(), *_object(json.dumps(record).encode()))
     except (ijson.JSONError, UnicodeDecodeError, OverflowError) as error:
-        where = f"after item {position}" if position >= 0 else "at its beginning"
+        where = f"after item {found.position}" if found.position >= 0 else "at its beginning"
         raise Broken(f"the file is not valid JSON {where}: {_one_line(error)}") from None
+    if found.position < 0:
+        raise Broken('the JSON holds no list of products, such as {"products": [{"id": "1"}]}')
+
+
+class _List:
+    """Follows the events of a JSON document, and builds one element of its list at a time."""
+
+    def __init__(self) -> None:
+        self.position = -1
+        self._depth = 0
+        self._keys: dict[int, str] = {}  # by depth
+        self._inside = 0  # the depth of what may be the list
+        self._is_over = False
+        self._builder: Any = None
+
+    def pointer(self) -> str:
+        keys = [escape(self._keys[depth]) for depth in range(1, self._inside)]
+        return "".join(f"/{key}" for key in [*keys, str(self.position)])
+
+    def take(self, event: str, value: Any) -> Any:
+        """The element that this event completes, else None."""
+        before = self._depth
+        if event.startswith("start"):
+            self._depth += 1
+            if self._depth > payload.MAX_DEPTH:
+                raise Broken(f"the JSON is nested deeper than {payload.MAX_DEPTH} levels")
+        elif event.startswith("end"):
+            self._depth -= 1
+        if self._builder is not None:
+            return self._build(event, value)
+        if event == "map_key":
+            self._keys[before] = value
+        elif before and before == self._inside:
+            return self._element(event, value)
+        elif event == "start_array" and self._may_begin(before):
+            self._inside = self._depth
+        return None
+
+    def _may_begin(self, depth: int) -> bool:
+        return not self._is_over and not self._inside and depth <= NESTED_AT_MOST
+
+    def _element(self, event: str, value: Any) -> Any:
+        """What begins, or ends, at the level of the list's elements."""
+        if event == "end_array":
+            self._is_over = self.position >= 0
+            self._inside = 0
+        elif event == "start_map":
+            self.position += 1
+            self._builder = ijson.ObjectBuilder()
+            self._builder.event(event, value)
+        elif self.position < 0:
+            self._inside = 0  # a list of something else
+        else:
+            self.position += 1
+            return False  # an element that is no object
+        return None
+
+    def _build(self, event: str, value: Any) -> Any:
+        self._builder.event(event, value)
+        if self._depth > self._inside:
+            return None
+        built, self._builder = self._builder.value, None
+        return built
 
 
 # CSV, TSV ---------------------------------------------------------------------------------------
