@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-heavy check bench
+.PHONY: help run test test-heavy check audit bench
 
 # Given to every pip install, e.g. make run PIP_ARGS="--find-links wheels"
 PIP_ARGS ?=
@@ -12,6 +12,9 @@ ARGS ?=
 # The browser of the heavy tests
 CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
+
+# Slow senders and readers of the heavy tests and the bench
+SLOWHTTPTEST ?= /usr/bin/slowhttptest
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -28,14 +31,18 @@ run: $(RUN_STAMP) ## start everything on this machine (Ctrl-C stops it)
 test: $(TEST_STAMP) ## run the tests, on a Postgres and Redis of their own
 	$(PY) -m pytest -n 2 -m "not heavy" $(ARGS)
 
-test-heavy: $(TEST_STAMP) | $(CHROMIUM) ## run the slow tests: processes killed, browsers, load
+test-heavy: $(TEST_STAMP) | $(CHROMIUM) $(SLOWHTTPTEST) ## run the slow tests: processes killed, browsers, load
 	$(PY) -m pytest -m heavy $(ARGS)
 
-check: $(TEST_STAMP) ## check format, lint, types and import arrows
+check: $(TEST_STAMP) ## check format, lint, types, import arrows, dangerous calls
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/bandit --quiet -c pyproject.toml -r schemas connectors gateway ranking 2>/dev/null
+
+audit: $(TEST_STAMP) ## look for known weaknesses in the code and in the pinned packages
+	$(PY) tests/audit.py
 
 bench: $(TEST_STAMP) ## measure against the bars, as JSON lines
 	$(PY) -m bench
@@ -61,6 +68,16 @@ $(CHROMIUM):
 	  export DEBIAN_FRONTEND=noninteractive; \
 	  { apt-get update && apt-get install -y --no-install-recommends chromium; } >/dev/null || \
 	    echo "apt-get could not install chromium, so the browser tests will be skipped."; \
+	fi
+
+$(SLOWHTTPTEST):
+	@if [ $@ != /usr/bin/slowhttptest ] || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	  echo "There is no $@, so its tests will be skipped: install Debian's slowhttptest."; \
+	else \
+	  echo "Installing slowhttptest ..."; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  { apt-get update && apt-get install -y --no-install-recommends slowhttptest; } >/dev/null || \
+	    echo "apt-get could not install slowhttptest, so its tests will be skipped."; \
 	fi
 
 $(PY):

@@ -37,7 +37,7 @@ LONGEST_ID = 64  # of a source; nothing longer is looked for or remembered
 DEFAULT_OVERLAP = timedelta(hours=24)
 API = "api"
 
-PREFIXES = {"secret": "sk_", "publishable": "pk_", "write": "wk_"}
+PREFIXES = {"secret": "sk_", "publishable": "pk_", "write": "wk_"}  # nosec B105
 SECRET_SCOPES = (
     "interactions:write",
     "products:write",

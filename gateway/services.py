@@ -73,7 +73,7 @@ def sockets_folder(home: Path) -> Path:
     digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
     folder = Path(tempfile.gettempdir()) / f"attune-{os.getuid()}-{digest}"
     if len(os.fsencode(folder)) > LONGEST_SOCKET_FOLDER:
-        folder = Path("/tmp") / folder.name
+        folder = Path("/tmp") / folder.name  # nosec B108
     _make_private(folder, 0o700 if os.getuid() else 0o711)
     return folder
 
@@ -209,7 +209,7 @@ def _postgres_sockets(home: Path) -> Path:
 def _shared_memory() -> dict[str, str]:
     """Containers often have 64 MB of /dev/shm, too little for a parallel index build."""
     try:
-        found = os.statvfs("/dev/shm")
+        found = os.statvfs("/dev/shm")  # nosec B108
     except OSError:
         return {"dynamic_shared_memory_type": "mmap"}
     enough = found.f_frsize * found.f_blocks >= ENOUGH_SHARED_MEMORY_BYTES

@@ -73,7 +73,7 @@ class Settings:
     @property
     def local_url(self) -> str:
         """Where this machine itself reaches the web role."""
-        everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}
+        everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # nosec B104
         host = f"[{self.bind}]" if ":" in self.bind else self.bind
         return f"http://{everywhere.get(self.bind, host)}:{self.port}"
 

@@ -23,7 +23,7 @@ from gateway.http.errors import TooFast
 log = structlog.get_logger(__name__)
 
 # One key is shared by all visitors of a shop. A site's setting `requests_per_second` overrides.
-PER_SECOND = {"secret": 5000, "publishable": 2000, "write": 2000}
+PER_SECOND = {"secret": 5000, "publishable": 2000, "write": 2000}  # nosec B105
 BLOCKS_PER_SECOND = 50
 KEPT_S = 5
 RETRY_REDIS_AFTER_S = 5.0
