@@ -23,7 +23,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 import connectors
-from gateway import sealing
+from gateway import instant, sealing
 from ranking.catalog import embeddings
 from schemas import database
 from schemas.database import Connection
@@ -310,7 +310,7 @@ def _source(connection: Connection, statement: str, **params: Any) -> Source | N
     if row is None:
         return None
     site_id, source_id, public_id, connector, dedupe_scope, sealed, settings, pepper = row
-    now = time.time()
+    now = instant.now().timestamp()
     live = [
         secret
         for secret, until in json.loads(sealing.open_sealed(sealed))
@@ -410,7 +410,7 @@ def rotate_source_secret(
 ) -> str:
     """Give a source a new secret; the old ones are accepted until the overlap ends."""
     fresh = secrets.token_hex(20) if secret is None else _usable(secret)
-    until = time.time() + overlap.total_seconds()
+    until = instant.now().timestamp() + overlap.total_seconds()
     where = {"site_id": source.site_id, "source_id": source.source_id}
     with connection.transaction():
         row = connection.execute(SQL.lock_source_secrets, where).fetchone()

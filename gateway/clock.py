@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import structlog
 
-from gateway import jobs, sync
+from gateway import instant, jobs, sync
 from gateway.settings import load
 from ranking.catalog import embeddings
 from schemas import database
@@ -54,9 +54,9 @@ def run() -> None:
 
 def _tick_until(connection: Connection, stop: threading.Event) -> None:
     while not stop.is_set():
-        now = datetime.now(UTC)
+        now = instant.now()
         tick(connection, now)
-        stop.wait((_slot(now, SHORTEST) + SHORTEST - datetime.now(UTC)).total_seconds())
+        stop.wait((_slot(now, SHORTEST) + SHORTEST - instant.now()).total_seconds())
 
 
 def tick(connection: Connection, at: datetime) -> list[tuple[str, int]]:
@@ -115,7 +115,7 @@ TASKS = (
     Task("feeds", timedelta(minutes=1), sync.due),
     Task("partitions", timedelta(hours=1), _once),
     Task("purge", timedelta(hours=1), _once),
-    Task("find_dirty", timedelta(days=1), _all_sites),
     Task("words", timedelta(hours=1), _all_sites),
+    Task("find_dirty", timedelta(days=1), _all_sites),
 )
 SHORTEST = min(task.every for task in TASKS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +18,7 @@ import structlog
 from prometheus_client import Counter
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from gateway import access, admission, apply, idempotency, jobs, memory
+from gateway import access, admission, apply, idempotency, instant, jobs, memory
 from gateway.access import Source
 from gateway.apply import Incoming, Receipt
 from gateway.reading import (
@@ -77,7 +77,7 @@ def deliver(
     Raises psycopg.OperationalError (PoolTimeout among them) only where
     nothing could be kept: the door answers 503, the sender retries.
     """
-    at = received_at or datetime.now(UTC)
+    at = received_at or instant.now()
     headers = dict(headers)
     if all_or_nothing:
         headers[ALL_OR_NOTHING] = "1"
@@ -113,7 +113,7 @@ def tried(
     """The records of a body, each with its facts or what would be wrong with it now; nothing is
     kept. Raises Unreadable."""
     records = read(source.connector, topic, body, source.settings, headers)
-    at = datetime.now(UTC)
+    at = instant.now()
     with pool.connection() as connection, connection.transaction(force_rollback=True):
         admitted = admission.admit(connection, source, records, at)
     return list(admitted.records)
@@ -130,7 +130,7 @@ def retry_failed(pool: Pool, site_id: int, *, at: datetime | None = None) -> int
     """Replay the failed deliveries of a site whose next try is due; returns how many of them are
     failed no longer. Never raises for one delivery."""
     with pool.connection() as connection:
-        due = apply.failed_deliveries(connection, site_id, at or datetime.now(UTC))
+        due = apply.failed_deliveries(connection, site_id, at or instant.now())
         sources = {number: access.source_by_id(connection, site_id, number) for number, _ in due}
     mended = 0
     for source_id, delivery_id in due:

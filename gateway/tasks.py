@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 import structlog
 from prometheus_client import Counter, Histogram
 
-from gateway import idempotency, importer, ingest, jobs, retention, sync
+from gateway import idempotency, importer, ingest, instant, jobs, retention, sync
 from gateway.settings import load
 from ranking.catalog import embeddings, popularity, queries, snapshot, words
 from ranking.catalog.encoder import Encoder, Encodes, Vectors
@@ -109,17 +109,6 @@ class Watched:
             faulthandler.cancel_dump_traceback_later()
 
 
-
-
-def _fit(connection: Connection, site_id: int) -> Report:
-    model = embeddings.fit(connection, site_id)
-    return {"model_id": model.model_id if model else None}
-
-
-def _popularity(connection: Connection, site_id: int) -> Report:
-    return {"products": popularity.refresh(connection, site_id, datetime.now(UTC))}
-
-
 def _encode(connection: Connection, site_id: int) -> Report:
     # What it has taken nobody else takes until its session ends, and one of a process that stands
     # still would last.
@@ -135,8 +124,15 @@ def _find_dirty(connection: Connection, site_id: int) -> Report:
     if found:
         jobs.hint("encode", site_id)
     return {"found": found}
-def _words(connection: Connection, site_id: int) -> Report:
-    return {"split": words.fill(connection, site_id, stop=jobs.stopping)}
+
+
+def _fit(connection: Connection, site_id: int) -> Report:
+    model = embeddings.fit(connection, site_id)
+    return {"model_id": model.model_id if model else None}
+
+
+def _popularity(connection: Connection, site_id: int) -> Report:
+    return {"products": popularity.refresh(connection, site_id, instant.now())}
 
 
 def _feeds(connection: Connection, site_id: int) -> Report:
@@ -151,6 +147,10 @@ def _feeds(connection: Connection, site_id: int) -> Report:
     return report
 
 
+def _words(connection: Connection, site_id: int) -> Report:
+    return {"split": words.fill(connection, site_id, stop=jobs.stopping)}
+
+
 # upkeep -----------------------------------------------------------------------------------------
 
 
@@ -162,7 +162,7 @@ def _sweep_failed(connection: Connection, site_id: int) -> Report:
 
 
 def _partitions(connection: Connection, site_id: int) -> Report:
-    settings, now = load(), datetime.now(UTC)
+    settings, now = load(), instant.now()
     made = database.make_partitions(
         connection,
         at=now,
@@ -174,7 +174,7 @@ def _partitions(connection: Connection, site_id: int) -> Report:
 
 
 def _purge(connection: Connection, site_id: int) -> Report:
-    now = datetime.now(UTC)
+    now = instant.now()
     return {
         "runs": jobs.purge(connection, now - RUNS_KEPT),
         "queries": queries.purge(connection, now - QUERIES_KEPT),

@@ -8,7 +8,7 @@ import sys
 import click
 import structlog
 
-from gateway import figures, logs, webserver
+from gateway import figures, instant, logs, webserver
 from gateway.settings import Settings, load
 from schemas import database
 
@@ -81,6 +81,7 @@ def _ready_settings(role: str) -> Settings:
 
         atexit.register(tracing.start(role))
     database.wait_until_ready(settings.database_url, timeout_s=READY_TIMEOUT_S)
+    instant.follow(settings.database_url)
     return settings
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from flask import Response, jsonify
 from flask_smorest import Blueprint
 
-from gateway import access, attributes, ingest, inspection, jobs, ledger, sync
+from gateway import access, attributes, ingest, inspection, instant, jobs, ledger, sync
 from gateway.access import Site
 from gateway.http import parameters, state
 from gateway.http.auth import authenticate
@@ -61,7 +60,7 @@ def _visitor(connection: Connection, site: Site, sent_id: str) -> dict[str, Any]
     if "\0" in sent_id:
         raise NotFound(f"nobody was ever seen as {sent_id!r}")
     try:
-        return inspection.visitor(connection, site, sent_id, at=datetime.now(UTC))
+        return inspection.visitor(connection, site, sent_id, at=instant.now())
     except inspection.Unknown as error:
         raise NotFound(str(error)) from None
 
@@ -184,6 +183,6 @@ def ledger_of_site() -> Response:
             connection, key.site_id, since=since, until=until, limit=minutes
         )
         sums["without_product"] = ledger.without_product(
-            connection, key.site_id, at=datetime.now(UTC)
+            connection, key.site_id, at=instant.now()
         )
     return jsonify(sums)

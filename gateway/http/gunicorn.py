@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from gateway import figures, metric_files, webserver
+from gateway import figures, instant, metric_files, webserver
 from gateway.settings import load
 
 log = structlog.get_logger(__name__)
@@ -65,6 +65,7 @@ def post_worker_init(worker: Any) -> None:
         atexit.register(tracing.start("web"))
     processes.watch("web", state.of(worker.wsgi).pools)
     threading.Thread(target=_warm_up, daemon=True).start()
+    instant.follow(_settings.database_url)
     webserver.tell_ready()
 
 

@@ -5,7 +5,6 @@ Load balancers and `make run` ask; neither needs a key.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -13,6 +12,7 @@ import redis
 from flask import Response, jsonify
 from flask_smorest import Blueprint
 
+from gateway import instant
 from gateway.http import state
 from ranking.catalog import queries
 from schemas import database
@@ -60,7 +60,7 @@ def _not_ready(reason: str) -> tuple[Response, int]:
 
 
 def _partitions(connection: Connection) -> list[dict[str, Any]]:
-    missing = database.missing_partitions(connection, at=datetime.now(UTC))
+    missing = database.missing_partitions(connection, at=instant.now())
     if not missing:
         return []
     return [

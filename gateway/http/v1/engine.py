@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from marshmallow.fields import Field
 from marshmallow.validate import Length, Range
 
 import schemas
+from gateway import instant
 from gateway.access import Key, Site
 from gateway.http.errors import Refused
 from ranking.answer import Answer, Ranked
@@ -136,7 +136,7 @@ def question(strategy: str, asked: dict[str, Any], site: Site, key: Key) -> Ques
     return Question(
         site_id=site.site_id,
         strategy=strategy,
-        at=datetime.now(UTC),
+        at=instant.now(),
         actor=_actor(asked, site),
         alone=_alone(asked, key),
         rows=asked.get("rows", 5),
