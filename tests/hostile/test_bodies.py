@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gzip
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -268,8 +269,9 @@ def full_body(call: Call) -> Any:
     for prefix in (f"{call.method} {call.rule}", call.rule):
         if prefix in FULL:
             return FULL[prefix]
-    body = next(body for prefix, body in FULL.items() if call.rule.startswith(prefix))
-    if call.is_engine and "product_to" not in call.rule:
+    sent = json.loads(call.body or b"null")
+    body = next((body for prefix, body in FULL.items() if call.rule.startswith(prefix)), sent)
+    if call.rule.startswith("/v1/recommendation/") and "product_to" not in call.rule:
         return {name: value for name, value in body.items() if name != "product_id"}
     return body
 
