@@ -55,9 +55,9 @@ ROLES = {"worker": "default", "encoder": "encoder", "trainer": "trainer"}
 RUN = "gateway.tasks.run"
 PREPARE = {"encoder": "gateway.tasks.prepare_encoder"}  # what a role does before it takes jobs
 
-EVERY_SITE = 0  # the site of tasks that belong to none
 PREPARE_AGAIN_S = 60.0
 
+EVERY_SITE = 0  # the site of tasks that belong to none
 
 RESULT_TTL_S = 0  # a finished or failed job must not stand in the way of the next hint
 FAILURE_TTL_S = 60
@@ -205,9 +205,9 @@ def work(role: str) -> None:
     if role not in ROLES:
         raise UnknownRole(f"there is no role {role!r}: it is one of {', '.join(ROLES)}")
     settings = load()
-    with heartbeat(settings, role):
     if role in PREPARE:
         _prepare(role)
+    with heartbeat(settings, role):
         stop_on_signals()
         while not _stopping.is_set():
             _work_until_redis_goes(settings, role)
