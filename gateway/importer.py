@@ -162,23 +162,25 @@ def run(
     """
     began = time.monotonic()
     report = Report()
-    with closing(_connected(settings)) as connection:
+    size = sum(path.stat().st_size for path in set(paths))
+    with (
+        _hands(settings, PROCESSES if size > SMALL_BYTES else 1) as hands,
+        closing(_connected(settings)) as connection,
+    ):
         through = source or access.api_source(connection, site.site_id)
         _check(through, site, kind, is_snapshot)
         _make_room(connection, settings)
         hashes = {path: files.identity(path) for path in paths}
         run_name = _run_name(hashes.values()) if is_snapshot else None
         job = Job(site.site_id, through.public_id, through.connector, kind, run_name)
-        size = sum(path.stat().st_size for path in hashes)
         arriving = [_File(connection, job, through, *one) for one in hashes.items()]
         if is_snapshot and not any(one.goes_on() for one in arriving):
             snapshot.forget(connection, site.site_id, job.run or "")
-        with _hands(settings, PROCESSES if size > SMALL_BYTES else 1) as hands:
-            for one in arriving:
-                report.files.append(one.bring(hands, told, report))
-                report.add(report.files[-1])
-            if is_snapshot:
-                _end_snapshot(connection, job, hands, report, force)
+        for one in arriving:
+            report.files.append(one.bring(hands, told, report))
+            report.add(report.files[-1])
+        if is_snapshot:
+            _end_snapshot(connection, job, hands, report, force)
     report.seconds = time.monotonic() - began
     return report
 
@@ -420,7 +422,10 @@ def _hands(settings: Settings, count: int) -> Iterator[Executor]:
         while _pools:
             _pools.pop().close()
         return
-    with ProcessPoolExecutor(count, get_context("spawn"), _begin_apart, given) as processes:
+    # Forked, and at once, while this process has no connection: to import everything again takes
+    # a second.
+    with ProcessPoolExecutor(count, get_context("fork"), _begin_apart, given) as processes:
+        processes.submit(os.getpid)
         try:
             yield processes
         finally:

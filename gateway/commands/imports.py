@@ -109,8 +109,11 @@ def _shown(as_json: bool) -> Iterator[Any]:
         TextColumn("{task.fields[records]:,} records, {task.fields[rate]:,.0f}/s"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    bars = Progress(*columns, console=Console(stderr=True))
+    try:
         yield _Bars(bars)
+    finally:
+        bars.stop()
 
 
 class _Bars:
@@ -121,6 +124,7 @@ class _Bars:
 
     def __call__(self, progress: Any) -> None:
         path = progress.path
+        self.bars.start()  # only now: its thread must not stand in what the import forks
         if path not in self.tasks:
             self.tasks[path] = self.bars.add_task(path.name, total=1.0, records=0, rate=0.0)
             self.done[path] = 0
