@@ -22,8 +22,9 @@ SQL = database.queries(__file__)
 HISTORY = timedelta(days=14)
 ACTIVE_HOURS = 12  # of the history; fewer say nothing about a habit
 ORDERS_SINCE = timedelta(days=7)
-DELIVERIES_READ = 5_000  # of each source, the newest
-ORDERS_COMPARED = 20_000
+DELIVERIES_READ = 500  # of each source, the newest
+DELIVERIES_COMPARED = 5_000
+ORDERS_COMPARED = 5_000
 SAME_ORDER_WITHIN = timedelta(minutes=15)
 ACTORS_SAMPLED = 500  # of each site
 SECRETS_TRIED = 50
@@ -95,7 +96,8 @@ def _orders(row: dict[str, Any]) -> set[str]:
 def _known_before(patient: Patient) -> Iterator[Finding]:
     """Deliveries that held nothing new, whose bodies are not kept, and that their source had not
     sent before: one order is one event, whoever tells it first."""
-    for row in _rows(patient, SQL.known_before, {"since": patient.at - ORDERS_SINCE}):
+    parameters = {"since": patient.at - ORDERS_SINCE, "limit": DELIVERIES_COMPARED}
+    for row in _rows(patient, SQL.known_before, parameters):
         yield warning(
             f"{row['duplicates']} records from {row['connector']} source {row['public_id']} of "
             f"{row['site']} were known in other words already: another source tells of the same "

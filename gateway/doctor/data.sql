@@ -2,30 +2,24 @@
 
 -- name: silences
 -- Of each source: the hours of the history in which something came, the longest pause between two of
--- them, and how long it has been silent. One probe of deliveries_ledger an hour.
+-- them, and how long it has been silent. One pass over the index deliveries_ledger: 2 s for 400,000
+-- deliveries, where a probe for each hour took 17.
 with hours as (
-  select s.site_id, s.source_id, h.hour,
-    h.hour - lag(h.hour) over (partition by s.site_id, s.source_id order by h.hour) as pause
-  from sources s
-  cross join generate_series(%(since)s::timestamptz, %(at)s::timestamptz, interval '1 hour') as h(hour)
-  where exists (
-    select from deliveries d
-    where d.site_id = s.site_id and d.source_id = s.source_id
-      and d.received_at >= h.hour and d.received_at < h.hour + interval '1 hour'
-  )
+  select site_id, source_id, date_trunc('hour', received_at) as hour, max(received_at) as last_at
+  from deliveries
+  where received_at > %(since)s and received_at <= %(at)s
+  group by 1, 2, 3
+),
+pauses as (
+  select *, hour - lag(hour) over (partition by site_id, source_id order by hour) as pause
+  from hours
 )
 select si.name as site, s.public_id, s.connector, count(*)::int as hours,
-  coalesce(extract(epoch from max(h.pause)), 0)::float8 as longest_s,
-  extract(epoch from %(at)s::timestamptz - max(last.received_at))::float8 as silence_s
-from hours h
+  coalesce(extract(epoch from max(p.pause)), 0)::float8 as longest_s,
+  extract(epoch from %(at)s::timestamptz - max(p.last_at))::float8 as silence_s
+from pauses p
 join sources s using (site_id, source_id)
 join sites si using (site_id)
-cross join lateral (
-  select d.received_at from deliveries d
-  where d.site_id = s.site_id and d.source_id = s.source_id and d.received_at <= %(at)s
-  order by d.received_at desc
-  limit 1
-) last
 group by si.name, s.public_id, s.connector
 order by si.name, s.public_id
 
@@ -45,23 +39,33 @@ where (position('rder'::bytea in d.body) > 0 or position('checkout'::bytea in d.
 
 -- name: known_before
 -- Sources whose deliveries held only what was known, and were no repeats of their own bodies, in sites
--- where another source tells of purchases.
-select si.name as site, s.connector, s.public_id, sum(d.duplicate)::int as duplicates
-from sources s
+-- where another source tells of purchases. Of the newest deliveries of each.
+with newest as materialized (
+  select s.site_id, s.source_id, d.duplicate,
+    d.outcome = 'duplicate' and d.body is null
+      and count(*) over (partition by s.site_id, s.source_id, d.body_hash) = 1 as knew_all
+  from sources s
+  cross join lateral (
+    select body_hash, duplicate, outcome, body from deliveries d
+    where d.site_id = s.site_id and d.source_id = s.source_id and d.received_at > %(since)s
+    order by d.received_at desc
+    limit %(limit)s
+  ) d
+),
+found as materialized (
+  select site_id, source_id, sum(duplicate)::int as duplicates
+  from newest where knew_all group by site_id, source_id
+),
+buyers as materialized (
+  select site_id, source_id from events
+  where type = 'purchase' and occurred_at > %(since)s
+  group by site_id, source_id
+)
+select si.name as site, s.connector, s.public_id, f.duplicates
+from found f
+join sources s using (site_id, source_id)
 join sites si using (site_id)
-join deliveries d on d.site_id = s.site_id and d.source_id = s.source_id
-  and d.received_at > %(since)s and d.outcome = 'duplicate' and d.body is null
-where not exists (
-    select from deliveries o
-    where o.site_id = d.site_id and o.source_id = d.source_id and o.body_hash = d.body_hash
-      and o.received_at > %(since)s and o.delivery_id <> d.delivery_id
-  )
-  and exists (
-    select from events e
-    where e.site_id = s.site_id and e.type = 'purchase' and e.source_id <> s.source_id
-      and e.occurred_at > %(since)s
-  )
-group by si.name, s.connector, s.public_id
+where exists (select from buyers y where y.site_id = f.site_id and y.source_id <> f.source_id)
 order by si.name, s.public_id
 
 -- name: orders_twice
