@@ -228,6 +228,9 @@ def purge(connection: Connection, before: datetime) -> int:
 # one file ---------------------------------------------------------------------------------------
 
 
+Waiting = deque[tuple[Batch, "Future[Outcome]"]]
+
+
 class _File:
     """A file on its way in, from where an earlier import of it stopped."""
 
@@ -317,19 +320,23 @@ class _File:
             raise BadFile(
                 f"{self.path} is a table: archives of {self.job.connector} are JSON lines"
             )
-        waiting: deque[tuple[Batch, Future[Outcome]]] = deque()
+        waiting: Waiting = deque()
         try:
             for batch in files.batches(self.path, self.job.kind, self.position):
                 task = Task(self.job, self.path.name, place, batch, datetime.now(UTC))
                 waiting.append((batch, hands.submit(deliver, task)))
                 if len(waiting) > AHEAD * PROCESSES:
-                    self._settle(*waiting.popleft(), told, report)
+                    self._settle(waiting, told, report)
         finally:
             while waiting:
-                self._settle(*waiting.popleft(), told, report)
+                self._settle(waiting, told, report)
 
-    def _settle(self, batch: Batch, future: Future[Outcome], told: Told, report: Report) -> None:
+    def _settle(self, waiting: Waiting, told: Told, report: Report) -> None:
+        """Count the first batch that waits. One that failed stays the first, so that the position
+        never comes to be behind it."""
+        batch, future = waiting[0]
         outcome = _result(future, self.path, self.position)
+        waiting.popleft()
         self.report.add(outcome.tally)
         self.report.unread += outcome.unread
         report.read += outcome.tally.records

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pyarrow
 import pytest
 from click.testing import CliRunner, Result
@@ -412,24 +413,38 @@ def test_later_lines_of_a_file_win(bring: Import, shop: Shop, tmp_path: Path) ->
 
 
 @pytest.mark.heavy
-def test_a_killed_import_goes_on_where_it_was(
-    bring: Import, shop: Shop, environment: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize("stop", ["kill", "postgres"])
+def test_a_stopped_import_goes_on_where_it_was(
+    bring: Import, shop: Shop, environment: dict[str, str], tmp_path: Path, stop: str
 ) -> None:
     count = 40_000
     at = NOW.timestamp() - count
     path = lines(tmp_path / "e.jsonl", *(click(f"p{n}", ts=at + n) for n in range(count)))
     command = [sys.executable, "-m", "gateway", "import", "shop", "events", str(path)]
-    process = subprocess.Popen(command, env=os.environ | environment)
+    process = subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.PIPE)
     try:
         until(lambda: rows(shop.pool, "select 1 from imports where records > 4000"))
+        if stop == "postgres":
+            _end_sessions(environment["DATABASE_URL"])
+            assert b"the same command goes on there" in process.communicate()[1]
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+    shop.pool.check()
     answer = bring("events", path)
     assert answer["files"][0]["began_at"] >= 4000
     assert answer["records"] == count
     assert answer["accepted"] + answer["duplicate"] == count
     assert one(shop.pool, "select count(*) from events") == count
+
+
+def _end_sessions(database_url: str) -> None:
+    """As when Postgres is started anew."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where datname = current_database() and pid <> pg_backend_pid()"
+        )
 
 
 def test_one_file_is_imported_by_one_at_a_time(
