@@ -14,7 +14,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from hashlib import blake2b
 from typing import Any, BinaryIO
@@ -27,7 +27,7 @@ from psycopg.rows import dict_row
 
 from connectors.feed import client, items, translate
 from connectors.feed.bounded import Broken, Item
-from gateway import access, ingest, outgoing
+from gateway import access, ingest, instant, outgoing
 from gateway.access import Site, Source
 from gateway.settings import Settings, load
 from ranking.catalog import snapshot
@@ -150,7 +150,7 @@ def pull_next(
     stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Pull the one feed of the site that has waited longest, and say whether more are due."""
-    where = {"site_id": site_id, "at": datetime.now(UTC)}
+    where = {"site_id": site_id, "at": instant.now()}
     waiting = [row[0] for row in connection.execute(SQL.due_of, where)]
     for position, source_id in enumerate(waiting):
         source = access.source_by_id(connection, site_id, source_id)
@@ -169,7 +169,7 @@ def pull_next(
 
 def ask(connection: Connection, source: Source) -> None:
     """Make a feed due now; its pull begins with the next hint or minute."""
-    connection.execute(SQL.ask, _key(source) | {"at": datetime.now(UTC)})
+    connection.execute(SQL.ask, _key(source) | {"at": instant.now()})
 
 
 # one pull ---------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def pull(
     Postgres is away.
     """
     with _alone(connection, source):
-        run = Run(at or datetime.now(UTC))
+        run = Run(at or instant.now())
         state = _begin(connection, source, run)
         one = _Pull(connection, pool, source, run, told, stop)
         try:
@@ -447,7 +447,7 @@ def _begin(connection: Connection, source: Source, run: Run) -> _State:
 def _finish(connection: Connection, source: Source, run: Run, one: _Pull) -> None:
     parameters = _key(source) | {
         "at": run.started_at,
-        "finished_at": datetime.now(UTC),
+        "finished_at": instant.now(),
         "outcome": run.outcome,
         "counts": database.jsonb(run.counts),
         "problems": database.jsonb(run.problems),
