@@ -14,6 +14,7 @@ from gateway.__main__ import cli
 from gateway.attributes import InUse, Unknown
 from tests.builders import deliver, identify, one, rows
 from tests.gateway.test_v1_data import Api, api
+from tests.journeys.gateway_process import until
 
 __all__ = ["api"]
 
@@ -208,8 +209,7 @@ def until_waiting(api: Api, count: int) -> None:
         "(database is null or database = (select oid from pg_database "
         "where datname = current_database()))"
     )
-    while one(api.shop.pool, statement) < count:
-        pass
+    until(lambda: one(api.shop.pool, statement) >= count, 20, what=f"{count} waiting")
 
 
 def test_the_command_and_the_route_show_them_and_the_command_frees_one(api: Api) -> None:

@@ -392,7 +392,8 @@ def test_more_records_than_a_key_may_send_at_once_are_not_taken(
     api: Api, kind: str, limit: int
 ) -> None:
     key = getattr(api.shop, f"{kind}_key")
-    for many in ([{}] * (limit + 1), dict.fromkeys(map(str, range(limit + 1)), 0)):
+    bodies: list[Any] = [[{}] * (limit + 1), dict.fromkeys(map(str, range(limit + 1)), 0)]
+    for many in bodies:
         answer = api.call("POST", "/v1/interactions", {"data": many}, key=key)
         assert answer.status_code == 413
         assert "send fewer at once" in answer.json["message"]  # type: ignore[index]

@@ -19,6 +19,7 @@ from gateway import idempotency, ingest
 from tests.builders import one, rows
 from tests.conftest import Shop
 from tests.gateway.test_v1_data import Api, a_like, api, event_count
+from tests.journeys.gateway_process import until
 
 __all__ = ["api"]
 
@@ -168,8 +169,11 @@ def test_one_that_is_in_work_is_told_so(api: Api) -> None:
             target=under, args=("k1", "PATCH", "/v1/products/p1", {"size": "L"}, api)
         )
         waiting.start()
-        while not rows(api.shop.pool, "select from pg_locks where not granted"):
-            pass
+        until(
+            lambda: bool(rows(api.shop.pool, "select from pg_locks where not granted")),
+            20,
+            what="the first to wait",
+        )
         answer = under("k1", "PATCH", "/v1/products/p1", {"size": "L"}, api)
     waiting.join()
     assert answer.status_code == 409
@@ -189,6 +193,16 @@ def test_a_key_whose_request_failed_on_our_side_may_be_used_again(api: Api) -> N
     outcomes = rows(api.shop.pool, "select outcome from deliveries order by received_at")
     assert outcomes == [("duplicate",), ("applied",)]
     assert event_count(api) == 1
+
+
+def test_the_same_body_under_another_key_does_not_stand_for_one_that_failed(api: Api) -> None:
+    body = {"data": [a_like()]}
+    with broken_events(api):
+        under("k1", "POST", "/v1/interactions", body, api)
+    under("k2", "POST", "/v1/interactions", body, api)
+    later = datetime.now(UTC) + timedelta(minutes=5)
+    ingest.retry_failed(api.shop.pool, api.shop.site.site_id, at=later)
+    assert event_count(api) == 2
 
 
 @contextmanager
