@@ -120,7 +120,7 @@ def feeds(patient: Patient) -> Iterator[Finding]:
             since = console_time(one.last_success)
             yield warning(
                 f"the feed {one.url} of {one.site} was last read {since}{why}",
-                f"see `python -m gateway feeds list {one.site}`",
+                f"see `python -m gateway feeds {one.site}`",
             )
     if found and not any(one.failures or one.late for one in found):
         yield ok(f"{len(found)} feeds are read in time")
