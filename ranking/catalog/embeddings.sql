@@ -60,7 +60,7 @@ from jsonb_array_elements_text(%(product_nos)s) as n
 update products_to_encode set attempts = attempts + 1,
   error = case when attempts > 0 then 'the encoder did not come back from it' end,
   queued_at = case when attempts = 0 then queued_at
-    else %(at)s::timestamptz + %(first_retry)s::interval * power(4, attempts) end
+    else %(at)s::timestamptz + %(first_retry)s::interval * power(4, attempts - 1) end
 where site_id = %(site_id)s
   and product_no in (select n::int from jsonb_array_elements_text(%(product_nos)s) as n)
 
