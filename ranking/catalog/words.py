@@ -2,7 +2,8 @@
 
 Split and stemmed here, not by Postgres's parser: its words depend on the database's locale, and
 `Black/White` is a file name to it. Each word carries its site (`12/mug`), so that the one index
-holds every site's words apart. catalog/products writes, strategies/search asks.
+holds every site's words apart; those of a title are there twice (`12=mug`), because the index does
+not know the letters. catalog/products writes, strategies/search asks.
 """
 
 from __future__ import annotations
@@ -77,10 +78,12 @@ _stemmers_lock = threading.Lock()  # a stemmer holds the word it works on
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A text as tsqueries: every word must occur; `title` in the title, `metadata` there or in
-    brand, categories and the like, `subtitle` in any of these or the subtitle."""
+    """A text as tsqueries: every word must occur; `in_title` in the title, as does `title` for
+    rows that were found, `metadata` there or in brand, categories and the like, `subtitle` in any
+    of these or the subtitle."""
 
     anywhere: str
+    in_title: str
     title: str
     metadata: str
     subtitle: str
@@ -97,26 +100,27 @@ def query(site_id: int, text: str, languages: Iterable[str]) -> Query | None:
     if not asked:
         return None
     return Query(
-        anywhere=_every(site_id, asked, ""),
-        title=_every(site_id, asked, TITLE),
-        metadata=_every(site_id, asked, TITLE + METADATA),
-        subtitle=_every(site_id, asked, TITLE + METADATA + SUBTITLE),
+        anywhere=_every(f"{site_id}/", asked),
+        in_title=_every(f"{site_id}=", asked),
+        title=_every(f"{site_id}/", asked, TITLE),
+        metadata=_every(f"{site_id}/", asked, TITLE + METADATA),
+        subtitle=_every(f"{site_id}/", asked, TITLE + METADATA + SUBTITLE),
         count=len(asked),
         title_key=_title_key(words),
     )
 
 
-def _every(site_id: int, asked: Iterable[set[str]], letters: str) -> str:
+def _every(prefix: str, asked: Iterable[set[str]], letters: str = "") -> str:
     return " & ".join(
-        "({})".format(" | ".join(_lexeme(site_id, form, letters) for form in sorted(forms)))
+        "({})".format(" | ".join(_lexeme(prefix, form, letters) for form in sorted(forms)))
         for forms in asked
     )
 
 
-def _lexeme(site_id: int, form: str, letters: str) -> str:
+def _lexeme(prefix: str, form: str, letters: str) -> str:
     """A single character of an unbroken script begins one of its pairs."""
     mark = "*" + letters if len(form) == 1 and _IS_UNBROKEN.match(form) else letters
-    return f"'{site_id}/{form}':{mark}" if mark else f"'{site_id}/{form}'"
+    return f"'{prefix}{form}':{mark}" if mark else f"'{prefix}{form}'"
 
 
 # one text ---------------------------------------------------------------------------------------
@@ -168,19 +172,21 @@ def of_record(site_id: int, record: dict[str, Any]) -> dict[str, Any]:
     """A record's words as a tsvector, with the key and number of its title's words; pure."""
     language = language_of(record)
     positions: dict[str, list[str]] = {}
-    at = dict(FIRST)
+    next_at = dict(FIRST)
     for kind, text in (("product_id", str(record["product_id"])), *parts(record)):
         letter = LETTERS.get(kind, METADATA)
-        for position, word in enumerate(_split(text, ends=True), at[letter]):
+        for position, word in enumerate(_split(text, ends=True), next_at[letter]):
             if position >= FIRST[letter] + MOST_WORDS[letter]:
                 break
             for form in _forms(word, (language,)):
-                positions.setdefault(form, []).append(f"{position}{letter}")
-            at[letter] = position + 1
-        at[letter] += GAP
+                positions.setdefault(f"{site_id}/{form}", []).append(f"{position}{letter}")
+                if letter == TITLE:
+                    positions[f"{site_id}={form}"] = [f"1{TITLE}"]
+            next_at[letter] = position + 1
+        next_at[letter] += GAP
     title = list(_split(record.get("title") or ""))
     return {
-        "words": " ".join(f"'{site_id}/{form}':{','.join(p)}" for form, p in positions.items()),
+        "words": " ".join(f"'{lexeme}':{','.join(at)}" for lexeme, at in positions.items()),
         "language": language,
         "title_key": _title_key(title),
         "title_words": min(len(title), MOST_WORDS[TITLE]),

@@ -35,11 +35,11 @@ EXACT, LEAST, SPREAD = 0.7, 0.3, 0.1
 WITH_WORDS = {"meaning": 0.08, "interest": 0.12, "popularity": 0.10}
 BY_MEANING = {"meaning": 0.24, "interest": 0.04, "popularity": 0.02}
 
-MOST_COMPARED = 1000  # matches; of more, a pool is compared
-POOL = 200  # of the most popular matches
+MOST_COMPARED = 2500  # matches, which cost as much as a pool; of more, a pool is compared
+POOL = 200  # of each kind
 INTERESTING = 200  # of the products nearest to the visitor, to find those with all words
 ALL = 1_000_000_000
-WALKED = 1500  # of the most popular products, to find those
+WALKED = 1500  # products looked at to find those
 DEEPEST_POOLED = 100  # the pool is good for the first so many
 NEIGHBOURS = 100  # in meaning, at most
 # The raw cosine of a query and a product that is just that: a nearness of 1. At half of it the demo
@@ -190,16 +190,16 @@ def _with_all_words(
 
 
 def _pool(connection: Connection, asked: _Asked) -> set[int]:
-    """What can be first of very many matches: titles that are the text, what is popular, what is
-    near to the visitor, whose words are looked at later, and whatever comes. To be near to so
-    common a text tells little."""
+    """What can be first of very many matches: titles that are the text, what is popular, short
+    titles with the words, what is near to the visitor, whose words are looked at later, and
+    whatever comes. To be near to so common a text tells little."""
     assert asked.words is not None
     question = asked.question
     filter = question.where(ALIAS)
     parameters = _parameters(asked) | filter.params
     parameters |= {"pool": max(POOL, question.limit), "walked": WALKED}
     pool: set[int] = set()
-    for name in ("titled", "popular", "some"):
+    for name in ("titled", "popular", "in_title", "some"):
         rows = connection.execute(SQL.fill(name, filter=filter.where), parameters, prepare=False)
         pool.update(row[0] for row in rows)
     if asked.visitor is not None:
@@ -341,6 +341,7 @@ def _parameters(asked: _Asked) -> dict[str, Any]:
         "vector": asked.vector,
         "visitor": asked.visitor,
         "anywhere": words.anywhere if words else None,
+        "in_title": words.in_title if words else None,
         "title": words.title if words else None,
         "metadata": words.metadata if words else None,
         "subtitle": words.subtitle if words else None,

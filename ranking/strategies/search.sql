@@ -93,6 +93,19 @@ where w.words @@ %(anywhere)s::tsquery and w.product_no <> all(%(excluded)s::int
 order by top.popular desc, top.product_no
 limit %(pool)s
 
+-- name: in_title
+-- Of some that have all the words in their title those with the shortest.
+select t.product_no
+from (
+  select w.product_no, w.title_words from product_words w
+  where w.site_id = %(site_id)s and w.words @@ %(in_title)s::tsquery
+    and w.product_no <> all(%(excluded)s::int[])
+    and {filter}
+  limit %(walked)s
+) as t
+order by t.title_words, t.product_no
+limit %(pool)s
+
 -- name: some
 select w.product_no from product_words w
 where w.site_id = %(site_id)s and w.words @@ %(anywhere)s::tsquery

@@ -17,7 +17,7 @@ create table product_words (
   language text not null,                   -- two letters: whose stems are among them
   title_key bigint not null,                -- hash of the title's words
   title_words smallint not null,            -- how many there are
-  words tsvector not null,                  -- each as site_id/word; A title, B brand and the like, C subtitle, D description
+  words tsvector not null,                  -- each as site_id/word, of the title also as site_id=word; A title, B brand and the like, C subtitle, D description
   primary key (site_id, product_no)
 );
 -- The site stands in every word, so that no site's search reads another's postings. Both columns in

@@ -240,10 +240,10 @@ def test_the_total_counts_groups_where_one_stands_for_all(stocked: Market) -> No
 
 @pytest.fixture
 def crowded(market: Market) -> Market:
-    """1,200 products whose words are in every title, a few of them special."""
+    """2,600 products whose words are in every title, a few of them special."""
     records = [
         {"product_id": f"p{number}", "title": f"common thing {number}", "sale_price": number}
-        for number in range(1200)
+        for number in range(2600)
     ]
     records[700]["title"] = "common thing"
     records[900]["title"] = "common thing velvet"
@@ -259,20 +259,20 @@ def test_of_very_many_the_exact_the_popular_and_the_interesting_come_first(
     crowded.popular("p800", "p400")
     crowded.happens("v1", (VIEW, "hat"))
     answer = crowded.ask("v1", "search", query="common thing", rows=24)
-    assert answer.total == 1200
+    assert answer.total == 2600
     assert ids(answer)[:2] == ["p700", "p900"]
     assert set(ids(answer)[2:4]) == {"p800", "p400"}
     assert len(set(ids(answer))) == 24
 
 
 def test_of_very_many_a_filter_holds_on_every_page(crowded: Market) -> None:
-    only = filters.parse("sale_price:[100 TO 1150]")
+    only = filters.parse("sale_price:[50 TO 2590]")
     for start in (0, 24, 200):
         answer = crowded.ask(None, "search", query="common", rows=24, start=start, filter=only)
-        assert answer.total == 1051
+        assert answer.total == 2541
         assert len(answer.products) == 24
-        assert all(100 <= int(one[1:]) <= 1150 for one in ids(answer))
-    assert len(found(crowded, "common thing", rows=1300)) == 1200
+        assert all(50 <= int(one[1:]) <= 2590 for one in ids(answer))
+    assert len(found(crowded, "common thing", rows=2700)) == 2600
 
 
 # when Postgres is slow ----------------------------------------------------------------------------
