@@ -68,9 +68,9 @@ NO_TIMEOUT = -1  # statements have their own, and a catalog may take hours to en
 
 CONNECT_TIMEOUT_S = 0.2
 ANSWER_TIMEOUT_S = 1.0
-PAUSE_S = (
-    2.0  # after a failure no hint is tried for so long: a dead host must not slow every request
-)
+# After a failure no hint is tried for so long, because a dead host must not slow every request;
+# each time twice as long, up to what the clock needs to find the work.
+PAUSE_S, LONGEST_PAUSE_S = 2.0, 30.0
 RECONNECT_S = 1.0
 RECONNECT_MOST_S = 5.0
 HEARTBEAT_S = 15.0
@@ -116,6 +116,7 @@ class Hints:
             retry=Retry(NoBackoff(), 0),
         )
         self._paused_until = 0.0
+        self._pause_s = PAUSE_S
 
     def give(self, task: str, site_id: int) -> bool:
         """Enqueue the site's one job of this task; one that waits already is as good."""
@@ -125,12 +126,14 @@ class Hints:
         try:
             self._enqueue(task, site_id)
         except DuplicateJobError:
-            return True
+            pass
         except (redis.RedisError, OSError) as error:
-            self._paused_until = time.monotonic() + PAUSE_S
+            self._paused_until = time.monotonic() + self._pause_s
+            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
             HINTS_LOST.labels(task).inc()
             log.warning("hint lost", task=task, site=site_id, error=str(error))
             return False
+        self._pause_s = PAUSE_S
         return True
 
     def _enqueue(self, task: str, site_id: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from tests.conftest import Shop
 from tests.faults.installation import Installation, Keys, a_site, installation, told_ledger
 from tests.faults.senders import Sender
 from tests.faults.state import ledger
+from tests.faults.test_killed_web import check_effects, until_acknowledged
 from tests.faults.traffic import senders
 from tests.journeys.gateway_process import until
 
@@ -143,6 +145,41 @@ def flush_under(running: Installation, sending: list[Sender]) -> None:
             before = sum(len(sender.log) for sender in sending)
             until(lambda: sum(len(s.log) for s in sending) > before + 5, 60, what="answers")  # noqa: B023
             client.flushall()
+
+
+@pytest.mark.heavy
+def test_what_came_while_redis_was_away_is_found_in_postgres(
+    running: Installation, keys: Keys
+) -> None:
+    """First it hangs, then it is gone, with all that was in it; how long makes no difference: a
+    role tries again every few seconds, the clock every half minute."""
+    for role in ("worker", "encoder", "clock"):
+        running.start(role)
+    sending = senders(running, keys, seed=17)
+    with running.database() as connection:
+        until(lambda: beats(connection, "encoder") == 1, 120, what="an encoder")
+        for sender in sending:
+            sender.start()
+        until_acknowledged(sending, 20)
+        running.processes["redis"].send_signal(signal.SIGSTOP)
+        until_acknowledged(sending, 60)
+        running.kill("redis")
+        said = running.log("clock")
+        until(lambda: "hint lost" in said.read_text(), 90, what="a slot without Redis")
+        for sender in sending:
+            sender.finish()
+        upload(running, keys, 0, 50)
+        left = embeddings.waiting(connection, keys.site_id)
+        assert left >= 50
+        running.serve("redis")
+        until(lambda: embeddings.waiting(connection, keys.site_id) == 0, 240, what="every vector")
+        check_encoded(connection, keys)
+        ranked = "select count(*) from popularity"
+        until(lambda: connection.execute(ranked).fetchone() != (0,), 120, what="popularity")
+        assert {status for sender in sending for status in sender.statuses} == {200}
+        check_effects(connection, keys, sending)
+        assert ledger(connection, keys.site_id) == told_ledger(running, keys)
+    assert running.exceptions("web") == []
 
 
 @pytest.mark.heavy
