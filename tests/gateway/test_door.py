@@ -103,6 +103,7 @@ def test_a_bomb_is_refused_at_the_limit() -> None:
         gzip.compress(b"[1]") + b"x",
         gzip.compress(b"") * 99,
     ],
+    ids=["nothing", "plain", "cut", "followed by more", "many empty ones"],
 )
 def test_broken_gzip_comes_as_it_was_sent(body: bytes) -> None:
     assert read(body, len(body), content_encoding="gzip") == body
