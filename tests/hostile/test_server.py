@@ -116,7 +116,9 @@ def server(
 
 def own_database(template_url: str, name: str) -> str:
     with psycopg.connect(template_url.replace("/attune?", "/postgres?"), autocommit=True) as one:
-        one.execute(sql.SQL("create database {} template attune").format(sql.Identifier(name)))
+        named = sql.Identifier(name)  # another module of this process may have used it
+        one.execute(sql.SQL("drop database if exists {} with (force)").format(named))
+        one.execute(sql.SQL("create database {} template attune").format(named))
     return template_url.replace("/attune?", f"/{name}?")
 
 

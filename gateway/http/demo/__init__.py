@@ -6,6 +6,7 @@ they could not do. It names no other site: who wants another one must know its n
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from flask import Blueprint, Response, make_response, render_template, request, send_from_directory
@@ -17,6 +18,7 @@ from gateway.http import state
 from schemas.database import Connection
 
 DEMO = "demo"
+CURRENCY = re.compile(r"[A-Za-z]{3}")
 FILES = ("page.css", "page.js", "picture.js")
 # Pictures may come from wherever a shop keeps them; everything else only from here.
 POLICY = (
@@ -93,6 +95,7 @@ def _currency(connection: Connection, site: Site) -> str:
     """What a source of the site says its prices are in; nothing where none says it."""
     for row in access.sources(connection, site):
         source = access.source_by_id(connection, site.site_id, row["source_id"])
-        if source is not None and source.settings.get("currency"):
-            return str(source.settings["currency"])
+        currency = str(source.settings.get("currency", "")) if source is not None else ""
+        if CURRENCY.fullmatch(currency):  # a browser throws at any other
+            return currency
     return ""
