@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import re
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -43,8 +42,10 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # what a spreadsheet calls "Unicode text"
 
 LISTED = ", "  # between the cells of a row that is shown
 
-# Escapes that `payload` may have to clean, and numbers that it may refuse.
-_NEEDS_CARE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|\d{16}")
+# What `payload` may have to clean, and an integer that it refuses and msgspec takes.
+_ESCAPE = b"\\u"
+_DIGITS = bytes.maketrans(b"123456789", b"000000000")
+_HUGE = b"0" * (payload.MAX_INTEGER_DIGITS + 1)
 _decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
@@ -168,13 +169,18 @@ def record(line: Line) -> dict[str, Any]:
 
 
 def _parsed(line: bytes) -> Any:
-    """What `payload.parse` makes of it, by msgspec where both are sure to agree: 2 us, not 8."""
-    if _NEEDS_CARE.search(line) or line.count(b"{") + line.count(b"[") > payload.MAX_DEPTH:
+    """What `payload.parse` makes of it, by msgspec where both are sure to agree: 3 us, not 8."""
+    if _needs_care(line):
         return payload.parse(line)
     try:
         return _decoder.decode(line)
     except ValueError:
         return payload.parse(line)
+
+
+def _needs_care(line: bytes) -> bool:
+    depth = line.count(b"{") + line.count(b"[")
+    return depth > payload.MAX_DEPTH or _ESCAPE in line or _HUGE in line.translate(_DIGITS)
 
 
 # batches ----------------------------------------------------------------------------------------
