@@ -116,7 +116,9 @@ def recovered(condition: Callable[[], bool], passed: Callable[[], float], what: 
         assert passed() < RECOVERY_S, f"{what} did not come back within {RECOVERY_S:.0f} s"
 
 
-NOBODY = dict.fromkeys(("delivery", "products", "users", "feed"), "00000000-0000-7000-8000-000000000000")
+NOBODY = dict.fromkeys(
+    ("delivery", "products", "users", "feed"), "00000000-0000-7000-8000-000000000000"
+)
 
 
 def as_shop(keys: Keys, pool: object) -> Shop:
@@ -179,7 +181,7 @@ def test_with_every_connection_taken_each_route_is_503(
         assert answer.status_code == 503, f"{call}: {answer.status_code} {answer.text}"
         assert int(answer.headers["Retry-After"]) > 0
     for call in calls:
-        assert call.send(client).status_code == 200, str(call)
+        assert call.send(client).status_code in (200, 202), str(call)
 
 
 # Redis ------------------------------------------------------------------------------------------
@@ -197,8 +199,8 @@ def test_without_redis_each_route_answers_as_ever(
     try:
         client = app.test_client()
         for call in every_call(app, shop, stocked(client, shop)):
-            expected = 404 if call.rule == "/demo" else 200  # there is no demo site
-            assert call.send(client).status_code == expected, str(call)
+            expected = (404,) if call.rule == "/demo" else (200, 202)  # there is no demo site
+            assert call.send(client).status_code in expected, str(call)
     finally:
         state.of(app).close()
         limits.forget()

@@ -247,6 +247,10 @@ FULL: dict[str, Any] = {
         "rating": 4.5, "url": "https://a.b", "availability": "IN_STOCK", "size": "L",
         "custom_attributes": {"colour": "red", "n": 3, "list": [1, 2]}, "type": "x",
     }]},
+    "PATCH /v1/products/<id:product_id>": {
+        "title": "Mug", "updated_at": "2026-01-01T00:00:00Z", "brand": None, "sale_price": 1,
+        "categories": [["a", "b"]], "custom_attributes": {"colour": None, "n": 3},
+    },
     "/v1/users": {"data": [{
         "user_id": "u1", "name": "A", "age": 3, "gender": "f", "city": "X", "country": "Y",
         "custom_attributes": {"a": 1}, "updated_at": "2026-01-01T00:00:00Z",

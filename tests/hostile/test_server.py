@@ -86,10 +86,15 @@ def status(answer: bytes) -> int:
 
 @pytest.fixture(scope="module")
 def server(
-    servers: dict[str, str], template_url: str, redis_url: str, worker_name: str
+    servers: dict[str, str],
+    template_url: str,
+    redis_url: str,
+    worker_name: str,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Server]:
+    asking = request.module.__name__.rpartition(".")[2]
     with _alone(servers):
-        url = own_database(template_url, f"hostile_{worker_name}")
+        url = own_database(template_url, f"{asking}_{worker_name}")
     sealing.unlock(SECRET_KEY)
     with contextlib.closing(database.connect(url)) as connection:
         made = access.create_site(connection, "shop")
@@ -122,14 +127,16 @@ def own_database(template_url: str, name: str) -> str:
     return template_url.replace("/attune?", f"/{name}?")
 
 
-def web(url: str, redis_url: str, port: int, folder: str) -> subprocess.Popen[bytes]:
+def web(
+    url: str, redis_url: str, port: int, folder: str, processes: int = 1
+) -> subprocess.Popen[bytes]:
     environment = os.environ | {
         "DATABASE_URL": url,
         "REDIS_URL": redis_url,
         "ATTUNE_HOME": folder,
         "ATTUNE_SECRET_KEY": SECRET_KEY,
         "PORT": str(port),
-        "WEB_CONCURRENCY": "1",
+        "WEB_CONCURRENCY": str(processes),
     }
     with open(Path(folder) / "run" / "web.log", "ab") as log:
         return subprocess.Popen(

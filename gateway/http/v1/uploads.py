@@ -101,19 +101,19 @@ def change(topic: str, scope: str, product_id: str) -> Answer | Response:
 
 
 def _as_upload(product_id: str, body: bytes) -> bytes:
-    """The upload of one record; a body that cannot be read is kept as it is."""
+    """The upload of one record; a body that holds no fields is kept as it is."""
     try:
         fields = payload.parse(body)
     except Malformed:
         return body
-    if type(fields) is dict:
-        named = fields.get("product_id")
-        if named is not None and str(named) != product_id:
-            told = "It is in the path and cannot change."
-            found = [RecordProblem(0, "/data/0/product_id", "refused", told, named)]
-            raise _of_one(Refused(told, problems=_problems(found), lines=v1.lines(found)))
-        fields = {**fields, "product_id": product_id}
-    return json.dumps({"data": [fields]}).encode()
+    if type(fields) is not dict:
+        return body
+    named = fields.get("product_id")
+    if named is not None and str(named) != product_id:
+        told = "It is in the path and cannot change."
+        found = [RecordProblem(0, "/data/0/product_id", "refused", told, named)]
+        raise _of_one(Refused(told, problems=_problems(found), lines=v1.lines(found)))
+    return json.dumps({"data": [{**fields, "product_id": product_id}]}).encode()
 
 
 def found(record: dict[str, Any] | None) -> Answer:
