@@ -59,26 +59,23 @@ $(TEST_STAMP): $(RUN_STAMP)
 	@$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r tests/requirements.txt
 	@rm -f $(VENV)/.installed-test-* && touch $@
 
-# Debian's, where we may install it; without a browser its tests are skipped and say so.
-$(CHROMIUM):
-	@if [ $@ != /usr/bin/chromium ] || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-	  echo "There is no $@, so the browser tests will be skipped: install Debian's chromium, or set CHROMIUM."; \
+# A Debian package, where we may install it; without it its tests are skipped and say so.
+define debian
+	@if [ $@ != /usr/bin/$(1) ] || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	  echo "There is no $@, so its tests will be skipped: install Debian's $(1)$(2)."; \
 	else \
-	  echo "Installing chromium for the browser tests ..."; \
+	  echo "Installing $(1) for its tests ..."; \
 	  export DEBIAN_FRONTEND=noninteractive; \
-	  { apt-get update && apt-get install -y --no-install-recommends chromium; } >/dev/null || \
-	    echo "apt-get could not install chromium, so the browser tests will be skipped."; \
+	  { apt-get update && apt-get install -y --no-install-recommends $(1); } >/dev/null || \
+	    echo "apt-get could not install $(1), so its tests will be skipped."; \
 	fi
+endef
+
+$(CHROMIUM):
+	$(call debian,chromium, or set CHROMIUM)
 
 $(SLOWHTTPTEST):
-	@if [ $@ != /usr/bin/slowhttptest ] || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-	  echo "There is no $@, so its tests will be skipped: install Debian's slowhttptest."; \
-	else \
-	  echo "Installing slowhttptest ..."; \
-	  export DEBIAN_FRONTEND=noninteractive; \
-	  { apt-get update && apt-get install -y --no-install-recommends slowhttptest; } >/dev/null || \
-	    echo "apt-get could not install slowhttptest, so its tests will be skipped."; \
-	fi
+	$(call debian,slowhttptest)
 
 $(PY):
 	@for candidate in $(PYTHON) python3.11 python3 python3.12 python3.13; do \
