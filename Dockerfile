@@ -7,8 +7,13 @@ ARG PIP_ARGS=""
 
 WORKDIR /opt/attune
 RUN python -m venv .venv
-COPY requirements.txt .
+COPY requirements.txt requirements-tracing.txt ./
 RUN .venv/bin/pip install --no-cache-dir --disable-pip-version-check ${PIP_ARGS} -r requirements.txt
+
+# --build-arg TRACING=1 adds what TRACING=1 needs when the image runs
+ARG TRACING=""
+RUN test -z "${TRACING}" || .venv/bin/pip install --no-cache-dir --disable-pip-version-check \
+    ${PIP_ARGS} -r requirements-tracing.txt
 
 COPY Procfile LICENSE ./
 COPY schemas schemas
