@@ -21,7 +21,6 @@ from tests.hostile.calls import Call, compact, every_call, failures, rows_of, st
 
 MB = 1024 * 1024
 WHAT_IS_KEPT = ("deliveries", "delivery_problems")
-WHAT_AN_ANSWER_KEEPS = ("answers", "profiles", "queries")
 
 UNREADABLE = {
     "nothing": b"",
