@@ -12,7 +12,7 @@ from bench.report import note
 
 QUESTIONS = (
     "quality", "recommend", "search", "webhook", "interactions", "importing", "freshness", "encode",
-    "footprint",
+    "footprint", "tenants", "slow", "soak",
 )  # fmt: skip
 LONG = ("curve",)
 

@@ -10,6 +10,7 @@ import gzip
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,7 @@ def real_products() -> list[dict[str, Any]]:
 
 def fill(pool: ConnectionPool[Connection], site_id: int, size: int) -> None:
     """Make `size` products with text vectors, fit `text-1` and build its index."""
-    real = real_products()
-    note(f"catalog: encoding {len(real)} real products")
-    raw = encoder.Encoder(threads=2).encode([encoder.text_of(record) for record in real])
+    real, raw = real_products(), _encoded()
     noise = np.random.default_rng(SEED)
     for start in range(0, size, CHUNK):
         numbers = range(start, min(start + CHUNK, size))
@@ -50,6 +49,14 @@ def fill(pool: ConnectionPool[Connection], site_id: int, size: int) -> None:
         connection.execute("vacuum analyze products")
         note(f"catalog: fitting on {size} products")
         fitting.fit(connection, site_id)
+
+
+@cache
+def _encoded() -> np.ndarray[Any, Any]:
+    """The vectors of the real products, which every site of a run shares."""
+    real = real_products()
+    note(f"catalog: encoding {len(real)} real products")
+    return encoder.Encoder(threads=2).encode([encoder.text_of(record) for record in real])
 
 
 def _add(

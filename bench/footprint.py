@@ -27,7 +27,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def run() -> Iterator[Line]:
-    with tempfile.TemporaryDirectory(prefix="attune-bench-") as home, _gateway(Path(home)) as main:
+    with tempfile.TemporaryDirectory(prefix="attune-bench-") as home, gateway(Path(home)) as main:
         os.environ["ATTUNE_HOME"] = home
         for name in ("DATABASE_URL", "REDIS_URL"):
             os.environ.pop(name, None)
@@ -71,7 +71,7 @@ def _work(found: Settings) -> None:
 
 
 @contextlib.contextmanager
-def _gateway(home: Path) -> Iterator[subprocess.Popen[bytes]]:
+def gateway(home: Path) -> Iterator[subprocess.Popen[bytes]]:
     """`python -m gateway run` on an empty home, without the demo."""
     port = free_port()
     environment = {n: v for n, v in os.environ.items() if n not in ("DATABASE_URL", "REDIS_URL")}

@@ -45,6 +45,13 @@ def post(path: str, body: bytes, headers: dict[str, str]) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+def get(path: str, headers: dict[str, str]) -> bytes:
+    """The bytes of a GET request on a connection that stays open."""
+    lines = [f"GET {path} HTTP/1.1", "Host: bench"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
 def closed(port: int, requests: Callable[[], bytes], *, connections: int, seconds: float) -> Result:
     """As many requests as `connections` senders can have answered, one at a time each."""
     end = time.perf_counter() + seconds
@@ -57,17 +64,26 @@ def closed(port: int, requests: Callable[[], bytes], *, connections: int, second
 
 
 def open_loop(
-    port: int, requests: Callable[[], bytes], *, connections: int, seconds: float, rate: float
+    port: int,
+    requests: Callable[[], bytes],
+    *,
+    connections: int,
+    seconds: float,
+    rate: float,
+    forgiving: bool = False,
 ) -> Result:
-    """`rate` requests a second, whatever the answers take."""
+    """`rate` requests a second, whatever the answers take. `forgiving`: a connection that the
+    server closes is an answer of status 0, and another one takes its place."""
     start = time.perf_counter() + 0.1
-    return _run(port, requests, (start + n / rate for n in range(int(rate * seconds))), connections)
+    due = (start + n / rate for n in range(int(rate * seconds)))
+    return _run(port, requests, due, connections, forgiving)
 
 
 class _Connection:
     """One socket with at most one request under way."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, forgiving: bool = False) -> None:
+        self.port, self.forgiving = port, forgiving
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
@@ -76,11 +92,22 @@ class _Connection:
     def send(self, request: bytes, scheduled: float) -> None:
         self.scheduled = scheduled
         self.buffer = b""
-        self.socket.sendall(request)
+        try:
+            self.socket.sendall(request)
+        except OSError:
+            if not self.forgiving:
+                raise
 
     def receive(self) -> int | None:
         """The status once the whole answer is here."""
-        chunk = self.socket.recv(262_144)
+        try:
+            chunk = self.socket.recv(262_144)
+        except OSError:
+            if not self.forgiving:
+                raise
+            return 0
+        if not chunk and self.forgiving:
+            return 0
         if not chunk:
             raise ConnectionError("the server closed the connection")
         self.buffer += chunk
@@ -92,11 +119,15 @@ class _Connection:
 
 
 def _run(
-    port: int, requests: Callable[[], bytes], due: Iterator[float], connections: int
+    port: int,
+    requests: Callable[[], bytes],
+    due: Iterator[float],
+    connections: int,
+    forgiving: bool = False,
 ) -> Result:
     result = Result()
     selector = selectors.DefaultSelector()
-    idle = deque(_Connection(port) for _ in range(connections))
+    idle = deque(_Connection(port, forgiving) for _ in range(connections))
     for connection in idle:
         selector.register(connection.socket, selectors.EVENT_READ, connection)
     began = time.perf_counter()
@@ -108,7 +139,7 @@ def _run(
             upcoming = next(due, None)
         waits = max(0.0, upcoming - now) if upcoming is not None and idle else 1.0
         for key, _ in selector.select(waits):
-            _finish(key.data, result, idle)
+            _finish(key.data, result, idle, selector)
     result.seconds = time.perf_counter() - began
     selector.close()
     for connection in idle:
@@ -116,10 +147,23 @@ def _run(
     return result
 
 
-def _finish(connection: _Connection, result: Result, idle: deque[_Connection]) -> None:
+def _finish(
+    connection: _Connection,
+    result: Result,
+    idle: deque[_Connection],
+    selector: selectors.BaseSelector,
+) -> None:
     status = connection.receive()
     if status is None:
         return
-    result.latencies.append((time.perf_counter() - connection.scheduled) * 1000)
-    result.statuses[status] = result.statuses.get(status, 0) + 1
+    if connection in idle:  # closed while nothing was asked
+        idle.remove(connection)
+    else:
+        result.latencies.append((time.perf_counter() - connection.scheduled) * 1000)
+        result.statuses[status] = result.statuses.get(status, 0) + 1
+    if status == 0:
+        selector.unregister(connection.socket)
+        connection.socket.close()
+        connection = _Connection(connection.port, forgiving=True)
+        selector.register(connection.socket, selectors.EVENT_READ, connection)
     idle.append(connection)

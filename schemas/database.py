@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -144,12 +144,27 @@ def _cursors() -> type[psycopg.Cursor[Any]]:
     return TracedCursor if tracing.is_on() else psycopg.Cursor
 
 
-def open_pool(url: str, *, size: int, options: str, name: str) -> ConnectionPool[Connection]:
+def open_pool(
+    url: str,
+    *,
+    size: int,
+    options: str,
+    name: str,
+    prepare: Callable[[Connection], None] | None = None,
+) -> ConnectionPool[Connection]:
     """A pool of autocommit connections; a caller waits at most 2 s for one (then PoolTimeout).
+    `prepare` is called with each new one.
 
     It gives a reconnection up soon, since the next caller starts a new one: psycopg_pool's own
     waits double, so after a minute without Postgres it would be away for half a minute more.
     """
+
+
+    def configure(connection: Connection) -> None:
+        register_vector(connection)
+        if prepare is not None:
+            prepare(connection)
+
     return ConnectionPool(
         url,
         min_size=1,
@@ -163,7 +178,7 @@ def open_pool(url: str, *, size: int, options: str, name: str) -> ConnectionPool
             "options": _options(url, options),
             "cursor_factory": _cursors(),
         },
-        configure=register_vector,
+        configure=configure,
         check=None,
         open=True,
     )

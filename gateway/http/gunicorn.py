@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from gateway import figures, instant, metric_files, webserver
+from gateway import figures, instant, metric_files, shares, webserver
 from gateway.settings import load
 
 log = structlog.get_logger(__name__)
@@ -31,7 +31,7 @@ _host = f"[{_settings.bind}]" if ":" in _settings.bind else _settings.bind
 bind = f"{_host}:{_settings.port}"
 worker_class = "gateway.http.worker.Worker"
 logger_class = "gateway.http.lines.Log"
-workers = _settings.web_concurrency
+workers = _settings.web_concurrency + shares.slow_processes(_settings.web_concurrency)
 threads = 4
 backlog = 512
 keepalive = 5

@@ -54,6 +54,11 @@ class Lanes:
             self._changed.notify()
             return True
 
+    def has_waiting(self, tenant: Hashable) -> bool:
+        """Whether requests of that tenant wait."""
+        lane = self._lanes.get(tenant)
+        return lane is not None and bool(lane.waiting)
+
     def shutdown(self, wait: bool = False) -> None:
         """Take nothing more; gunicorn's name for it."""
         with self._changed:

@@ -6,6 +6,7 @@ Each gunicorn worker opens its own after the fork; views take connections from h
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import redis
@@ -32,6 +33,7 @@ class State:
     """Of one application; `close` is for tests and for a worker's end."""
 
     settings: Settings
+    prepare: Callable[[Connection], None] | None = None  # called with each new connection
     _pools: dict[str, Pool] = field(default_factory=dict)
     _redis: redis.Redis | None = None
     _opening: threading.Lock = field(default_factory=threading.Lock)
@@ -81,7 +83,11 @@ class State:
         with self._opening:
             if name not in self._pools:
                 self._pools[name] = database.open_pool(
-                    self.settings.database_url, size=POOL_SIZE, options=options, name=name
+                    self.settings.database_url,
+                    size=POOL_SIZE,
+                    options=options,
+                    name=name,
+                    prepare=self.prepare,
                 )
             return self._pools[name]
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Hashable
 from typing import Any
 
 from gunicorn.workers.gthread import TConn  # type: ignore[import-untyped]
@@ -14,7 +15,7 @@ from gunicorn.workers.gthread import TConn  # type: ignore[import-untyped]
 # larger one needs a secret key or a signature, whose owner has no reason to drip.
 GATHERED_BYTES = 1024 * 1024 + 64 * 1024
 LONGEST_HEAD = 64 * 1024
-_RECEIVE_BYTES = 256 * 1024
+_FIRST_BYTES, _RECEIVE_BYTES = 32 * 1024, 256 * 1024
 
 _HEADERS = re.compile(
     rb"\r\n(content-length|transfer-encoding|expect|x-api-key)[ \t]*:[ \t]*([^\r\n]*)",
@@ -70,15 +71,17 @@ class Connection(TConn):  # type: ignore[misc]
 
     def __init__(self, cfg: Any, sock: Wire, client: Any, server: Any) -> None:
         super().__init__(cfg, sock, client, server)
-        self.begun_at = self.deadline = 0.0
+        self.begun_at = self.queued_at = self.deadline = 0.0
         self.after: Any = None  # called with it at the deadline
+        self.tenant: Hashable = None
         self.begin(b"")
 
     def begin(self, already: bytes) -> None:
         """Another request is to come; the end of the last read may hold its beginning."""
         self.received = bytearray(already)
         self.ended = False  # the peer sends no more
-        self.whole = False
+        self.whole = self.was_passed = False
+        self.announced = 0  # bytes of the body that is to come
         self.path, self.query, self.key = b"", b"", b""
         self._head = 0  # length of the head, once it is whole
         self._needed: int | None = 0  # length of the request; None: it comes in chunks
@@ -88,7 +91,7 @@ class Connection(TConn):  # type: ignore[misc]
     def receive(self) -> None:
         """Take what the socket has, at most what is worth gathering at once."""
         try:
-            piece = self.sock.recv(_RECEIVE_BYTES)
+            piece = self.sock.recv(_RECEIVE_BYTES if self._head else _FIRST_BYTES)
         except (BlockingIOError, InterruptedError):
             return
         self.received += piece
@@ -105,7 +108,7 @@ class Connection(TConn):  # type: ignore[misc]
     def is_complete(self) -> bool:
         """Whether a thread should have it: all of it is here, or it is larger than we gather, or
         it ends or is wrong in a way that the parser will say. Answers an `Expect`."""
-        if not self._head and not self._find_head():
+        if not self.find_head():
             return self.ended and bool(self.received)
         if self._needed is None:
             self._walk_chunks()
@@ -130,7 +133,10 @@ class Connection(TConn):  # type: ignore[misc]
         """Whether the head has no end within reason."""
         return not self._head and len(self.received) > LONGEST_HEAD
 
-    def _find_head(self) -> bool:
+    def find_head(self) -> bool:
+        """Whether the head is whole; reads it as soon as it is."""
+        if self._head:
+            return True
         at = self.received.find(b"\r\n\r\n", max(0, self._scanned - 3))
         if at < 0:
             self._scanned = len(self.received)
@@ -159,7 +165,8 @@ class Connection(TConn):  # type: ignore[misc]
         if chunked and not lengths:
             self._needed = None
         elif len(lengths) == 1 and lengths[0].isdigit() and len(lengths[0]) < 16:
-            self._needed += int(lengths[0])
+            self.announced = int(lengths[0])
+            self._needed += self.announced
 
     def _walk_chunks(self) -> None:
         """From chunk to chunk; `_scanned` is where the next one's size is expected."""

@@ -19,16 +19,21 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
-from gateway.http import cors, metrics, tenants
+from gateway import shares
+from gateway.http import cors, metrics, state, tenants
 from gateway.http.lanes import Lanes
 from gateway.http.wire import Connection, Wire
+from gateway.settings import load
 
 HEADERS_S = 5.0
 BODY_S = 10.0  # from a request's first byte, for what is gathered
 ANSWER_S, ANSWER_BYTES_PER_S = 10.0, 20_000  # as long as a slow phone needs for a large answer
 LINGER_S = 2.0
 SWEEP_S = 0.25
+UNREAD_S = 0.5
+PASSING_S = 0.5  # a stopping process takes what was handed to it before the others stopped too
 RETRY_AFTER_S = 2
+MOST_WAITED_S = 5.0  # for a thread; whoever asked has given up by then, or soon will
 # Of what was gathered in one process; beyond it bodies are read by threads.
 MOST_GATHERED_BYTES = 64 * 1024 * 1024
 # Answers that wait for their readers; beyond it those that wait longest are dropped.
@@ -42,17 +47,48 @@ REASONS = {
 }
 
 
+# Made before the processes are forked, so that they share them.
+accounts = shares.Accounts()
+seats = shares.SlowSeats()
+to_slow, to_fast = shares.Lane(), shares.Lane()
+
+
 class Worker(ThreadWorker):  # type: ignore[misc]
     """Everything but `_serve` and `handle…` runs in the loop's one thread and never blocks."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.nr_conns: int
         self._held: dict[Connection, None] = {}  # those that wait for their peer, oldest first
         self._swept_at = 0.0
+        self._stopped_at: float | None = None
+        self._empty = False  # nobody hands us anything any more
 
     def init_process(self) -> None:
         _allow_files()
+        accounts.begin(self.age)
+        self.is_slow = seats.take(shares.slow_processes(load().web_concurrency))
+        if self.is_slow:
+            shares.yield_processor()
         super().init_process()
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        kept = getattr(self.wsgi, "extensions", {}).get(state.NAME)
+        if self.is_slow and kept is not None:
+            kept.prepare = shares.yield_backend
+
+    def run(self) -> None:
+        lane = to_slow if self.is_slow else to_fast
+        self.nr_conns += 1  # that which may be on its way to us: see murder_pending
+        self.poller.register(lane.inbox, selectors.EVENT_READ, lambda _: self._take_over(lane))
+        super().run()
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        if self.is_slow:  # what it serves, others hand to it
+            self._accepting = enabled
+        else:
+            super().set_accept_enabled(enabled)
 
     def get_thread_pool(self) -> Lanes:
         return Lanes(self.cfg.threads, self._serve)
@@ -69,6 +105,44 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.nr_conns += 1
         self._make_room()
         self._expect(Connection(self.cfg, Wire.of(accepted), client, listener.getsockname()))
+
+    def _take_over(self, lane: shares.Lane) -> None:
+        """A connection that another process was sent."""
+        passed = lane.receive()
+        if passed is None:
+            return
+        accepted, received = passed
+        try:
+            client, server = accepted.getpeername(), accepted.getsockname()
+        except OSError:  # gone meanwhile
+            accepted.close()
+            return
+        self.nr_conns += 1
+        conn = Connection(self.cfg, Wire.of(accepted), client, server)
+        conn.begin(received)
+        conn.was_passed = True
+        self._expect(conn)
+
+    def _pass_on(self, conn: Connection) -> bool:
+        """Whether a process of the other lane took it."""
+        conn.was_passed = True
+        lane = to_fast if self.is_slow else to_slow
+        if (
+            not self.alive
+            or self.is_slow == self._belongs_into_slow(conn)
+            or not lane.send(conn.sock, bytes(conn.received))
+        ):
+            return False
+        self._drop(conn)
+        return True
+
+    def _belongs_into_slow(self, conn: Connection) -> bool:
+        tenant = conn.tenant = tenants.of(conn)
+        if tenant in tenants.HEALTH:
+            return False
+        if conn.announced > shares.LARGE_BYTES and accounts.somebody_waits_for_small_answers():
+            return True
+        return accounts.takes_more_than_others(tenant)
 
     def _make_room(self) -> None:
         """Who has sent nothing whole for longest makes room for who comes."""
@@ -97,6 +171,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._consider(conn)
 
     def _consider(self, conn: Connection) -> None:
+        if conn.find_head() and not conn.was_passed and self._pass_on(conn):
+            return
         if conn.is_complete() or self._is_full(conn):
             self._hand_over(conn)
         elif conn.is_too_long:
@@ -127,17 +203,29 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _hand_over(self, conn: Connection) -> None:
         self._let_go(conn)
-        if not self.tpool.put(tenants.of(conn), conn):
+        conn.tenant, conn.queued_at = tenants.of(conn), time.monotonic()
+        if not self.tpool.put(conn.tenant, conn):
             sentence = "too many requests of yours wait already: send it again in a moment"
             self._turn_away(conn, 503, sentence)
 
     def _serve(self, conn: Connection) -> None:
         """In a thread: parse, answer, hand back."""
-        keep = False
+        keep, began, worked = False, time.monotonic(), time.thread_time()
+        if began > conn.queued_at + MOST_WAITED_S:
+            sentence = "nobody came to your request in time: send it again in a moment"
+            self.method_queue.defer(self._turn_away, conn, 503, sentence)
+            return
         try:
             keep = bool(self.handle(conn))
         finally:
+            self._charge(conn, time.monotonic() - began, time.thread_time() - worked)
             self.method_queue.defer(self._answered, conn, keep)
+
+    def _charge(self, conn: Connection, seconds: float, worked: float) -> None:
+        small = conn.announced <= shares.LARGE_BYTES
+        accounts.charge(conn.tenant, worked, seconds - worked, small=small)
+        if self.is_slow and small and self.tpool.has_waiting(conn.tenant):
+            accounts.keep_slow(conn.tenant)
 
     def handle(self, conn: Connection) -> Any:
         conn.data_ready = True
@@ -153,8 +241,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return super().handle_request(req, conn)
 
     def _keepalive_after(self, conn: Connection, keepalive: Any) -> bool:
-        """A body that was not read is not waited for either."""
-        return bool(keepalive) and bool(conn.parser.finish_body(deadline=time.monotonic() + 0.05))
+        """What nobody has read of a body is hardly waited for; if all of it is here, not at all."""
+        if not keepalive:
+            return False
+        deadline = None if conn.whole else time.monotonic() + UNREAD_S
+        return bool(conn.parser.finish_body(deadline=deadline))
 
     # its answer leaves --------------------------------------------------------------------------
 
@@ -259,7 +350,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 self.poller.unregister(conn.sock)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        super().wait_for_and_dispatch_events(min(timeout, SWEEP_S) if self._held else timeout)
+        short = self._held or not self.alive
+        super().wait_for_and_dispatch_events(min(timeout, SWEEP_S) if short else timeout)
 
     def murder_pending(self) -> None:
         """gunicorn's name for ending those whose time is up."""
@@ -267,6 +359,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if now < self._swept_at + SWEEP_S:
             return
         self._swept_at = now
+        if not self.alive and self._stopped_at is None:
+            self._stopped_at = now
+        if self._stopped_at is not None and now > self._stopped_at + PASSING_S and not self._empty:
+            self._empty, self.nr_conns = True, self.nr_conns - 1
         for conn in [one for one in self._held if one.deadline <= now]:
             conn.after(conn)
 

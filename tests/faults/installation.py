@@ -16,7 +16,7 @@ import psutil
 import psycopg
 import redis
 
-from gateway import access, home, sealing, services
+from gateway import access, home, sealing, services, shares
 from schemas import database
 from tests.conftest import SECRET_KEY
 from tests.journeys.gateway_process import ROOT, all_gone, free_port, until
@@ -122,6 +122,11 @@ class Installation:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+    @property
+    def web_workers_when_well(self) -> int:
+        """How many there should be, that of the slow lane among them."""
+        return self.web_processes + shares.slow_processes(self.web_processes)
 
     def web_workers(self) -> list[psutil.Process]:
         """The processes that answer requests."""

@@ -93,7 +93,11 @@ def kill_a_busy_worker(running: Installation, sending: list[Sender]) -> set[int]
     until(found, 60, what="a busy worker")
     worker, ports = victims[0]
     until(lambda: not psutil.pid_exists(worker.pid), 30, what="its end")
-    until(lambda: len(running.web_workers()) == running.web_processes, 30, what="another worker")
+    until(
+        lambda: len(running.web_workers()) == running.web_workers_when_well,
+        30,
+        what="another worker",
+    )
     return ports
 
 

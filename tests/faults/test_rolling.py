@@ -127,7 +127,9 @@ def test_ending_worker_after_worker_fails_no_request(
         load.go_on(10)
         worker.terminate()
         until(lambda: not worker.is_running(), 30, what="its end")  # noqa: B023
-        until(lambda: len(running.web_workers()) == running.web_processes, 30, what="another")
+        until(
+            lambda: len(running.web_workers()) == running.web_workers_when_well, 30, what="another"
+        )
     load.finish()
     judge_effects(running, keys, load.sending)
 

@@ -130,6 +130,7 @@ def test_who_asks_whether_to_go_on_is_told_and_answered(server: Server) -> None:
 def test_nobody_is_asked_to_go_on_with_what_is_too_large(server: Server) -> None:
     head = upload(server, "Content-Length: 99000000", "Expect: 100-continue")
     with connected(server, 1, head) as [connection]:
+        connection.settimeout(20)
         received = connection.recv(65536)
         if received.startswith(b"HTTP/1.1 100"):
             received = received.partition(b"\r\n\r\n")[2] or connection.recv(65536)

@@ -1,0 +1,96 @@
+"""One key's limit over several web processes, as a crowd of its visitors meets it."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway import access, home, sealing
+from schemas import database
+from tests.conftest import SECRET_KEY, _alone
+from tests.hostile.test_server import own_database, web
+from tests.journeys.gateway_process import free_port, until
+
+PROCESSES, CROWD = 3, 120
+LIMIT = 10
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a route is, with a key of that limit and one without."""
+
+    url: str
+    limited: str
+    free: str
+
+    def ask(self, key: str) -> httpx.Response:
+        """On a connection of its own, so that any process may get it."""
+        headers = {"X-API-KEY": key}
+        return httpx.get(self.url, headers=headers, timeout=20, trust_env=False)
+
+
+@pytest.fixture(scope="module")
+def address(
+    servers: dict[str, str], template_url: str, redis_url: str, worker_name: str
+) -> Iterator[Address]:
+    with _alone(servers):
+        url = own_database(template_url, f"limits_{worker_name}")
+    sealing.unlock(SECRET_KEY)
+    with contextlib.closing(database.connect(url)) as connection:
+        free = access.create_site(connection, "shop")["secret_key"]
+        site = access.site(connection, "shop")
+        limited = access.create_key(connection, site, "secret", requests_per_second=LIMIT)
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="attune-limits-") as folder:
+        home.make(Path(folder))
+        process = web(url, redis_url, port, folder, PROCESSES)
+        found = Address(f"http://127.0.0.1:{port}/admin/v1/ledger?minutes=0", limited, free)
+        try:
+            until(lambda: _answers(found), 60, what="an answer of the web role")
+            yield found
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _answers(address: Address) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return address.ask(address.free).status_code == 200
+    return False
+
+
+def test_a_limit_is_shared_by_all_processes(address: Address) -> None:
+    began = int(time.time())
+    with ThreadPoolExecutor(12) as crowd:
+        answers = list(crowd.map(lambda _: address.ask(address.limited), range(CROWD)))
+    seconds = int(time.time()) - began + 1
+    let_in = sum(answer.status_code == 200 for answer in answers)
+    assert {answer.status_code for answer in answers} == {200, 429}
+    assert LIMIT <= let_in <= LIMIT * seconds
+
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert refused.headers["Retry-After"] == refused.headers["RateLimit-Reset"] == "1"
+    assert refused.headers["RateLimit-Remaining"] == "0"
+    for answer in answers:
+        assert answer.headers["RateLimit-Limit"] == str(LIMIT)
+
+
+def test_who_waits_as_told_is_let_in_again(address: Address) -> None:
+    while (answer := address.ask(address.limited)).status_code != 429:
+        pass
+    until(lambda: address.ask(address.limited).status_code == 200, 5, what="the next second")
+    assert answer.json()["message"].startswith(f"more than {LIMIT} requests a second")
+
+
+def test_another_key_of_the_site_is_as_fast_as_before(address: Address) -> None:
+    with ThreadPoolExecutor(12) as crowd:
+        answers = list(crowd.map(lambda _: address.ask(address.free), range(60)))
+    assert {answer.status_code for answer in answers} == {200}
