@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gateway.supervision import ROLE_STOP_WAIT_S, ROOT, STOP_WAIT_S, procfile
 
+MADE = "# Made by `python -m gateway units`.\n"
 TARGET = "attune.target"
 MIGRATE = "attune-migrate.service"
 # What works in the background leaves the processor to what answers visitors.
@@ -55,6 +56,16 @@ class Place:
     env_file: Path
     python: Path = Path(sys.executable)
     root: Path = ROOT
+
+
+def written_before(folder: Path, files: Mapping[str, str]) -> list[Path]:
+    """Units of ours that are no part of these files: of the other layout, or of former roles."""
+    others = [path for path in sorted(folder.glob("attune*")) if path.name not in files]
+    return [
+        path
+        for path in others
+        if path.is_file() and path.read_text(errors="replace").startswith(MADE)
+    ]
 
 
 def of_roles(place: Place) -> dict[str, str]:
@@ -138,7 +149,7 @@ def _restarting(stop_wait_s: int) -> list[str]:
 
 def _written(sections: Mapping[str, Sequence[str]]) -> str:
     parts = ["\n".join([f"[{name}]", *lines]) for name, lines in sections.items()]
-    return "# Made by `python -m gateway units`.\n" + "\n\n".join(parts) + "\n"
+    return MADE + "\n\n".join(parts) + "\n"
 
 
 def _percents(text: str) -> str:

@@ -24,17 +24,28 @@ from gateway.settings import load
 @click.option("--embedded", is_flag=True, help="One unit, with embedded Postgres and Redis.")
 @console.json_option
 def units(folder: Path, user: str, env_file: Path, embedded: bool, as_json: bool) -> None:
-    """Write systemd units for this installation into FOLDER."""
+    """Write systemd units for this installation into FOLDER.
+
+    Units that were written there before and are no part of these are removed.
+    """
     settings = load(find_services=False)
     place = made.Place(user, settings.home, env_file.absolute())
     files = made.embedded(place) if embedded else made.of_roles(place)
     folder.mkdir(parents=True, exist_ok=True)
+    removed = made.written_before(folder, files)
+    for path in removed:
+        path.unlink()
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     if as_json:
-        console.show_json({"files": [str(folder / name) for name in files]})
+        written = [str(folder / name) for name in files]
+        console.show_json({"files": written, "removed": [str(path) for path in removed]})
         return
-    needed = "the settings" if embedded else "DATABASE_URL, REDIS_URL and the other settings"
+    needed = "the settings"
+    if not embedded:
+        needed = "DATABASE_URL, REDIS_URL, ATTUNE_SECRET_KEY and the other settings"
+    if removed:
+        click.echo(f"Removed from {folder}: {', '.join(path.name for path in removed)}.")
     start = "attune.service" if embedded else made.TARGET
     click.echo(
         f"{len(files)} units in {folder}. As root, put {needed} into {env_file} "

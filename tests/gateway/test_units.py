@@ -75,3 +75,15 @@ def test_the_command_writes_them_and_says_what_to_do(
     written = (tmp_path / "made" / "attune-web.service").read_text()
     assert f"ATTUNE_HOME={tmp_path / 'home'}" in written
     assert "User=attune" in written
+
+
+def test_one_layout_takes_the_place_of_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTUNE_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "made"
+    assert "ATTUNE_SECRET_KEY" in CliRunner().invoke(cli, ["units", str(folder)]).output
+    (folder / "attune-proxy.service").write_text("[Unit]\nDescription=Not ours\n")
+    said = CliRunner().invoke(cli, ["units", str(folder), "--embedded"])
+    assert "attune-web.service" in said.output
+    assert {path.name for path in folder.iterdir()} == {"attune.service", "attune-proxy.service"}
