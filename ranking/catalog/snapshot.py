@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -52,7 +53,7 @@ def count(connection: Connection, site_id: int, run: str) -> tuple[int, int]:
 
     What was written after the run's first product is left alone: it came from somebody else.
     """
-    row = connection.execute(SQL.count, {"site_id": site_id, "run": run}).fetchone()
+    row = connection.execute(SQL.count, _judged(connection, site_id, run)).fetchone()
     return (row[0], row[1]) if row else (0, 0)
 
 
@@ -67,8 +68,18 @@ def vanished(connection: Connection, site_id: int, run: str, *, force: bool = Fa
     available, gone = count(connection, site_id, run)
     if gone > MOST_VANISH * available and not force:
         raise TooManyVanish(gone, available)
-    rows = connection.execute(SQL.vanished, {"site_id": site_id, "run": run})
+    rows = connection.execute(SQL.vanished, _judged(connection, site_id, run))
     return [row[0] for row in rows]
+
+
+def _judged(connection: Connection, site_id: int, run: str) -> dict[str, Any]:
+    return {"site_id": site_id, "run": run, "began": began(connection, site_id, run)}
+
+
+def began(connection: Connection, site_id: int, run: str) -> datetime | None:
+    """When the run named its first product; None where it has named none."""
+    row = connection.execute(SQL.began, {"site_id": site_id, "run": run}).fetchone()
+    return row[0] if row else None
 
 
 def patches(product_ids: Sequence[str]) -> Iterator[bytes]:

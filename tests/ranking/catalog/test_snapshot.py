@@ -6,8 +6,9 @@ import json
 from datetime import timedelta
 
 import pytest
+from psycopg import sql
 
-from ranking.catalog import snapshot
+from ranking.catalog import snapshot, words
 from ranking.catalog.snapshot import TooManyVanish
 from tests.ranking.catalog.catalogs import NOW, Catalog, a_product
 
@@ -80,3 +81,16 @@ def test_a_thousand_and_one_products_are_two_bodies() -> None:
     bodies = [json.loads(body)["data"] for body in snapshot.patches([str(n) for n in range(1001)])]
     assert [len(body) for body in bodies] == [1000, 1]
     assert bodies[1] == [{"product_id": "1000", "availability": "OUT_OF_STOCK"}]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [snapshot.SQL.count, snapshot.SQL.vanished, words.SQL.gone],
+    ids=["count", "vanished", "gone"],
+)
+def test_no_row_is_compared_with_each_other_row(catalog: Catalog, statement: str) -> None:
+    asked = {"site_id": catalog.site_id, "run": "r", "began": LATER}
+    plan = catalog.connection.execute(sql.SQL("explain " + statement), asked).fetchall()  # type: ignore[arg-type]
+    said = "\n".join(row[0] for row in plan)
+    assert "SetOp" in said
+    assert "Nested Loop" not in said
