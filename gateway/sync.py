@@ -345,6 +345,9 @@ class _Pull:
             self._deliver(snapshot.TOPIC, body)
         self.run.count(absent=len(gone))
         self.connection.execute(SQL.forget_vanished, parameters)
+        row = self.connection.execute(SQL.left_over, parameters).fetchone()
+        if row and row[0]:  # read the same file again, to judge them
+            self.known, self.content_hash = client.Known(), None
 
     def doubt(self, gone: int, is_whole: bool, force: bool) -> str | None:
         """Why the absent are left as they are."""

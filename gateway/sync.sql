@@ -89,24 +89,45 @@ order by product_id
 on conflict (site_id, product_id, source_id) do update set named_at = excluded.named_at
 
 -- name: count
--- Of the feed's available products how many there are, and how many this pull did not name.
-select count(*), count(*) filter (where f.named_at < %(at)s)
-from feed_products f join products p using (site_id, product_id)
-where f.site_id = %(site_id)s and f.source_id = %(source_id)s and p.available and not p.deleted
+-- How many of the feed's products are available. By sets, here and below: a join of tables that
+-- nobody has analyzed yet compares each row with each.
+select count(*) from (
+  select product_id from feed_products
+  where site_id = %(site_id)s and source_id = %(source_id)s
+  intersect
+  select product_id from products where site_id = %(site_id)s and available and not deleted
+) available
 
 -- name: vanished
 -- Not what another feed holds still, nor what somebody has written since this pull began.
-select f.product_id
-from feed_products f join products p using (site_id, product_id)
-where f.site_id = %(site_id)s and f.source_id = %(source_id)s and f.named_at < %(at)s
-  and p.available and not p.deleted and p.written_at < %(at)s
-  and not exists (select from feed_products o where o.site_id = f.site_id
-                  and o.product_id = f.product_id and o.source_id <> f.source_id)
-order by f.product_id
+(
+  select product_id from feed_products
+  where site_id = %(site_id)s and source_id = %(source_id)s and named_at < %(at)s
+  intersect
+  select product_id from products
+  where site_id = %(site_id)s and available and not deleted and written_at < %(at)s
+)
+except
+select product_id from feed_products where site_id = %(site_id)s and source_id <> %(source_id)s
+order by product_id
 
 -- name: forget_vanished
+-- What is available still was written while the pull ran: the next one judges it.
 delete from feed_products
 where site_id = %(site_id)s and source_id = %(source_id)s and named_at < %(at)s
+  and product_id = any(array(
+    select product_id from feed_products
+    where site_id = %(site_id)s and source_id = %(source_id)s and named_at < %(at)s
+    except (
+      select product_id from products where site_id = %(site_id)s and available and not deleted
+      except
+      select product_id from feed_products
+      where site_id = %(site_id)s and source_id <> %(source_id)s
+    )))
+
+-- name: left_over
+select exists (select from feed_products
+  where site_id = %(site_id)s and source_id = %(source_id)s and named_at < %(at)s)
 
 -- name: states
 select s.source_id, s.public_id as source, s.settings, s.created_at,

@@ -398,6 +398,31 @@ def test_only_what_this_feed_held_can_vanish_from_it(
     assert available(shop) == {"own", "a", "b", "x"}
 
 
+def test_what_is_written_while_a_pull_runs_is_judged_by_the_next(
+    gateway: Gateway, shop: Shop, server: Server
+) -> None:
+    source = made(gateway, server.put("/feed.csv", a_csv("a", "b", "c")))
+    pulled(gateway, source)
+    server.put("/feed.csv", a_csv("a", "b"))
+    server.held = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        pull = threads.submit(_pull, shop, source)
+        until(lambda: len(server.asked) == 2, what="a request for the feed")
+        body = {"data": [{"product_id": "c", "title": "Written meanwhile"}]}
+        deliver(shop.pool, shop.api, body, "products")
+        server.held.set()
+        assert pull.result(30) == "done"
+    assert available(shop) == {"a", "b", "c"}
+    assert pulled(gateway, source)["counts"]["absent"] == 1
+    assert available(shop) == {"a", "b"}
+    assert pulled(gateway, source)["outcome"] == "unchanged"
+
+
+def _pull(shop: Shop, source: str) -> str:
+    with shop.pool.connection() as connection:
+        return sync.pull(connection, shop.pool, source_of(shop, source)).outcome
+
+
 def test_a_feed_may_hold_only_news(gateway: Gateway, shop: Shop, server: Server) -> None:
     source = made(gateway, server.put("/feed.csv", a_csv("a", "b", "c")))
     gateway("sources", "set", "shop", source, "keep_absent", "true")
