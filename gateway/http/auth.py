@@ -11,8 +11,12 @@ from gateway import access
 from gateway.access import Key, Source
 from gateway.http import limits, state
 from gateway.http.errors import LacksScope, NotAllowed, NotAuthentic, NotFound
+from schemas.errors import Problem
 
 LONGEST_KEY = 256
+# Beside the message, which is Miso's.
+NO_KEY = "no key was sent: put it into X-API-KEY or ?api_key="
+TWO_KEYS = "X-API-KEY and ?api_key= hold two keys that differ: send one"
 
 
 def authenticate(scope: str) -> Key:
@@ -63,9 +67,11 @@ def source(public_id: str, connector: str) -> Source:
 def _presented() -> str:
     in_query, in_header = request.args.get("api_key"), request.headers.get("X-API-KEY")
     if in_query and in_header and in_query != in_header:
-        raise NotAuthentic
+        raise NotAuthentic(problems=[Problem("", TWO_KEYS)])
     text = in_query or in_header
-    if not text or len(text) > LONGEST_KEY:
+    if not text:
+        raise NotAuthentic(problems=[Problem("", NO_KEY)])
+    if len(text) > LONGEST_KEY:
         raise NotAuthentic
     return text
 

@@ -65,8 +65,10 @@ class NotAuthentic(HttpError):
 
     status = 401
 
-    def __init__(self, message: str = "invalid api key.") -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str = "invalid api key.", *, problems: Sequence[Problem] = ()
+    ) -> None:
+        super().__init__(message, problems=problems)
 
 
 class NotAllowed(HttpError):
@@ -84,8 +86,8 @@ class NotFound(HttpError):
 
     status = 404
 
-    def __init__(self, message: str = "not found") -> None:
-        super().__init__(message)
+    def __init__(self, message: str = "not found", *, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message, problems=problems)
 
 
 class BodyLate(HttpError):

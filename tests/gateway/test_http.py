@@ -58,6 +58,7 @@ def test_each_route_asks_for_a_key_or_has_a_reason(app: Flask, client: FlaskClie
         answer = client.open(url, method=method)
         assert answer.status_code == 401, f"{method} {url}"
         assert answer.json and answer.json["message"] == "invalid api key."
+        assert "X-API-KEY" in answer.json["problems"][0]["message"]
 
 
 @pytest.mark.parametrize("key", ["nonsense", "", "sk_" + "0" * 40, "ключ", "a" * 5000, "\0"])
