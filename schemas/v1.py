@@ -149,6 +149,9 @@ _PEOPLE = ("user_ids", "anonymous_ids")
 _LONGEST_KEY = 100  # every problem of a record repeats the key that it came under
 
 
+NO_RECORDS = "The body must be an object that holds the records in 'data'."
+
+
 def records(payload: Any) -> Iterator[tuple[str, Any]]:
     """Each record of a body with its JSON pointer; raises Malformed where there is no list.
 
@@ -157,7 +160,7 @@ def records(payload: Any) -> Iterator[tuple[str, Any]]:
     the beginning of a key that is very long.
     """
     if type(payload) is not dict:
-        raise Malformed("The body must be an object that holds the records in 'data'.")
+        raise Malformed(NO_RECORDS)
     if payload.get("anonymous_ids") is not None:
         return _people(payload)
     name, value = _list(payload, "data", "user_ids")

@@ -79,6 +79,7 @@ def test_a_product_that_is_not_there_is_not_found(lamp: Api, product_id: str) ->
     lamp.call("DELETE", "/v1/products/gone")
     answer = patch(lamp, {"size": "L"}, product_id)
     assert (answer.status_code, told(answer)["message"]) == (404, "not found")
+    assert told(answer)["problems"] == [{"pointer": "", "message": "There is no such product."}]
     assert one(lamp.shop.pool, "select sum(failed) from deliveries") == 0
     assert rows(lamp.shop.pool, "select product_id from products where not deleted") == [("p1",)]
 
@@ -86,6 +87,7 @@ def test_a_product_that_is_not_there_is_not_found(lamp: Api, product_id: str) ->
 def test_of_many_it_is_an_error_of_its_record(lamp: Api) -> None:
     answer = patch_many(lamp, {"product_id": "p1", "size": "L"}, {"product_id": "p9"})
     assert answer.status_code == 422
+    assert told(answer)["message"].startswith("None of the records were changed because")
     assert told(answer)["data"] == ["data.1.product_id (p9) is invalid. There is no such product."]
     assert "size" not in read(lamp)
     task = one(lamp.shop.pool, "select delivery_id from deliveries where refused > 0")
@@ -128,6 +130,16 @@ def test_a_body_that_is_no_object_is_refused(lamp: Api, body: bytes) -> None:
     assert answer.status_code == 422
     assert told(answer)["errors"] is True
     assert read(lamp) == LAMP
+
+
+@pytest.mark.parametrize("query", ["", "?dry_run=1"])
+@pytest.mark.parametrize("body", [b"[]", b"1", b'"x"', b"null"])
+def test_it_is_told_what_its_body_must_be(lamp: Api, body: bytes, query: str) -> None:
+    answer = lamp.call("PATCH", f"/v1/products/p1{query}", body)
+    expected = "The body must be an object of fields."
+    assert told(answer)["message"] == expected
+    assert told(answer)["problems"] == [{"pointer": "", "message": expected}]
+    assert told(answer)["data"] == [f"data is invalid. {expected}"]
 
 
 def test_the_id_may_stand_in_the_body_too(lamp: Api) -> None:

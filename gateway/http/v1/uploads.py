@@ -51,6 +51,8 @@ NONE_INSERTED = (
     "None of the records were inserted because at least one of them contained schema errors. "
     "Please see the `data` field for details."
 )
+NONE_CHANGED = NONE_INSERTED.replace("inserted", "changed")
+NO_FIELDS = "The body must be an object of fields."
 
 Answer = dict[str, Any]
 
@@ -95,7 +97,7 @@ def change(topic: str, scope: str, product_id: str) -> Answer | Response:
     raises NotFound where there is no such record, Refused with pointers into the body."""
     key = auth.authenticate(scope)
     if not v1.is_product_id(product_id):
-        raise NotFound
+        raise _no_such_product()
     body = _as_upload(product_id, door.read_body(_limits(key).bytes, few_large=False))
     return _deliver(key, topic, body, alone=True)
 
@@ -202,20 +204,20 @@ def _deliver(key: Key, topic: str, body: bytes, *, alone: bool = False) -> Answe
 
     def answer(outcome: _Outcome, applied: bool) -> Answer:
         try:
-            _check(key, outcome, applied=applied, in_part=in_part)
+            _check(key, topic, outcome, applied=applied, in_part=in_part)
         except Refused as refused:
             raise (_of_one(refused) if alone else refused) from None
         return _success(topic, outcome)
 
     if flag("dry_run"):
-        return answer(_tried(source, topic, headers, body), in_part)
+        return answer(_tried(source, topic, headers, body, alone=alone), in_part)
 
     def told(receipt: ingest.Receipt) -> Answer:
         if receipt.failed and key.kind == "secret":
             raise HttpError(
                 f"something went wrong on our side; the delivery is kept as {receipt.delivery_id}"
             )
-        outcome = _outcome(receipt)
+        outcome = _outcome(receipt, alone=alone)
         return answer(outcome, outcome.good > 0)
 
     try:
@@ -234,27 +236,32 @@ def _deliver(key: Key, topic: str, body: bytes, *, alone: bool = False) -> Answe
     return told(receipt)
 
 
-def _outcome(receipt: ingest.Receipt) -> _Outcome:
+def _outcome(receipt: ingest.Receipt, *, alone: bool) -> _Outcome:
     """What became of an applied body; raises Refused where it had no records."""
     task_id = str(receipt.delivery_id)
     if receipt.error is not None and receipt.refused:
-        raise _unreadable(receipt.error, receipt.problems[0].pointer if receipt.problems else "")
+        pointer = receipt.problems[0].pointer if receipt.problems else ""
+        raise _unreadable(receipt.error, pointer, alone=alone)
     bad = [p for p in receipt.problems if p.outcome == "refused" and not p.of_another]
     return _Outcome(task_id, receipt.received, receipt.received - receipt.refused, bad)
 
 
-def _tried(source: Source, topic: str, headers: dict[str, str], body: bytes) -> _Outcome:
+def _tried(
+    source: Source, topic: str, headers: dict[str, str], body: bytes, *, alone: bool
+) -> _Outcome:
     """What a body would do, and every problem of it; raises Refused where it has no records."""
     try:
         records = ingest.tried(state.ingest(), source, topic=topic, headers=headers, body=body)
     except Unreadable as error:
-        raise _unreadable(str(error), error.pointer) from None
+        raise _unreadable(str(error), error.pointer, alone=alone) from None
     problems = [p for one in records if one.outcome == "refused" for p in one.problems]
     good = sum(one.outcome != "refused" for one in records)
     return _Outcome(DRY_RUN, len(records), good, problems)
 
 
-def _unreadable(reason: str, pointer: str) -> Refused:
+def _unreadable(reason: str, pointer: str, *, alone: bool) -> Refused:
+    if alone and reason == v1.NO_RECORDS:
+        reason = NO_FIELDS
     problems = [Problem(pointer, reason)]
     return Refused(reason, problems=problems, lines=[v1.unreadable_line(reason)])
 
@@ -262,7 +269,7 @@ def _unreadable(reason: str, pointer: str) -> Refused:
 def _of_one(refused: Refused) -> HttpError:
     """Of a record that is named in the path: there is none, or pointers into the body as sent."""
     if any(problem.message == admission.NO_SUCH_PRODUCT for problem in refused.problems):
-        return NotFound()
+        return _no_such_product()
     refused.problems = [
         replace(one, pointer=one.pointer.removeprefix("/data/0")) for one in refused.problems
     ]
@@ -271,11 +278,15 @@ def _of_one(refused: Refused) -> HttpError:
     return refused
 
 
-def _check(key: Key, outcome: _Outcome, *, applied: bool, in_part: bool) -> None:
+def _no_such_product() -> NotFound:
+    return NotFound(problems=[Problem("", admission.NO_SUCH_PRODUCT)])
+
+
+def _check(key: Key, topic: str, outcome: _Outcome, *, applied: bool, in_part: bool) -> None:
     """Raise Refused for bad records, unless the sender asked for the good ones alone."""
     if not outcome.problems or (in_part and key.kind == "secret"):
         return
-    message = NONE_INSERTED
+    message = NONE_CHANGED if topic == "products/_patch" else NONE_INSERTED
     if applied and outcome.good:
         message = (
             f"{outcome.good} of {outcome.received} records were applied, the others contain "
