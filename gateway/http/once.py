@@ -24,10 +24,12 @@ DOCUMENTED = {
     "name": HEADER,
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
     "description": "A name for this request: the same one again within 24 hours is answered as it "
-    "was and not applied again; 422 under another's name, 409 while it is in work.",
+    "was and not applied again; 422 under another's name, 409 while it is in work. A comma stands "
+    "within quotes only.",
 }
 
 _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
+_QUOTED = re.compile(r'"[^"]*"')
 
 
 def named(
@@ -63,7 +65,11 @@ def _sent() -> str | None:
     text = request.headers.get(HEADER)
     if text is None:
         return None
-    bare = text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+    is_quoted = _QUOTED.fullmatch(text)
+    # WSGI joins two headers of one name by a comma.
+    if "," in text and not is_quoted:
+        raise Unreadable(f"there are two of the header {HEADER}: send one, a comma only in quotes")
+    bare = text[1:-1] if is_quoted else text
     if not _KEY.fullmatch(bare):
         raise Unreadable(f"the header {HEADER} must hold 1 to 255 printable ASCII characters")
     return bare

@@ -96,6 +96,16 @@ def test_a_key_that_is_none_is_an_error(api: Api, key: str) -> None:
     assert one(api.shop.pool, "select count(*) from deliveries") == 0
 
 
+def test_two_keys_are_an_error_and_a_comma_in_quotes_is_none(api: Api) -> None:
+    both = {"Idempotency-Key": ["k1", "k2"]}
+    answer = api.call("POST", "/v1/products", product(), headers=both)
+    assert answer.status_code == 400
+    assert "two of the header Idempotency-Key" in answer.json["message"]  # type: ignore[index]
+    assert under('"k1","k2"', "POST", "/v1/products", product(), api).status_code == 400
+    assert one(api.shop.pool, "select count(*) from deliveries") == 0
+    assert under('"k1,k2"', "POST", "/v1/products", product(), api).status_code == 200
+
+
 def test_a_dry_run_uses_no_key_up(api: Api) -> None:
     assert under("k1", "POST", "/v1/products?dry_run=1", product(), api).status_code == 200
     assert under("k1", "POST", "/v1/products", product(title="Mug"), api).status_code == 200
