@@ -22,7 +22,8 @@ _HEADERS = re.compile(
     re.IGNORECASE,
 )
 _FIRST_LINE = re.compile(rb"\S+ ([^ ?]*)(?:\?([^ ]*))? (HTTP/1\.\d)")
-_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]{0,200})?\r\n")
+# Whatever gunicorn's parser takes for one: what we take for wrong goes to a thread at once.
+_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]+)[ \t]*(?:;.*?)?\r\n", re.DOTALL)
 
 
 class Wire(socket.socket):

@@ -51,6 +51,12 @@ SLOW = {
     "no body": lambda server: upload(server, "Content-Length: 5000"),
     "half a body": lambda server: upload(server, "Content-Length: 5000") + b'{"data": [',
     "half a chunk": lambda server: upload(server, "Transfer-Encoding: chunked") + b"99\r\n{",
+    "a chunk of many words": lambda server: (
+        upload(server, "Transfer-Encoding: chunked") + b"5;" + b"a" * 300 + b'\r\n{"d'
+    ),
+    "a chunk of many zeros": lambda server: (
+        upload(server, "Transfer-Encoding: chunked") + b"0" * 40 + b'5\r\n{"d'
+    ),
     "a body that waits to be asked for": lambda server: upload(
         server, "Content-Length: 5000", "Expect: 100-continue"
     ),
