@@ -18,7 +18,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -27,8 +27,9 @@ from uuid import UUID
 
 import msgspec
 import psycopg
+from marshmallow import ValidationError
 
-from gateway import access, apply, common_format, files, ingest, sealing
+from gateway import access, apply, common_format, files, ingest, instant, sealing
 from gateway.access import Site, Source
 from gateway.files import Bad, BadFile, Batch, Line, Place
 from gateway.ingest import Pool, Receipt
@@ -36,7 +37,8 @@ from gateway.settings import Settings
 from ranking.catalog import popularity, snapshot
 from schemas import database
 from schemas.database import Connection
-from schemas.errors import AttuneError, Malformed
+from schemas.errors import AttuneError, Malformed, counted
+from schemas.fields import Id
 
 SQL = database.queries(__file__)
 
@@ -55,6 +57,7 @@ PAUSES_S = (0.2, 1.0, 3.0, 10.0, 20.0)  # between the tries while Postgres is aw
 NO_TIME = "An event of an archive needs its `timestamp`: without one it would happen now."
 
 _encoder = msgspec.json.Encoder()
+_product_id = Id()
 
 
 class NotImported(AttuneError):
@@ -96,8 +99,9 @@ class FileReport(Tally):
     """One file; `error` where it could not be read to its end."""
 
     file: str = ""
-    began_at: int = 0  # the line that an earlier import had come to
-    unread: int = 0  # lines that were no records at all, a part of refused
+    goes_on: bool = False  # after an earlier import, which had come to the line `began_at`
+    began_at: int = 0
+    nameless: int = 0  # of a snapshot's records those without an id, a part of refused
     error: str | None = None
 
 
@@ -180,7 +184,7 @@ def run(
             report.files.append(one.bring(hands, told, report))
             report.add(report.files[-1])
         if is_snapshot:
-            _end_snapshot(connection, job, hands, report, force)
+            _end_snapshot(connection, job, hands, report, force, arriving)
     report.seconds = time.monotonic() - began
     return report
 
@@ -189,7 +193,7 @@ def refresh_lists(settings: Settings, site: Site) -> None:
     """Let popularity know what was imported, the past too, and with it the very next list."""
     with closing(_connected(settings)) as connection:
         connection.execute("set statement_timeout = 0")
-        popularity.refresh(connection, site.site_id, datetime.now(UTC), everything=True)
+        popularity.refresh(connection, site.site_id, instant.now(), everything=True)
 
 
 def _connected(settings: Settings) -> Connection:
@@ -211,7 +215,7 @@ def _check(source: Source, site: Site, kind: str, is_snapshot: bool) -> None:
 def _make_room(connection: Connection, settings: Settings) -> None:
     """RETENTION_EVENTS_DAYS may have been raised since the last migration."""
     database.make_partitions(
-        connection, at=datetime.now(UTC), events_days=settings.retention_events_days
+        connection, at=instant.now(), events_days=settings.retention_events_days
     )
 
 
@@ -258,7 +262,8 @@ class _File:
                 self._deliver(hands, told, report)
             except BadFile as error:
                 self.report.error = str(error)
-            self._advance(finished=self.report.error is None)
+            # The files of a snapshot end together, after its end.
+            self._advance(finished=self.report.error is None and self.job.run is None)
         report.problems += self.problems[: MOST_SHOWN - len(report.problems)]
         return self.report
 
@@ -279,28 +284,33 @@ class _File:
             if not self.connection.closed:
                 self.connection.execute(SQL.unlock, key)
 
+    def finish(self) -> None:
+        self._advance(finished=True)
+
     def goes_on(self) -> bool:
         """Whether an earlier import of this file did not come to its end."""
         return self._found() is not None
 
     def _found(self) -> tuple[Any, ...] | None:
-        since = datetime.now(UTC) - GIVEN_UP
+        since = instant.now() - GIVEN_UP
         known = {**self.key, "run": self.job.run, "since": since}
         return self.connection.execute(SQL.find, known).fetchone()
 
     def _find(self) -> None:
         row = self._found()
         if row is None:
-            new = {"name": self.path.name, "run": self.job.run, "at": datetime.now(UTC)}
+            new = {"name": self.path.name, "run": self.job.run, "at": instant.now()}
             self.connection.execute(SQL.begin, self.key | new)
             return
         self.position, counts, problems = row
         self.problems = [Shown(*one) for one in problems]
-        self.report = FileReport(file=str(self.path), began_at=self.position, **counts)
+        self.report = FileReport(
+            file=str(self.path), goes_on=True, began_at=self.position, **counts
+        )
 
     def _advance(self, finished: bool = False) -> None:
         counts = asdict(self.report)
-        for name in ("file", "began_at", "error"):
+        for name in ("file", "goes_on", "began_at", "error"):
             del counts[name]
         self.connection.execute(
             SQL.advance,
@@ -309,7 +319,7 @@ class _File:
                 "records": self.position,
                 "counts": database.jsonb(counts),
                 "problems": database.jsonb(self.problems),
-                "at": datetime.now(UTC),
+                "at": instant.now(),
                 "finished": finished,
             },
         )
@@ -323,7 +333,7 @@ class _File:
         waiting: Waiting = deque()
         try:
             for batch in files.batches(self.path, self.job.kind, self.position):
-                task = Task(self.job, self.path.name, place, batch, datetime.now(UTC))
+                task = Task(self.job, self.path.name, place, batch, instant.now())
                 waiting.append((batch, hands.submit(deliver, task)))
                 if len(waiting) > AHEAD * PROCESSES:
                     self._settle(waiting, told, report)
@@ -338,7 +348,7 @@ class _File:
         outcome = _result(future, self.path, self.position)
         waiting.popleft()
         self.report.add(outcome.tally)
-        self.report.unread += outcome.unread
+        self.report.nameless += outcome.nameless
         report.read += outcome.tally.records
         self.problems += outcome.problems[: MOST_SHOWN - len(self.problems)]
         self.position = batch.end
@@ -363,34 +373,76 @@ def _going_on(path: Path, position: int) -> Iterator[None]:
             f"a process of the import was killed, perhaps for want of memory: {how_far}"
         ) from None
     except psycopg.OperationalError as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise NotImported(f"Postgres stayed away ({reason}): {how_far}") from None
+        raise NotImported(f"Postgres stayed away ({_first_line(error)}): {how_far}") from None
+
+
+def _first_line(error: psycopg.Error) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else repr(error)
 
 
 # snapshots --------------------------------------------------------------------------------------
 
 
 def _end_snapshot(
-    connection: Connection, job: Job, hands: Executor, report: Report, force: bool
+    connection: Connection,
+    job: Job,
+    hands: Executor,
+    report: Report,
+    force: bool,
+    arriving: Sequence[_File],
 ) -> None:
-    """Make what the files did not name unavailable, if they can be believed."""
+    """Make what the files did not name unavailable, if they can be believed. Only then, or where
+    they cannot, the files are finished: an end that fails is made by the next run."""
     assert job.run is not None
-    unread = sum(one.unread for one in report.files)
-    broken = any(one.error for one in report.files)
+    if any(one.error for one in report.files):
+        report.snapshot_error = "no product was made unavailable, because a file is not whole"
+        return
+    with _ending():
+        try:
+            _doubt(connection, job, report, force)
+            gone = snapshot.vanished(connection, job.site_id, job.run, force=force)
+        except (NotImported, snapshot.TooManyVanish) as error:
+            report.snapshot_error = str(error)
+        else:
+            done = [hands.submit(patch, job, body) for body in snapshot.patches(gone)]
+            report.unavailable = sum(future.result() for future in done)
+        with connection.transaction():
+            for one in arriving:
+                one.finish()
+            snapshot.forget(connection, job.site_id, job.run)
+
+
+def _doubt(connection: Connection, job: Job, report: Report, force: bool) -> None:
+    """Raises NotImported where the names are not all that the files hold."""
+    assert job.run is not None
+    if report.accepted and snapshot.began(connection, job.site_id, job.run) is None:
+        raise NotImported(
+            "no product was made unavailable, because what the files named is not known any "
+            "longer: import them once more"
+        )
+    nameless = sum(one.nameless for one in report.files)
+    _, gone = snapshot.count(connection, job.site_id, job.run)
+    if nameless and gone and not force:
+        raise NotImported(
+            f"no product was made unavailable, because {counted(nameless, 'record')} without an id "
+            f"might be any of the {gone:,} that seem to be gone: mend the records, or say --force"
+        )
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """Says what stopped the end of a snapshot, and how to go on."""
+    how = (
+        "the files are imported, but what they lack is not yet all unavailable; the same command "
+        "goes on there"
+    )
     try:
-        if broken or (unread and not force):
-            why = "a file is not whole" if broken else f"{unread:,} lines could not be read"
-            raise NotImported(
-                f"no product was made unavailable, because {why}"
-                + ("" if broken else ": mend them, or say --force")
-            )
-        gone = snapshot.vanished(connection, job.site_id, job.run, force=force)
-        done = [hands.submit(patch, job, body) for body in snapshot.patches(gone)]
-        report.unavailable = sum(future.result() for future in done)
-    except (NotImported, snapshot.TooManyVanish) as error:
-        report.snapshot_error = str(error)
-    if not broken:
-        snapshot.forget(connection, job.site_id, job.run)
+        yield
+    except BrokenProcessPool:
+        raise NotImported(f"a process of the import was killed: {how}") from None
+    except psycopg.OperationalError as error:
+        raise NotImported(f"Postgres stayed away ({_first_line(error)}): {how}") from None
 
 
 # in the processes that deliver ------------------------------------------------------------------
@@ -413,7 +465,7 @@ class Outcome:
 
     tally: Tally
     problems: list[Shown] = field(default_factory=list)
-    unread: int = 0
+    nameless: int = 0
 
 
 _pools: list[Pool] = []
@@ -476,7 +528,7 @@ def deliver(task: Task) -> Outcome:
         return Outcome(Tally())
     source = _source(task.job)
     records = [one.record for _, one in read]
-    _name(task, records)
+    nameless = _name(task, records)
     body = _body(task.job.connector, [one.text for _, one in read])
     parsed = {"data": records} if task.job.connector == API else records
     topic = TOPICS[task.job.kind] if task.job.connector == API else None
@@ -493,7 +545,7 @@ def deliver(task: Task) -> Outcome:
             parsed=parsed,
         )
     )
-    return _outcome(task, receipt, read)
+    return _outcome(task, receipt, read, nameless)
 
 
 def patch(job: Job, body: bytes) -> int:
@@ -528,14 +580,27 @@ def _patient(work: Callable[[], Receipt]) -> Receipt:
     return work()
 
 
-def _name(task: Task, records: Sequence[Any]) -> None:
-    """What a snapshot holds: a record that is refused is in it nevertheless."""
+def _name(task: Task, records: Sequence[Any]) -> int:
+    """What a snapshot holds: a record that is refused is in it nevertheless. Returns how many have
+    no id that can be read."""
     if task.job.run is None:
-        return
-    sent = (record.get("product_id") for record in records if isinstance(record, dict))
-    ids = [str(one) for one in sent if isinstance(one, (str, int))]
+        return 0
+    ids = [_id(record) for record in records]
     with _pools[-1].connection() as connection:
-        snapshot.name(connection, task.job.site_id, task.job.run, ids, task.at)
+        named = (one for one in ids if one is not None)
+        snapshot.name(connection, task.job.site_id, task.job.run, named, task.at)
+    return ids.count(None)
+
+
+def _id(record: Any) -> str | None:
+    """The id as the schema reads it: 4.0 is "4"."""
+    if not isinstance(record, dict):
+        return None
+    try:
+        read = _product_id.deserialize(record.get("product_id"))
+    except ValidationError:
+        return None
+    return None if read is None or "\0" in read else read
 
 
 # lines as records -------------------------------------------------------------------------------
@@ -547,7 +612,6 @@ class _Read(NamedTuple):
     text: bytes
     record: Any
     why: Malformed | None = None
-    is_unread: bool = False
 
 
 def _read(job: Job, line: Line) -> _Read:
@@ -555,7 +619,7 @@ def _read(job: Job, line: Line) -> _Read:
     try:
         record = files.record(line)
     except Malformed as error:
-        return _unusable(line, error, is_unread=True)
+        return _unusable(line, error)
     if job.connector != API:
         return _Read(line, record)  # type: ignore[arg-type]
     try:
@@ -578,9 +642,9 @@ def _told(kind: str, record: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def _unusable(line: Line, why: Malformed, is_unread: bool = False) -> _Read:
+def _unusable(line: Line, why: Malformed) -> _Read:
     text = line.text if isinstance(line, Bad) else line.decode("utf-8", "replace")
-    return _Read(_encoder.encode(text), text, why, is_unread)
+    return _Read(_encoder.encode(text), text, why)
 
 
 def _body(connector: str, texts: Sequence[bytes]) -> bytes:
@@ -588,7 +652,9 @@ def _body(connector: str, texts: Sequence[bytes]) -> bytes:
     return b'{"data":[' + records + b"]}" if connector == API else b"[" + records + b"]"
 
 
-def _outcome(task: Task, receipt: Receipt, read: Sequence[tuple[int, _Read]]) -> Outcome:
+def _outcome(
+    task: Task, receipt: Receipt, read: Sequence[tuple[int, _Read]], nameless: int
+) -> Outcome:
     too_old = apply.REASONS["too_old"]
     tally = Tally(
         len(read), receipt.applied, receipt.duplicate, receipt.ignored, receipt.refused,
@@ -607,7 +673,7 @@ def _outcome(task: Task, receipt: Receipt, read: Sequence[tuple[int, _Read]]) ->
         inside = one.why.pointer if one.why else _inside(pointer)
         where = task.place.of(position)
         problems.append(Shown(task.file, where, inside, outcome, str(one.why or reason)))
-    return Outcome(tally, problems, sum(one.is_unread for _, one in read))
+    return Outcome(tally, problems, nameless)
 
 
 def _inside(pointer: str) -> str:

@@ -53,3 +53,8 @@ class Invalid(AttuneError):
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__(problems[0].message)
         self.problems = problems
+
+
+def counted(number: int, noun: str) -> str:
+    """How many there are of something, for a sentence: `1 line`, `2,000 lines`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -14,10 +14,11 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from gateway import access
+from gateway import access, instant, logs
 from gateway.cells import KINDS
 from gateway.commands import console
 from schemas import database
+from schemas.errors import counted
 
 FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 LINE_EVERY_S = 10.0
@@ -50,6 +51,8 @@ def import_(
     from gateway import forecast, importer
 
     with console.sentences() as settings:
+        logs.configure("WARNING")
+        instant.follow(settings.database_url)
         with database.connect(settings.database_url) as connection:
             into = access.site(connection, site)
             through = _source(connection, source) if source else None
@@ -189,7 +192,8 @@ def _stages(as_json: bool) -> Iterator[Any]:
 def _show(report: Any) -> None:
     for one in report.files:
         if one.began_at:
-            click.echo(f"{one.file}: went on after {one.began_at:,} lines of an earlier import")
+            lines = counted(one.began_at, "line")
+            click.echo(f"{one.file}: went on after {lines} of an earlier import")
         if one.error:
             click.echo(one.error, err=True)
     if report.problems:
@@ -203,25 +207,31 @@ def _show(report: Any) -> None:
 
 
 def _sentences(report: Any, kind: str, days: int) -> list[str]:
+    before = ""
+    if report.duplicate and any(one.goes_on for one in report.files):
+        before = " (some of them brought by the run before)"
     counts = [
         f"{report.accepted:,} accepted",
-        f"{report.duplicate:,} duplicate",
+        f"{report.duplicate:,} duplicate{before}",
         f"{report.ignored:,} ignored",
         f"{report.refused:,} refused",
     ]
     if report.failed:
         counts.append(f"{report.failed:,} failed and tried again by itself")
     told = [
-        f"{report.records:,} {kind}: {', '.join(counts)}, in {report.seconds:,.1f} s "
+        f"{counted(report.records, kind[:-1])}: {', '.join(counts)}, in {report.seconds:,.1f} s "
         f"({report.rate:,.0f}/s)."
     ]
     if report.too_old:
         told.append(
-            f"{report.too_old:,} of the ignored are too old, older than {days:,} days: raise "
+            f"{report.too_old:,} of the ignored {'is' if report.too_old == 1 else 'are'} too old, "
+            f"older than {counted(days, 'day')}: raise "
             "RETENTION_EVENTS_DAYS, here and for the running gateway, and import again."
         )
     if report.unavailable is not None:
-        told.append(f"{report.unavailable:,} products that the files lack are now unavailable.")
+        products = counted(report.unavailable, "product")
+        verb = "is" if report.unavailable == 1 else "are"
+        told.append(f"{products} that the files lack {verb} now unavailable.")
     return told
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
@@ -12,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from gateway import files, importer
+from gateway import files, importer, instant
 from gateway.__main__ import cli
+from gateway.settings import load
 from ranking.catalog import embeddings
 from schemas import payload
 from schemas.errors import Malformed
@@ -314,7 +316,7 @@ def test_events_that_are_too_old_are_said_so_plainly(
     old = view("p1", timestamp=ago(days=500))
     said = run("events", lines(tmp_path / "e.jsonl", old, view("p2")), "--no-forecast").output
     assert "2 events: 1 accepted, 0 duplicate, 1 ignored, 0 refused" in said
-    assert "1 of the ignored are too old, older than 400 days: raise RETENTION_EVENTS_DAYS" in said
+    assert "1 of the ignored is too old, older than 400 days: raise RETENTION_EVENTS_DAYS" in said
 
 
 @pytest.mark.parametrize("name", ["e.jsonl.gz", "e.csv.gz"])
@@ -506,16 +508,105 @@ def test_a_snapshot_without_most_of_the_shop_is_refused(
     assert available(shop) == ["p1"]
 
 
-def test_a_snapshot_with_lines_nobody_could_read_is_refused(
+@pytest.mark.parametrize(
+    "record", ["{", {"title": "Mug"}, {"product_id": True}, {"product_id": ""}]
+)
+def test_a_snapshot_with_a_record_without_id_is_refused(
+    bring: Import, shop: Shop, tmp_path: Path, record: Any
+) -> None:
+    bring("products", catalog(tmp_path / "1.jsonl", "p1", "p2"))
+    path = lines(tmp_path / "2.jsonl", {"product_id": "p1"}, record)
+    answer = bring("products", path, "--snapshot", status=1)
+    assert "1 record without an id might be any of the 1" in answer["snapshot_error"]
+    assert (answer["refused"], [one["line"] for one in answer["problems"]]) == (1, ["line 2"])
+    assert available(shop) == ["p1", "p2"]
+    assert bring("products", path, "--snapshot", "--force")["unavailable"] == 1
+
+
+def test_a_record_without_id_matters_only_where_something_is_gone(
+    bring: Import, shop: Shop, tmp_path: Path
+) -> None:
+    path = lines(tmp_path / "1.jsonl", {"product_id": "p1"}, {"title": "Mug"})
+    assert bring("products", path, "--snapshot")["unavailable"] == 0
+
+
+def test_a_snapshot_names_ids_as_they_are_stored(bring: Import, shop: Shop, tmp_path: Path) -> None:
+    whole = lines(tmp_path / "1.jsonl", *({"product_id": one} for one in (4.0, 5, "6", 7.5)))
+    assert bring("products", whole, "--snapshot")["unavailable"] == 0
+    assert available(shop) == ["4", "5", "6", "7.5"]
+
+
+def test_a_snapshot_of_which_nothing_is_known_is_not_ended(
     bring: Import, shop: Shop, tmp_path: Path
 ) -> None:
     bring("products", catalog(tmp_path / "1.jsonl", "p1", "p2"))
-    path = lines(tmp_path / "2.jsonl", {"product_id": "p1"}, "{")
-    assert (
-        "1 lines could not be read"
-        in bring("products", path, "--snapshot", status=1)["snapshot_error"]
-    )
-    assert available(shop) == ["p1", "p2"]
+    path = catalog(tmp_path / "2.jsonl", "p1", "p3")
+    with shop.pool.connection() as connection:
+        connection.execute("create rule lost as on insert to snapshot_products do instead nothing")
+    try:
+        answer = bring("products", path, "--snapshot", "--force", status=1)
+    finally:
+        with shop.pool.connection() as connection:
+            connection.execute("drop rule lost on snapshot_products")
+    assert "import them once more" in answer["snapshot_error"]
+    assert available(shop) == ["p1", "p2", "p3"]
+
+
+def test_a_snapshot_whose_end_failed_is_ended_by_the_same_command(
+    bring: Import, run: Callable[..., Result], shop: Shop, tmp_path: Path
+) -> None:
+    bring("products", catalog(tmp_path / "1.jsonl", "p1", "p2", "p3"))
+    halves = catalog(tmp_path / "2.jsonl", "p1"), catalog(tmp_path / "3.jsonl", "p3")
+    with _failing_end(shop):
+        said = run("products", *halves, "--snapshot", status=1).output
+    assert "what they lack is not yet all unavailable; the same command goes on there" in said
+    deliveries = one(shop.pool, "select count(*) from deliveries")
+    answer = bring("products", *halves, "--snapshot")
+    assert [told["began_at"] for told in answer["files"]] == [1, 1]
+    assert (answer["accepted"], answer["snapshot_error"]) == (2, None)
+    assert one(shop.pool, "select count(*) from deliveries") == deliveries
+    assert available(shop) == ["p1", "p3"]
+    assert bring("products", *halves, "--snapshot")["files"][0]["began_at"] == 0
+
+
+@contextlib.contextmanager
+def _failing_end(shop: Shop) -> Iterator[None]:
+    """What a run named cannot be forgotten, as when Postgres ends the statement."""
+    with shop.pool.connection() as connection:
+        connection.execute(
+            "create function fail() returns trigger language plpgsql as "
+            "$$begin raise query_canceled using message = 'statement timeout'; end$$"
+        )
+        connection.execute(
+            "create trigger fail before delete on snapshot_products for each row "
+            "execute function fail()"
+        )
+    try:
+        yield
+    finally:
+        with shop.pool.connection() as connection:
+            connection.execute("drop function fail cascade")
+
+
+def test_duplicates_of_an_import_that_went_on_are_said_to_be_its_own(
+    bring: Import, shop: Shop, tmp_path: Path
+) -> None:
+    path = lines(tmp_path / "e.jsonl", view())
+    bring("events", path)
+    with shop.pool.connection() as connection:  # as if it had been killed before it said how far
+        connection.execute("update imports set records = 0, counts = '{}', finished_at = null")
+    said = bring("events", path)["sentence"]
+    assert "1 event: 0 accepted, 1 duplicate (some of them brought by the run before)" in said
+    assert "brought by the run before" not in bring("events", path)["sentence"]
+
+
+def test_an_import_follows_the_clock_of_postgres(
+    environment: dict[str, str], shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instant, "_ahead", timedelta(hours=1))
+    path = catalog(tmp_path / "1.jsonl", "p1")
+    importer.run(load(), shop.site, "products", [path], lambda progress: None)
+    assert one(shop.pool, "select as_of > now() + interval '50 minutes' from products")
 
 
 def test_a_product_that_is_refused_has_not_vanished(
