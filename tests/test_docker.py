@@ -62,3 +62,9 @@ def test_a_role_that_does_nothing_is_not_alive(
         )
     alive = CliRunner().invoke(cli, ["alive", role]).exit_code == 0
     assert alive is (role != "web")
+
+
+def test_a_role_that_does_not_exist_is_named() -> None:
+    said = CliRunner().invoke(cli, ["alive", "foo"])
+    assert said.exit_code == 1
+    assert "there is no role foo: it is one of run, " in said.output

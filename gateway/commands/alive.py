@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -28,7 +29,10 @@ def alive(role: str | None) -> None:
 
     The web role answers /healthz; the others have reported to Postgres within a minute.
     """
-    named = role or _first_process()
+    roles = ("run", *(name for name, _ in procfile(ROOT / "Procfile")))
+    if role is not None and role not in roles:
+        raise click.ClickException(f"there is no role {role}: it is one of {', '.join(roles)}")
+    named = role or _first_process(roles)
     with console.sentences() as settings:
         reason = _web(settings) if named in ("web", "run") else _beats(settings, named)
     if reason:
@@ -36,11 +40,10 @@ def alive(role: str | None) -> None:
     click.echo(f"{named} is alive")
 
 
-def _first_process() -> str:
+def _first_process(roles: Sequence[str]) -> str:
     words = FIRST_PROCESS.read_bytes().decode(errors="replace").split("\0")
-    known = {"run", *(name for name, _ in procfile(ROOT / "Procfile"))}
     for word in words:
-        if word in known:
+        if word in roles:
             return word
     # `run` has become supervisord.
     return "run" if any("supervisord" in word for word in words) else "web"
