@@ -61,8 +61,13 @@ def _show(results: Sequence[Result]) -> None:
             table.add_row("", "", f"[dim]→ {escape(one.advice)}[/dim]")
     screen.print(table)
     counts = {level: sum(one.level == level for one in results) for level in MARKS}
-    said = ", ".join(f"{count} {level}" for level, count in counts.items() if count)
-    screen.print(f"\n{said}")
+    said = [_counted(count, level) for level, count in counts.items() if count]
+    screen.print(f"\n{', '.join(said)}")
+
+
+def _counted(count: int, level: str) -> str:
+    several = count > 1 and level in ("warning", "problem")
+    return f"{count} {level}s" if several else f"{count} {level}"
 
 
 COMMANDS: list[click.Command] = [doctor]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 import httpx
 import redis
@@ -71,7 +72,7 @@ def roles(patient: Patient) -> Iterator[Finding]:
                 f"see its log, and start it anew: `python -m gateway {role}`",
             )
         else:
-            yield ok(f"a {role} runs")
+            yield ok(f"{'an' if role == 'encoder' else 'a'} {role} runs")
 
 
 def tasks(patient: Patient) -> Iterator[Finding]:
@@ -117,17 +118,17 @@ def feeds(patient: Patient) -> Iterator[Finding]:
     for one in found:
         if one.failures or one.late:
             why = f": {one.error}" if one.error else ""
-            since = console_time(one.last_success)
             yield warning(
-                f"the feed {one.url} of {one.site} was last read {since}{why}",
-                f"see `python -m gateway feeds {one.site}`",
+                f"the feed {one.url} of {one.site} {_last_read(one.last_success)}{why}",
+                f"see `python -m gateway feeds {one.site}`; once the cause is mended, "
+                f"`python -m gateway pull {one.site} {one.source}` reads it at once",
             )
     if found and not any(one.failures or one.late for one in found):
-        yield ok(f"{len(found)} feeds are read in time")
+        yield ok("every feed is read in time")
 
 
-def console_time(at: object) -> str:
-    return "never" if at is None else f"at {at:%Y-%m-%d %H:%M} UTC"
+def _last_read(at: datetime | None) -> str:
+    return "has never been read" if at is None else f"was last read at {at:%Y-%m-%d %H:%M} UTC"
 
 
 CHECKS = (

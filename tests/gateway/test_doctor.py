@@ -314,7 +314,9 @@ def test_feeds_that_fail_are_told(look: Look, shop: Shop, patient: Patient) -> N
         "insert into feeds (site_id, source_id, next_run, failures) "
         "select site_id, source_id, now(), 3 from sources where connector = 'feed'"
     )
-    assert "shop.example" in warnings(look("feeds"))[0]
+    [told] = look("feeds")
+    assert "https://shop.example/feed.xml of shop has never been read" in told.message
+    assert "pull shop feedid" in told.advice
 
 
 # the catalog -------------------------------------------------------------------------------------
