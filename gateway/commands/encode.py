@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 from rich.console import Console
@@ -30,12 +31,16 @@ def encode(site: str, as_json: bool) -> None:
         site_id = access.site(connection, site).site_id
         embeddings.find_dirty(connection, site_id)
         started = time.monotonic()
-        encoded = _drain(connection, site_id)
+        before = embeddings.waiting(connection, site_id)
+        encoded = _drain(connection, site_id, before)
+        waiting = embeddings.waiting(connection, site_id)
+        failed = embeddings.failed(connection, site_id)
         report = {
             "site": site,
             "encoded": encoded,
-            "waiting": embeddings.waiting(connection, site_id),
-            "failed": embeddings.failed(connection, site_id),
+            "encoded_elsewhere": max(0, before - encoded - waiting - failed),
+            "waiting": waiting,
+            "failed": failed,
             "seconds": round(time.monotonic() - started, 1),
         }
     if as_json:
@@ -44,8 +49,7 @@ def encode(site: str, as_json: bool) -> None:
         click.echo(_sentence(report))
 
 
-def _drain(connection: Connection, site_id: int) -> int:
-    waiting = embeddings.waiting(connection, site_id)
+def _drain(connection: Connection, site_id: int, waiting: int) -> int:
     if not waiting:
         return 0
     with _shown(waiting) as progress:
@@ -72,8 +76,11 @@ def _shown(waiting: int) -> Iterator[embeddings.Progress]:
         yield show
 
 
-def _sentence(report: dict[str, object]) -> str:
-    text = f"{report['encoded']} products encoded in {report['seconds']} s"
+def _sentence(report: dict[str, Any]) -> str:
+    products = "product" if report["encoded"] == 1 else "products"
+    text = f"{report['encoded']:,} {products} encoded in {report['seconds']} s"
+    if elsewhere := report["encoded_elsewhere"]:
+        text += f"; the encoder role did the other {elsewhere:,} meanwhile"
     if report["failed"]:
         text += f"; {report['failed']} failed, see products_to_encode.error"
     return text
