@@ -30,15 +30,24 @@ SHOWN = ("hit_rate@10", "hit_rate@20", "mrr@20", "ndcg@10", "coverage@20")
 
 @click.command()
 @click.option(
-    "--catalog", type=FILE, required=True, help="Products: JSON lines, CSV or Parquet, .gz too."
+    "--catalog",
+    type=FILE,
+    required=True,
+    help="Products: JSON lines, CSV or Parquet, also gzipped.",
 )
-@click.option("--events", type=FILE, required=True, multiple=True, help="Events, likewise.")
+@click.option(
+    "--events",
+    type=FILE,
+    required=True,
+    multiple=True,
+    help="Events, likewise; may be repeated.",
+)
 @click.option("--cut", required=True, help="ISO time (UTC): earlier sessions train, others test.")
 @console.json_option
 def backtest(catalog: Path, events: tuple[Path, ...], cut: str, as_json: bool) -> None:
     """Foretell the sessions after a cut from those before it, by ours and by simple methods.
 
-    Records of both files are in the common format: product_id, title, description, brand,
+    Records of all files are in the common format: product_id, title, description, brand,
     categories, price; and user_id, session_id, ts (unix seconds), type, product_id.
     """
     from gateway import backtest as backtesting

@@ -302,7 +302,13 @@ def visitors(site: str, id: str, as_json: bool) -> None:
 @click.command("ledger")
 @click.argument("site")
 @since_option
-@click.option("--minutes", type=click.IntRange(0, ledger.MINUTES_AT_MOST), default=0)
+@click.option(
+    "--minutes",
+    type=click.IntRange(0, ledger.MINUTES_AT_MOST),
+    default=0,
+    metavar="N",
+    help="With --json: also the last N minutes in which something came.",
+)
 @console.json_option
 def show_ledger(site: str, since: datetime | None, minutes: int, as_json: bool) -> None:
     """Say what became of everything received, whole, by source and by minute."""
