@@ -28,6 +28,7 @@ BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_
 DELIMITERS = "\t,;|"
 LONGEST_FIELD = LARGEST_ITEM = 1_000_000
 PEEKED = 1 << 20  # of JSON, to tell lines from a document
+CUT = "premature EOF"  # what the JSON parser says where the file breaks off
 NESTED_AT_MOST = 3  # where in a JSON document its list of products may lie
 
 
@@ -154,7 +155,9 @@ def _document(file: Bounded) -> Iterator[Item]:
                 # Read once more as every door reads: what no door takes is refused here, alone.
                 yield Item(found.pointer(), *_object(json.dumps(record).encode()))
     except (ijson.JSONError, UnicodeDecodeError, OverflowError) as error:
-        where = f"after item {found.position}" if found.position >= 0 else "at its beginning"
+        where = f"after item {found.whole:,}" if found.whole else "before its first item"
+        if CUT in str(error):
+            raise Broken(f"the file breaks off {where}") from None
         raise Broken(f"the file is not valid JSON {where}: {_one_line(error)}") from None
     if found.position < 0:
         raise Broken('the JSON holds no list of products, such as {"products": [{"id": "1"}]}')
@@ -170,6 +173,11 @@ class _List:
         self._inside = 0  # the depth of what may be the list
         self._is_over = False
         self._builder: Any = None
+
+    @property
+    def whole(self) -> int:
+        """How many elements have ended."""
+        return self.position + (self._builder is None)
 
     def pointer(self) -> str:
         keys = [escape(self._keys[depth]) for depth in range(1, self._inside)]
@@ -258,9 +266,13 @@ def _named(
 def _tabbed(text: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     """Lines of fields; only a field that lies whole between quotes is unquoted, so that a single
     one (5" pipe) takes no lines with it."""
-    for number, line in enumerate(text, 1):
-        if line.strip():
-            yield number, [_unquoted(field) for field in line.rstrip("\r\n").split("\t")]
+    number = 0
+    try:
+        for number, line in enumerate(text, 1):
+            if line.strip():
+                yield number, [_unquoted(field) for field in line.rstrip("\r\n").split("\t")]
+    except UnicodeError as error:
+        raise _unreadable(number + 1, error) from None
 
 
 def _unquoted(field: str) -> str:
@@ -279,7 +291,11 @@ def _quoted(text: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str
             yield line + 1, row
             line = rows.line_num
     except (csv.Error, UnicodeError) as error:
-        raise Broken(f"the table cannot be read from line {line + 1} on: {error}") from None
+        raise _unreadable(line + 1, error) from None
+
+
+def _unreadable(line: int, error: Exception) -> Broken:
+    return Broken(f"the table cannot be read from line {line} on: {error}")
 
 
 def _check_names(names: list[str], settings: Mapping[str, Any]) -> None:

@@ -227,9 +227,28 @@ def test_xml_says_its_own_encoding(encoding: str) -> None:
         (b"Not found", "no column is named id"),
         (b"title,price\n1,2\n", "no column is named id"),
         (b'{"error": "no such shop"}', "no list of products"),
-        (b'{"error": ', "not valid JSON"),
+        (b'{"error": ', "breaks off before its first item"),
+        (b'{"error": nope}', "not valid JSON"),
         (b"\x1f\x8bnot gzip", "gzip"),
     ],
 )
 def test_what_is_no_feed_is_told_in_a_sentence(body: bytes, reason: str) -> None:
     assert reason in why(body)
+
+
+@pytest.mark.parametrize("row", ["id\ttitle\n1\tMug\n", "id,title\n1,Mug\n"])
+def test_a_table_cut_in_a_character_is_a_sentence(row: str) -> None:
+    assert "cannot be read from line" in why(row.encode("utf-16")[:-1])
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (b'[{"id": "a"}, {"id": "b"}, {"id":', "after item 2"),
+        (b'[{"id": "a"}', "after item 1"),
+        (b'{"products": [{"id":', "before its first item"),
+    ],
+    ids=["in an item", "between two", "in the first"],
+)
+def test_a_document_that_breaks_off_says_after_which_item(body: bytes, where: str) -> None:
+    assert why(body) == f"the file breaks off {where}"
