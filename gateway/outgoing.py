@@ -85,7 +85,10 @@ def refusal(text: str, *, allow_private: bool = False) -> str | None:
     if any(address in network for network in NEVER):
         return f"{text} is reserved, link-local, multicast or a cloud's own"
     if any(address in network for network in PRIVATE):
-        opening = "FEED_ALLOW_PRIVATE=1 opens private networks"
+        opening = (
+            "FEED_ALLOW_PRIVATE=1 opens private networks, for the gateway and in each shell "
+            "that makes or pulls feeds"
+        )
         return None if allow_private else f"{text} is private ({opening})"
     if isinstance(address, IPv4Address):
         return None
@@ -222,10 +225,18 @@ def _addresses(host: str, port: int, rules: Rules) -> list[str]:
     for address in found:
         reason = refusal(address, allow_private=rules.allow_private)
         if reason:
-            raise Forbidden(f"{host} is not fetched from: {reason}")
+            raise Forbidden(_not_fetched(host.strip("[]"), port, address, reason))
     if not found:
         raise Unreachable(f"the host {host} has no address: check its name")
     return found
+
+
+def _not_fetched(host: str, port: int, address: str, reason: str) -> str:
+    """The sentence, which names a host once that is an address itself."""
+    whole = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if host == address:
+        return f"{whole} is not fetched from: it{reason.removeprefix(address)}"
+    return f"{whole} is not fetched from: {reason}"
 
 
 # the connection ----------------------------------------------------------------------------------

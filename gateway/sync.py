@@ -25,7 +25,7 @@ import psycopg
 import structlog
 from psycopg.rows import dict_row
 
-from connectors.feed import client, items, translate
+from connectors.feed import attributes, client, items, translate
 from connectors.feed.bounded import Broken, Item
 from gateway import access, ingest, instant, outgoing
 from gateway.access import Site, Source
@@ -33,7 +33,7 @@ from gateway.settings import Settings, load
 from ranking.catalog import snapshot
 from schemas import database
 from schemas.database import Connection
-from schemas.errors import AttuneError
+from schemas.errors import AttuneError, counted
 
 SQL = database.queries(__file__)
 log = structlog.get_logger(__name__)
@@ -122,6 +122,18 @@ def check(settings: Mapping[str, Any], rules: outgoing.Rules) -> None:
         isinstance(fields, dict) and all(isinstance(name, str) for name in fields.values())
     ):
         raise BadFeed('fields must be an object of names, such as {"article number": "id"}')
+    for name in (fields or {}).values():
+        if not attributes.is_known(name):
+            raise BadFeed(
+                f"fields: {name!r} is no attribute that feeds have: correct it, or write "
+                f"{attributes.OWN + name!r} where it is one of your own"
+            )
+
+
+def urls(connection: Connection, site: Site) -> dict[str, str]:
+    """Where each feed of a site lies, by its public id, without secrets."""
+    rows = connection.execute(SQL.urls, {"site_id": site.site_id})
+    return {public_id: shown_url(settings) for public_id, settings in rows}
 
 
 def shown_url(settings: Mapping[str, Any]) -> str:
@@ -181,6 +193,7 @@ def pull(
     source: Source,
     *,
     force: bool = False,
+    by_hand: bool = False,
     told: Told = lambda stage, done, total: None,
     stop: Callable[[], bool] = lambda: False,
     at: datetime | None = None,
@@ -188,12 +201,13 @@ def pull(
     """Pull one feed now and say what came of it; a feed that cannot be read is no exception.
 
     `force` reads it although nothing changed, and lets more than half of its products vanish.
+    `by_hand` changes nothing of when the next pull is due, unless it ends well.
     `connection` (autocommit) holds the lock meanwhile. Raises Busy, and psycopg.Error where
     Postgres is away.
     """
     with _alone(connection, source):
         run = Run(at or instant.now())
-        state = _begin(connection, source, run)
+        state = _begin(connection, source, run, by_hand)
         one = _Pull(connection, pool, source, run, told, stop)
         try:
             one.do(state, force)
@@ -209,7 +223,7 @@ def pull(
             raise
         finally:
             if run.outcome != "running":
-                _finish(connection, source, run, one)
+                _finish(connection, source, run, one, by_hand)
     log.info("feed pulled", source=source.public_id, outcome=run.outcome, error=run.error,
              warning=run.warning, **run.counts)  # fmt: skip
     return run
@@ -355,8 +369,8 @@ class _Pull:
             return None
         if self.nameless:
             return (
-                f"{self.nameless:,} items have no id that can be read, so none of the {gone:,} "
-                "products that the feed held before was made unavailable"
+                f"{counted(self.nameless, 'item')} without an id might be any of the {gone:,} "
+                "that the feed held before: none was made unavailable"
             )
         if not is_whole and not force:
             return (
@@ -433,21 +447,22 @@ def _every(source: Source) -> timedelta:
         return interval({})
 
 
-def _begin(connection: Connection, source: Source, run: Run) -> _State:
+def _begin(connection: Connection, source: Source, run: Run, by_hand: bool) -> _State:
     parameters = _key(source) | {
         "at": run.started_at,
         "first_wait": FIRST_WAIT,
         "every": _every(source),
     }
     with connection.transaction():
-        row = connection.execute(SQL.begin, parameters).fetchone()
+        begin = SQL.begin_by_hand if by_hand else SQL.begin
+        row = connection.execute(begin, parameters).fetchone()
         connection.execute(SQL.end_those_left, parameters)
         connection.execute(SQL.insert_run, parameters)
     assert row is not None
     return _State(client.Known(row[0], row[1]), *row[2:])
 
 
-def _finish(connection: Connection, source: Source, run: Run, one: _Pull) -> None:
+def _finish(connection: Connection, source: Source, run: Run, one: _Pull, by_hand: bool) -> None:
     parameters = _key(source) | {
         "at": run.started_at,
         "finished_at": instant.now(),
@@ -472,7 +487,7 @@ def _finish(connection: Connection, source: Source, run: Run, one: _Pull) -> Non
     with connection.transaction():
         connection.execute(SQL.finish_run, parameters)
         connection.execute(SQL.keep_runs, parameters)
-        if run.outcome in statements:
+        if run.outcome in statements and not (by_hand and run.outcome == "interrupted"):
             connection.execute(statements[run.outcome], parameters)
 
 

@@ -31,6 +31,13 @@ on conflict (site_id, source_id) do update set
   next_run = %(at)s + least(%(first_wait)s * power(2, least(f.failures, 20)), %(every)s)
 returning etag, last_modified, content_hash, changes_at, settings_hash
 
+-- name: begin_by_hand
+-- Somebody tries it: when the next pull is due does not depend on how often they did.
+insert into feeds as f (site_id, source_id, next_run)
+values (%(site_id)s, %(source_id)s, %(at)s + %(first_wait)s)
+on conflict (site_id, source_id) do update set next_run = f.next_run
+returning etag, last_modified, content_hash, changes_at, settings_hash
+
 -- name: end_those_left
 -- A run whose process died; nobody else runs while the lock is ours.
 update feed_runs set outcome = 'interrupted', finished_at = %(at)s
@@ -128,6 +135,9 @@ where site_id = %(site_id)s and source_id = %(source_id)s and named_at < %(at)s
 -- name: left_over
 select exists (select from feed_products
   where site_id = %(site_id)s and source_id = %(source_id)s and named_at < %(at)s)
+
+-- name: urls
+select public_id, settings from sources where site_id = %(site_id)s and connector = 'feed'
 
 -- name: states
 select s.source_id, s.public_id as source, s.settings, s.created_at,

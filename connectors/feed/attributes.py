@@ -44,6 +44,41 @@ REPEATED = frozenset(
     )
 )  # fmt: skip
 
+# Names beside these that feeds have, and that are kept as custom attributes.
+OTHERS = frozenset(
+    (
+        "adult", "age_group", "auto_pricing_min_price", "availability_date", "certification",
+        "cost_of_goods_sold", "custom_label_0", "custom_label_1", "custom_label_2",
+        "custom_label_3", "custom_label_4", "display_ads_id", "energy_efficiency_class", "gender",
+        "google_product_category", "gtin", "identifier_exists", "installment", "is_bundle",
+        "is_sale", "lifestyle_image_link", "loyalty_points", "loyalty_program",
+        "max_energy_efficiency_class", "max_handling_time", "maximum_retail_price",
+        "min_energy_efficiency_class", "min_handling_time", "mobile_link", "mpn", "multipack",
+        "pattern", "pause", "pickup_method", "pickup_sla", "product_height", "product_length",
+        "product_weight", "product_width", "return_policy_label", "sell_on_google_quantity",
+        "shipping_height", "shipping_label", "shipping_length", "shipping_weight",
+        "shipping_width", "ships_from_country", "size_system", "size_type",
+        "structured_description", "structured_title", "subscription_cost", "tax_category",
+        "transit_time_label", "unit_pricing_base_measure", "unit_pricing_measure",
+        "video_link", "virtual_model_link",
+    )
+)  # fmt: skip
+PLACED = frozenset(
+    (
+        "id", "item_group_id", "title", "description", "link", "image_link", "price", "sale_price",
+        "sale_price_effective_date", "availability", "expiration_date", "condition",
+        "product_type", "brand", "color", "size", "material", "tags", "rating", "type",
+        "currency", "created_at", "published_at", "updated_at", "custom_attributes",
+    )
+)  # fmt: skip
+OWN = "c:"  # before a name that is the shop's own, as in Google's XML
+
+
+def is_known(written: str) -> bool:
+    """Whether a name, as a setting has it, means something to feeds or is said to be one's own."""
+    known = name(written, {})
+    return written.startswith(OWN) or known in PLACED | REPEATED | OTHERS
+
 
 def add(record: dict[str, Any], written: str, value: Any, settings: Mapping[str, Any]) -> None:
     """Put an attribute into an item that may have one of that name."""

@@ -65,14 +65,6 @@ AVAILABILITY = {
 
 # What may come several times is always a list, so that its type does not change.
 LISTS = attributes.REPEATED - {CATEGORY}
-PLACED = frozenset(
-    (
-        *TEXTS, *DATES, "id", "item_group_id", "description", "link", "image_link", "price",
-        "sale_price", "sale_price_effective_date", "availability", "condition", "product_type",
-        "tags", "rating", "custom_attributes", "expiration_date",
-        "currency", "type",
-    )
-)  # fmt: skip
 LONGEST_ATTRIBUTE = 5000
 # Markup that stands inside a word or sentence; any other ends one.
 INLINE = ["a", "abbr", "b", "code", "em", "font", "i", "mark", "small", "span", "strong", "u"]
@@ -331,7 +323,7 @@ def _others(named: Named, currency: str | None) -> dict[str, Any]:
     own = _first(named, "custom_attributes")
     kept = dict(own) if isinstance(own, dict) else {}
     for name, (_, value) in named.items():
-        fit = None if name in PLACED else _attribute(value, name in LISTS)
+        fit = None if name in attributes.PLACED else _attribute(value, name in LISTS)
         if fit is not None:
             kept[name] = fit
     return kept | ({"currency": currency} if currency else {})

@@ -142,8 +142,11 @@ def curl(url: str, headers: dict[str, str], body: str) -> str:
 def list_sources(site: str, as_json: bool) -> None:
     """List the sources of a site."""
     with console.connected() as connection:
-        rows = access.sources(connection, access.site(connection, site))
-    names = ["public_id", "connector", "created_at"]
+        of_site = access.site(connection, site)
+        rows, urls = access.sources(connection, of_site), sync.urls(connection, of_site)
+    for row in rows:
+        row["url"] = urls.get(row["public_id"])
+    names = ["public_id", "connector", "created_at", "url"]
     if as_json:
         console.show_json({"sources": rows})
     else:

@@ -6,6 +6,7 @@ import base64
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ from gateway.commands import console
 from gateway.settings import load
 from schemas import database
 from schemas.database import Connection
+from schemas.errors import counted
 
 
 def options(command: Any) -> Any:
@@ -42,7 +44,7 @@ def options(command: Any) -> Any:
 
 
 def create(connection: Connection, site: Site, secret: str | None, given: dict[str, Any]) -> Source:
-    """Make a feed after looking at its address; raises AttuneError."""
+    """Make a feed after judging its address; raises AttuneError."""
     header, value = _secret(given)
     settings = {"url": given["feed_url"], "every": given["every"], "header": header}
     told = {name: one for name, one in settings.items() if one is not None}
@@ -113,20 +115,29 @@ def _problems(problems: list[dict[str, str]], indent: str = "  ") -> str:
 
 
 def _show(row: dict[str, Any], *, with_problems: bool) -> None:
-    good = console.plain(row["last_success"]) or "never"
+    good = _time(row["last_success"]) if row["last_success"] else "never"
     click.echo(
         f"{row['source']}  {row['url']}\n"
-        f"  {row['status']}; {row['products']:,} products; every {row['every']}, next "
-        f"{console.plain(row['next_run'])}; last good pull {good}"
+        f"  {row['status']}; {counted(row['products'], 'product')}; every {row['every']}, next "
+        f"{_time(row['next_run'])}; last good pull {good}"
     )
     for run in row["runs"]:
-        counts = ", ".join(f"{number:,} {name}" for name, number in run["counts"].items() if number)
-        click.echo(f"    {console.plain(run['started_at'])}  {run['outcome']:11}  {counts}")
+        counts = ", ".join(_count(*one) for one in run["counts"].items() if one[1])
+        click.echo(f"    {_time(run['started_at'])}  {run['outcome']:11}  {counts}")
         for name in ("warning", "error"):
             if run[name]:
                 click.echo(f"        {name}: {run[name]}")
         if with_problems:
             click.echo(_problems(run["problems"], "        "), nl=False)
+
+
+def _count(name: str, number: int) -> str:
+    nouns = {"bytes": "byte", "items": "item"}
+    return counted(number, nouns[name]) if name in nouns else f"{number:,} {name}"
+
+
+def _time(at: datetime) -> str:
+    return f"{console.plain(at)} {at.astimezone():%Z}"
 
 
 # pull -------------------------------------------------------------------------------------------
@@ -153,12 +164,12 @@ def pull(site: str, source: str, force: bool, as_json: bool) -> None:
             _progress() as told,
         ):
             found = feed_of(connection, access.site(connection, site), source)
-            run = sync.pull(connection, pool, found, force=force, told=told)
+            run = sync.pull(connection, pool, found, force=force, by_hand=True, told=told)
     if as_json:
         names = ("started_at", "outcome", "counts", "problems", "warning", "error")
         console.show_json({"source": source, **{name: getattr(run, name) for name in names}})
     else:
-        click.echo(_sentence(site, run))
+        click.echo(_sentence(site, source, run))
     if run.outcome == "failed":
         sys.exit(1)
 
@@ -191,11 +202,14 @@ def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
         )
 
 
-def _sentence(site: str, run: sync.Run) -> str:
+def _sentence(site: str, source: str, run: sync.Run) -> str:
     if run.outcome == "unchanged":
-        return "The feed has not changed since the last pull: nothing to do."
+        return (
+            "The feed has not changed since the last pull: nothing to do. What came of its items:\n"
+            f"  .venv/bin/python -m gateway feeds {site} {source}"
+        )
     counts = run.counts
-    parts = [f"{counts.get('items', 0):,} items read"]
+    parts = [f"{counted(counts.get('items', 0), 'item')} read"]
     parts += [
         f"{counts[name]:,} {name}"
         for name in ("applied", "duplicate", "ignored", "refused", "failed")

@@ -138,7 +138,8 @@ def test_private_networks_are_closed_unless_opened(
     source = made(gateway, url)
     monkeypatch.delenv("FEED_ALLOW_PRIVATE")
     words = ("sources", "create", "shop", "feed", "--feed-url", url)
-    assert "FEED_ALLOW_PRIVATE=1" in gateway(*words, status=1).stderr
+    said = gateway(*words, status=1).stderr
+    assert f"{url.split('/')[2]} is not fetched from: it is private (FEED_ALLOW_PRIVATE=1" in said
     assert "private" in pulled(gateway, source, status=1)["error"]
     assert server.asked == []
 
@@ -154,6 +155,9 @@ def test_a_setting_that_would_break_it_is_refused(
     source = made(gateway, server.put("/feed.csv", a_csv("a")))
     for name, value in [("every", "soon"), ("url", "file:///x"), ("fields", '["id"]')]:
         gateway("sources", "set", "shop", source, name, value, status=1)
+    slip = gateway("sources", "set", "shop", source, "fields", '{"Preis": "prize"}', status=1)
+    assert "write 'c:prize'" in slip.stderr
+    gateway("sources", "set", "shop", source, "fields", '{"Stoff": "c:fabric", "Preis": "g:price"}')
     gateway("sources", "set", "shop", source, "every", "2h")
     assert answer(gateway("feeds", "shop", "--json"))["feeds"][0]["every"] == "2h"
 
@@ -521,14 +525,16 @@ def test_a_feed_that_fails_waits_longer_each_time(
     source = made(gateway, f"{server.url}/missing", "--every", "6m")
     waits = []
     for _ in range(5):
-        told = pulled(gateway, source, status=1)
-        assert "status 404" in told["error"]
+        assert _pull(shop, source) == "failed"
         [(wait,)] = rows(shop.pool, "select next_run - (select max(started_at) from feed_runs) "
                                     "from feeds")  # fmt: skip
         waits.append(wait / timedelta(minutes=1))
     assert waits == [1, 2, 4, 6, 6]
     [told] = answer(gateway("feeds", "shop", "--json"))["feeds"]
     assert (told["status"], told["failures"], told["last_success"]) == ("failed", 5, None)
+    next_run = one(shop.pool, "select next_run from feeds")
+    assert "status 404" in pulled(gateway, source, status=1)["error"]
+    assert rows(shop.pool, "select failures, next_run from feeds") == [(5, next_run)]
     server.put("/missing", a_csv("a"))
     pulled(gateway, source)
     assert answer(gateway("feeds", "shop", "--json"))["feeds"][0]["failures"] == 0
@@ -602,10 +608,13 @@ def test_feeds_and_pulls_are_shown(gateway: Gateway, shop: Shop, server: Server)
     assert "waiting" in gateway("feeds", "shop").stdout
     assert "/line/3/id  The item has no id." in gateway("pull", "shop", source).stdout
     shown = gateway("feeds", "shop", source).stdout
-    assert "done" in shown and "1 products" in shown and "1 applied" in shown
+    assert "done" in shown and "1 product;" in shown and "2 items, 1 applied" in shown
+    assert f"{NOW.astimezone():%Z}; last good pull" in shown
     assert "/line/3/id  The item has no id." in shown
-    assert "secret" not in shown
-    assert "not changed" in gateway("pull", "shop", source).stdout
+    assert "/feed.csv?…" in gateway("sources", "list", "shop").stdout
+    assert "secret" not in shown + gateway("sources", "list", "shop", "--json").stdout
+    said = gateway("pull", "shop", source).stdout
+    assert "not changed" in said and f"gateway feeds shop {source}" in said
 
 
 def test_a_feed_of_another_site_is_out_of_reach(
@@ -641,7 +650,7 @@ def test_the_api_shows_feeds_and_asks_for_a_pull(
 
 def test_doctor_learns_which_feeds_are_late(gateway: Gateway, shop: Shop, server: Server) -> None:
     source = made(gateway, f"{server.url}/missing", "--every", "1h")
-    pulled(gateway, source, status=1)
+    _pull(shop, source)
     with shop.pool.connection() as connection:
         now = datetime.now(UTC)
         [soon] = sync.health(connection, now)
