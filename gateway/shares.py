@@ -35,12 +35,12 @@ FREE, MORE = 0.3, 1.5
 WAITED, MOST_WAITED = 0.1, 10
 # So long a tenant stays in the slow lane after it was last seen to take too much: there it takes
 # less, which must not bring it back.
-KEPT_S = 5.0
+KEPT_S = 15.0
 # A body that keeps a processor busy for a tenth of a second and more.
 LARGE_BYTES = 256 * 1024
 
 # Postgres gives way less: it may hold a lock that somebody waits for.
-PROCESS_NICE, BACKEND_NICE = 10, 5
+PROCESS_NICE, BACKEND_NICE = 15, 5
 
 _SENT_AT_ONCE = 1024 * 1024
 

@@ -27,6 +27,7 @@ PER_SECOND = {"secret": 5000, "publishable": 2000, "write": 2000}  # nosec B105
 BLOCKS_PER_SECOND = 50
 KEPT_S = 5
 RETRY_REDIS_AFTER_S = 5.0
+RETRY_AFTER_S = 1
 
 
 @dataclass(slots=True)
@@ -40,6 +41,7 @@ class _Lease:
 
 _lock = threading.Lock()
 _leases: dict[int, _Lease] = {}
+_used_up: dict[int, int] = {}  # the last second in which a key was refused
 _redis_away_until = 0.0
 
 
@@ -49,25 +51,41 @@ def check(key: Key) -> None:
     second = int(time.time())
     if not _taken(key.key_id, second) and not _block_granted(key.key_id, second, allowed):
         metrics.LIMITED.labels(key.kind).inc()
+        _used_up[key.key_id] = second
         g.rate_limit = (allowed, 0)
-        raise TooFast(
-            f"more than {allowed} requests a second with this key: send them again more slowly",
-            retry_after_s=1,
-        )
+        raise TooFast(sentence(allowed), retry_after_s=RETRY_AFTER_S)
     lease = _leases.get(key.key_id)
     g.rate_limit = (allowed, lease.left + lease.beyond if lease else allowed)
+
+
+def used_up(key: Key) -> int | None:
+    """The limit of a key that was refused in this second already, None for any other: the web loop
+    asks, so that a flood does not reach a thread."""
+    if _used_up.get(key.key_id) != int(time.time()):
+        return None
+    metrics.LIMITED.labels(key.kind).inc()
+    return key.requests_per_second or PER_SECOND[key.kind]
+
+
+def sentence(allowed: int) -> str:
+    return f"more than {allowed} requests a second with this key: send them again more slowly"
 
 
 def add_headers(response: Response) -> None:
     """Tell the caller where it stands, on refusals too."""
     limit = g.get("rate_limit")
-    if limit is None:
-        return
-    response.headers["RateLimit-Limit"] = str(limit[0])
-    response.headers["RateLimit-Remaining"] = str(limit[1])
-    response.headers["RateLimit-Reset"] = "1"
-    if response.status_code == 429:
-        response.headers["X-RateLimit-Reset"] = "1"
+    if limit is not None:
+        response.headers.extend(headers(*limit, refused=response.status_code == 429))
+
+
+def headers(allowed: int, left: int, *, refused: bool) -> list[tuple[str, str]]:
+    """What says so: draft-ietf-httpapi-ratelimit-headers, and one for Segment's libraries."""
+    said = [
+        ("RateLimit-Limit", str(allowed)),
+        ("RateLimit-Remaining", str(left)),
+        ("RateLimit-Reset", str(RETRY_AFTER_S)),
+    ]
+    return [*said, ("X-RateLimit-Reset", str(RETRY_AFTER_S))] if refused else said
 
 
 def _taken(key_id: int, second: int) -> bool:
@@ -117,3 +135,4 @@ def forget() -> None:
     global _redis_away_until
     _redis_away_until = 0.0
     _leases.clear()
+    _used_up.clear()

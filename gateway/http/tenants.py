@@ -9,6 +9,7 @@ from collections.abc import Hashable
 from urllib.parse import parse_qs
 
 from gateway import access
+from gateway.access import Key
 from gateway.http.wire import Connection
 
 HEALTH = ("/healthz", "/readyz")
@@ -29,6 +30,12 @@ def of(conn: Connection) -> Hashable:
     if not key:
         return PAGES
     return access.site_of_key(key.decode("latin-1")) or UNKNOWN
+
+
+def key_of(conn: Connection) -> Key | None:
+    """The key of a request, where this process knows it for good."""
+    text = conn.key or _in_query(conn.query)
+    return access.known_key(text.decode("latin-1")) if text else None
 
 
 def _in_query(query: bytes) -> bytes:

@@ -75,6 +75,7 @@ class Connection(TConn):  # type: ignore[misc]
         self.begun_at = self.queued_at = self.deadline = 0.0
         self.after: Any = None  # called with it at the deadline
         self.tenant: Hashable = None
+        self.dropped = False
         self.begin(b"")
 
     def begin(self, already: bytes) -> None:

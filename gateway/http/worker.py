@@ -14,13 +14,14 @@ import resource
 import selectors
 import socket
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
 from gateway import shares
-from gateway.http import cors, metrics, state, tenants
+from gateway.http import cors, limits, metrics, state, tenants
 from gateway.http.lanes import Lanes
 from gateway.http.wire import Connection, Wire
 from gateway.settings import load
@@ -31,8 +32,9 @@ ANSWER_S, ANSWER_BYTES_PER_S = 10.0, 20_000  # as long as a slow phone needs for
 LINGER_S = 2.0
 SWEEP_S = 0.25
 UNREAD_S = 0.5
+SLOW_THREADS = 2
 PASSING_S = 0.5  # a stopping process takes what was handed to it before the others stopped too
-RETRY_AFTER_S = 2
+RETRY_AFTER_S = {429: limits.RETRY_AFTER_S, 503: 2}
 MOST_WAITED_S = 5.0  # for a thread; whoever asked has given up by then, or soon will
 # Of what was gathered in one process; beyond it bodies are read by threads.
 MOST_GATHERED_BYTES = 64 * 1024 * 1024
@@ -42,6 +44,7 @@ FILES = 4096
 
 REASONS = {
     408: "Request Timeout",
+    429: "Too Many Requests",
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
 }
@@ -91,7 +94,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             super().set_accept_enabled(enabled)
 
     def get_thread_pool(self) -> Lanes:
-        return Lanes(self.cfg.threads, self._serve)
+        threads = SLOW_THREADS if self.is_slow else self.cfg.threads
+        return Lanes(threads, self._serve)
 
     # a request arrives --------------------------------------------------------------------------
 
@@ -155,12 +159,23 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 return
 
     def _expect(self, conn: Connection) -> None:
-        """Wait for a request, of which something may have come already."""
+        """A request of a new connection: it is mostly here already."""
         conn.deadline, conn.after = time.monotonic() + self.cfg.keepalive, self._drop
         if conn.is_idle:
             self._read(conn)
         else:
             self._consider(conn)
+
+    def _expect_another(self, conn: Connection) -> None:
+        """The next request, when the loop comes round: somebody who sends without a pause must not
+        be answered in one go for ever."""
+        conn.deadline, conn.after = time.monotonic() + self.cfg.keepalive, self._drop
+        if not self.alive:  # it waits only a moment then
+            conn.deadline = time.monotonic() + LINGER_S
+        if conn.is_idle:
+            self._hold(conn, selectors.EVENT_READ, self._read)
+        else:
+            self.method_queue.defer(self._consider, conn)
 
     def _read(self, conn: Connection) -> None:
         try:
@@ -203,10 +218,22 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _hand_over(self, conn: Connection) -> None:
         self._let_go(conn)
+        if self._is_limited(conn):
+            return
         conn.tenant, conn.queued_at = tenants.of(conn), time.monotonic()
         if not self.tpool.put(conn.tenant, conn):
             sentence = "too many requests of yours wait already: send it again in a moment"
             self._turn_away(conn, 503, sentence)
+
+    def _is_limited(self, conn: Connection) -> bool:
+        """Whether its key is used up for this second, which is then said at once."""
+        key = tenants.key_of(conn) if conn.whole else None
+        allowed = limits.used_up(key) if key is not None else None
+        if allowed is None:
+            return False
+        headers = limits.headers(allowed, 0, refused=True)
+        self._turn_away(conn, 429, limits.sentence(allowed), headers)
+        return True
 
     def _serve(self, conn: Connection) -> None:
         """In a thread: parse, answer, hand back."""
@@ -271,19 +298,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 self._close(conn)
             else:
                 conn.begin(left)
-                self._expect(conn)
-                self._hurry(conn)
+                self._expect_another(conn)
         elif conn not in self._held:
             waiting = conn.sock.waiting
             conn.deadline = time.monotonic() + ANSWER_S + waiting / ANSWER_BYTES_PER_S
             conn.after = self._give_up
             self._hold(conn, selectors.EVENT_WRITE, partial(self._leave, left=left))
             self._drop_slowest_readers()
-
-    def _hurry(self, conn: Connection) -> None:
-        """A stopping process waits for another request only a moment."""
-        if not self.alive:
-            conn.deadline = min(conn.deadline, time.monotonic() + LINGER_S)
 
     def _give_up(self, conn: Connection) -> None:
         metrics.TURNED_AWAY.labels("slow reader").inc()
@@ -298,13 +319,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             excess -= conn.sock.waiting
             self._give_up(conn)
 
-    def _turn_away(self, conn: Connection, status: int, sentence: str) -> None:
+    def _turn_away(
+        self, conn: Connection, status: int, sentence: str, headers: Sequence[tuple[str, str]] = ()
+    ) -> None:
         """Answer without a thread; the connection goes on where the whole request is here."""
         metrics.TURNED_AWAY.labels(str(status)).inc()
         self._let_go(conn)
-        left = conn.rest_after_request() if status == 503 else None
+        left = conn.rest_after_request() if status in RETRY_AFTER_S else None
         with contextlib.suppress(OSError):
-            conn.sock.sendall(_answer(conn, status, sentence, close=left is None))
+            conn.sock.sendall(_answer(conn, status, sentence, headers, close=left is None))
         self._leave(conn, left)
 
     # and the connection ends --------------------------------------------------------------------
@@ -333,8 +356,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _drop(self, conn: Connection) -> None:
         self._let_go(conn)
-        self.nr_conns -= 1
-        conn.close()
+        if not conn.dropped:
+            conn.dropped = True
+            self.nr_conns -= 1
+            conn.close()
 
     # waiting ------------------------------------------------------------------------------------
 
@@ -376,7 +401,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 conn.deadline = min(conn.deadline, deadline)
 
 
-def _answer(conn: Connection, status: int, sentence: str, *, close: bool) -> bytes:
+def _answer(
+    conn: Connection,
+    status: int,
+    sentence: str,
+    headers: Sequence[tuple[str, str]],
+    *,
+    close: bool,
+) -> bytes:
     body = json.dumps({"message": sentence, "problems": []}).encode()
     lines = [
         f"HTTP/1.1 {status} {REASONS[status]}",
@@ -386,8 +418,9 @@ def _answer(conn: Connection, status: int, sentence: str, *, close: bool) -> byt
     ]
     if close:
         lines.append("Connection: close")
-    if status == 503:
-        lines.append(f"Retry-After: {RETRY_AFTER_S}")
+    if status in RETRY_AFTER_S:
+        lines.append(f"Retry-After: {RETRY_AFTER_S[status]}")
+    lines += [f"{name}: {value}" for name, value in headers]
     if conn.path.startswith(tuple(path.encode() for path in cors.PATHS)):
         lines += [
             "Access-Control-Allow-Origin: *",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -94,3 +96,22 @@ def test_another_key_of_the_site_is_as_fast_as_before(address: Address) -> None:
     with ThreadPoolExecutor(12) as crowd:
         answers = list(crowd.map(lambda _: address.ask(address.free), range(60)))
     assert {answer.status_code for answer in answers} == {200}
+
+
+def test_a_key_that_never_pauses_is_refused_as_often_as_it_asks(address: Address) -> None:
+    """Thousands of requests in one breath on one connection, each of them answered."""
+    path = httpx.URL(address.url).raw_path.decode()
+    asked = f"GET {path} HTTP/1.1\r\nHost: x\r\nX-API-KEY: {address.limited}\r\n\r\n".encode()
+    count = 3000
+    with socket.create_connection(("127.0.0.1", httpx.URL(address.url).port or 0)) as connection:
+        connection.settimeout(20)
+        sender = threading.Thread(target=connection.sendall, args=(asked * count,))
+        sender.start()
+        answered, rest = 0, b""
+        while answered < count and (piece := connection.recv(65536)):
+            *lines, rest = (rest + piece).split(b"\r\n")
+            answered += sum(line.startswith(b"HTTP/1.1 ") for line in lines)
+            answered += sum(b"}HTTP/1.1 " in line for line in lines)
+        sender.join()
+    assert answered == count
+    assert address.ask(address.free).status_code == 200
