@@ -5,6 +5,7 @@ the roles follow Postgres's clock.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ CONNECT_S = 3
 TOLERATED = timedelta(seconds=1)  # less is the way there and back, and changes no order
 
 _ahead = timedelta(0)
+_followed: set[tuple[int, str]] = set()
 
 
 def now() -> datetime:
@@ -29,6 +31,10 @@ def now() -> datetime:
 def follow(database_url: str) -> None:
     """Ask Postgres now and every few seconds from now on."""
     answered = _ask(database_url)
+    followed = (os.getpid(), database_url)  # threads do not come along where a process forks
+    if followed in _followed:
+        return
+    _followed.add(followed)
     threading.Thread(target=_go_on, args=(database_url, answered), daemon=True).start()
 
 

@@ -302,6 +302,14 @@ def test_a_row_of_another_width_is_refused_by_its_number(bring: Import, tmp_path
     ]
 
 
+def test_a_cell_that_is_no_number_is_named(bring: Import, tmp_path: Path) -> None:
+    table = tmp_path / "p.csv"
+    table.write_text('product_id;sale_price\np1;"12,50"\n')
+    [problem] = bring("products", table)["problems"]
+    assert problem["pointer"] == "/sale_price"
+    assert problem["reason"].endswith("'string' was given: '12,50'. Write 12.50.")
+
+
 def test_an_unknown_column_is_named_before_anything_is_done(
     run: Callable[..., Result], tmp_path: Path
 ) -> None:
@@ -603,7 +611,7 @@ def test_duplicates_of_an_import_that_went_on_are_said_to_be_its_own(
 def test_an_import_follows_the_clock_of_postgres(
     environment: dict[str, str], shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(instant, "_ahead", timedelta(hours=1))
+    monkeypatch.setattr(instant, "now", lambda: datetime.now(UTC) + timedelta(hours=1))
     path = catalog(tmp_path / "1.jsonl", "p1")
     importer.run(load(), shop.site, "products", [path], lambda progress: None)
     assert one(shop.pool, "select as_of > now() + interval '50 minutes' from products")
