@@ -45,11 +45,11 @@ def _id_text(value: Any) -> str | None:
     return None
 
 
-def wrong_type(expected: str, value: Any) -> ValidationError:
-    """The error of a value of another JSON type."""
+def wrong_type(expected: str, value: Any, more: str = "") -> ValidationError:
+    """The error of a value of another JSON type; `more` ends its sentence."""
     given = _KINDS.get(type(value), type(value).__name__)
     return ValidationError(
-        f"The attribute was expected to be of type '{expected}' but type '{given}' was given."
+        f"The attribute was expected to be of type '{expected}' but type '{given}' was given{more}."
     )
 
 
@@ -116,7 +116,7 @@ class Number(fields.Float):
             try:
                 number = float(value)
             except ValueError:
-                raise wrong_type("number", value) from None
+                raise wrong_type("number", value, f": {value[:40]!r}. Write 12.50") from None
         if type(number) is not int and type(number) is not float:
             raise wrong_type("number", value)
         if not -MAX_NUMBER <= number <= MAX_NUMBER:
