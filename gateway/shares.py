@@ -40,7 +40,7 @@ KEPT_S = 15.0
 LARGE_BYTES = 256 * 1024
 
 # Postgres gives way less: it may hold a lock that somebody waits for.
-PROCESS_NICE, BACKEND_NICE = 15, 5
+PROCESS_NICE, BACKEND_NICE = 15, 10
 
 _SENT_AT_ONCE = 1024 * 1024
 

@@ -231,6 +231,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         allowed = limits.used_up(key) if key is not None else None
         if allowed is None:
             return False
+        # What is let in comes in one burst a second, which others need not feel either.
+        accounts.keep_slow(tenants.of(conn))
         headers = limits.headers(allowed, 0, refused=True)
         self._turn_away(conn, 429, limits.sentence(allowed), headers)
         return True
