@@ -182,7 +182,5 @@ def ledger_of_site() -> Response:
         sums["minutes"] = ledger.minutes(
             connection, key.site_id, since=since, until=until, limit=minutes
         )
-        sums["without_product"] = ledger.without_product(
-            connection, key.site_id, at=instant.now()
-        )
+        sums["without_product"] = ledger.without_product(connection, key.site_id, at=instant.now())
     return jsonify(sums)
