@@ -169,7 +169,7 @@ def record(line: Line) -> dict[str, Any]:
 
 
 def _parsed(line: bytes) -> Any:
-    """What `payload.parse` makes of it, by msgspec where both are sure to agree: 3 us, not 8."""
+    """What `payload.parse` makes of it, by msgspec where both are sure to agree: 5 us, not 8."""
     if _needs_care(line):
         return payload.parse(line)
     try:
