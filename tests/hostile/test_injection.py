@@ -205,7 +205,8 @@ def test_metacharacters_in_ids_name_their_own_thing(client: FlaskClient, quoting
         assert client.post("/v1/users", data=body, headers=headers).status_code == 200, sent_id
     for sent_id, path in ids.items():
         answer: Any = client.get(f"/v1/users/{path}", headers=headers)
-        assert answer.status_code == 200 and answer.json["data"]["name"] == f"N {sent_id}"
+        assert answer.status_code == 200, sent_id
+        assert answer.json["data"]["name"] == f"N {sent_id}"
         assert client.get(f"/admin/v1/visitors/{path}", headers=headers).status_code in (200, 404)
     kept = one(quoting.pool, "select count(*) from users where not deleted")
     for path in ids.values():

@@ -60,7 +60,7 @@ Answer = dict[str, Any]
 class IdConverter(BaseConverter):
     """An id in a path: anything, slashes too, since `a%2Fb` arrives decoded."""
 
-    regex = ".+"
+    regex = "(?s:.+)"  # a line break too
     part_isolating = False
 
 
