@@ -159,7 +159,6 @@ def open_pool(
     waits double, so after a minute without Postgres it would be away for half a minute more.
     """
 
-
     def configure(connection: Connection) -> None:
         register_vector(connection)
         if prepare is not None:
