@@ -380,6 +380,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         short = self._held or not self.alive
         super().wait_for_and_dispatch_events(min(timeout, SWEEP_S) if short else timeout)
 
+    def is_parent_alive(self) -> bool:
+        """Who has lost the arbiter stops like one who was told to."""
+        is_there = bool(super().is_parent_alive())
+        self.alive = self.alive and is_there
+        return is_there
+
     def murder_pending(self) -> None:
         """gunicorn's name for ending those whose time is up."""
         now = time.monotonic()
