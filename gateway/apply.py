@@ -181,14 +181,14 @@ def needs_transaction(incoming: Incoming, records: Sequence[Translated]) -> bool
 
 
 def _is_known(incoming: Incoming, product: Product) -> bool:
-    return memory.is_known(memory.key(incoming.source.pepper, product, incoming.received_at))
+    return memory.is_known(memory.key(incoming.source, product, incoming.received_at))
 
 
 def _leave_out_known(incoming: Incoming, effects: Effects) -> list[memory.Key]:
     """Drop the provisional products that are stored; the keys of those that now will be."""
     told, products = [], []
     for product in effects.products:
-        one = memory.key(incoming.source.pepper, product, incoming.received_at)
+        one = memory.key(incoming.source, product, incoming.received_at)
         if product.provisional and memory.is_known(one):
             continue
         products.append(product)

@@ -11,20 +11,23 @@ from datetime import datetime
 
 import msgspec
 
+from gateway.access import Source
 from schemas.facts import Product
 
 AT_MOST = 50_000
 
-Key = tuple[bytes, int, datetime]
+Key = tuple[int, bytes, int, datetime]
 
 _known: dict[Key, None] = {}
 
 
-def key(pepper: bytes, product: Product, received_at: datetime) -> Key:
-    """Names what a provisional record says, by the hour, as the catalog counts them."""
+def key(source: Source, product: Product, received_at: datetime) -> Key:
+    """Names what a provisional record says of a site's product, by the hour, as the catalog counts
+    them. The pepper tells sites of equal number in two databases apart."""
     as_of = min(product.as_of or received_at, received_at)
     content = hash(msgspec.json.encode(product.record))
-    return pepper, content, as_of.replace(minute=0, second=0, microsecond=0)
+    hour = as_of.replace(minute=0, second=0, microsecond=0)
+    return source.site_id, source.pepper, content, hour
 
 
 def is_known(one: Key) -> bool:
