@@ -9,11 +9,9 @@ them down, whatever it sends; where nobody else is there it has the fast lane as
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import mmap
 import os
 import socket
-import tempfile
 import time
 from collections import deque
 from collections.abc import Hashable
@@ -41,6 +39,10 @@ LARGE_BYTES = 256 * 1024
 
 # Postgres gives way less: it may hold a lock that somebody waits for.
 PROCESS_NICE, BACKEND_NICE = 15, 10
+
+# A loop that has been at work for that long is kept from it by a thread that holds the interpreter.
+BUSY_S = 0.02
+GONE = 1 << 30  # connections that an empty seat is said to have: nobody chooses it
 
 _SENT_AT_ONCE = 1024 * 1024
 
@@ -117,52 +119,93 @@ def _number(tenant: Hashable) -> int:
     return hash(tenant) % NAMED
 
 
-class Lane:
+class Inbox:
     """A way to hand a connection, with what it has sent so far, to another process."""
 
     def __init__(self) -> None:
-        self.inbox, self._outbox = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for end in (self.inbox, self._outbox):
+        self.reader, self._writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in (self.reader, self._writer):
             end.setblocking(False)
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SENT_AT_ONCE)
 
     def send(self, connection: socket.socket, received: bytes) -> bool:
         """Whether it was taken; if not, it stays with us."""
         try:
-            socket.send_fds(self._outbox, [received], [connection.fileno()])
+            socket.send_fds(self._writer, [received], [connection.fileno()])
         except OSError:
             return False
         return True
 
     def receive(self) -> tuple[socket.socket, bytes] | None:
-        """The next one, None where another process was faster."""
+        """The next one, None where there is none."""
         try:
-            received, files, _, _ = socket.recv_fds(self.inbox, _SENT_AT_ONCE, 1)
+            received, files, _, _ = socket.recv_fds(self.reader, _SENT_AT_ONCE, 1)
         except OSError:
             return None
         return (socket.socket(fileno=files[0]), received) if files else None
 
 
-class SlowSeats:
-    """Which of the processes are the slow ones; the kernel frees a seat when its holder ends."""
+class Seats:
+    """The places of the web processes: each with an inbox that survives its process, and with how
+    many connections it has. The first ones are the slow ones.
 
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the process)
+    A loop that never blocks is the first to accept nearly always: left alone, one process would get
+    all connections and the others' processors stay idle.
+    """
 
-    def take(self, seats: int) -> bool:
-        """Whether this process got one of so many."""
-        for number in range(seats):
-            try:
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
-            except OSError:
-                continue
-            return True
-        return False
+    def __init__(self, seats: int, slow: int) -> None:
+        self.inboxes = [Inbox() for _ in range(seats)]
+        self.slow, self.fast = range(slow), range(slow, seats)
+        self._open = np.frombuffer(mmap.mmap(-1, seats * 8), np.int64)
+        self._open[:] = GONE
+        self._woke = np.frombuffer(mmap.mmap(-1, seats * 8))
+        self._by_worker: dict[object, int] = {}
+
+    def take(self, worker: object) -> int:
+        """The lowest free seat; the arbiter gives one to each worker, before it is forked."""
+        free = sorted(set(range(len(self.inboxes))) - set(self._by_worker.values()))
+        # More workers than seats, where somebody asked gunicorn for more: two share an inbox.
+        seat = self._by_worker[worker] = free[0] if free else self.fast[-1]
+        return seat
+
+    def leave(self, worker: object) -> None:
+        """The arbiter has seen its end."""
+        seat = self._by_worker.pop(worker, None)
+        if seat is not None:
+            self._open[seat], self._woke[seat] = GONE, 0
+
+    def waits(self, seat: int, connections: int) -> None:
+        """This seat's loop has so many connections and waits for the next thing to happen."""
+        self._open[seat], self._woke[seat] = connections, 0
+
+    def wakes(self, seat: int) -> None:
+        """Something has happened: until the loop waits again, whoever comes waits for it."""
+        self._woke[seat] = time.monotonic()
+
+    def emptier(self, connections: int) -> int | None:
+        """A fast seat with at least two connections less, that looks into its inbox at once."""
+        fewest = self._fewest(self.fast)
+        return fewest if self._open[fewest] < connections - 1 else None
+
+    def of_lane(self, *, slow: bool) -> int:
+        """The seat of the slow or the fast ones with the fewest connections."""
+        return self._fewest(self.slow if slow else self.fast)
+
+    def send(self, seat: int, connection: socket.socket, received: bytes) -> bool:
+        """Put a connection into the inbox there; whether it was taken."""
+        self._open[seat] += 1  # until its loop counts them itself
+        return self.inboxes[seat].send(connection, received)
+
+    def _fewest(self, seats: range) -> int:
+        before = time.monotonic() - BUSY_S
+        busy = [bool(0 < self._woke[seat] < before) for seat in seats]
+        return min(zip(busy, self._open[seats.start : seats.stop], seats, strict=True))[-1]
 
 
-def slow_processes(fast: int) -> int:
-    """How many slow ones go with so many fast ones."""
-    return max(1, fast // 4)
+def processes(fast: int) -> tuple[int, int]:
+    """How many processes there are in all with so many fast ones, and how many of them are slow."""
+    slow = max(1, fast // 4)
+    return fast + slow, slow
 
 
 def yield_processor() -> None:

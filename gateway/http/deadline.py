@@ -57,9 +57,9 @@ class Watch:
                 self._changed.wait(next_at)
 
     def _end_late(self, now: float) -> None:
-        while self._waiting and (
-            self._waiting[0][2].connection is None or self._waiting[0][0] <= now
-        ):
+        """What came in time stays until its deadline too: an emptied heap would have the next
+        socket, and so each one, wake the thread."""
+        while self._waiting and self._waiting[0][0] <= now:
             entry = heapq.heappop(self._waiting)[2]
             if entry.connection is not None:
                 entry.passed = True

@@ -31,7 +31,7 @@ _host = f"[{_settings.bind}]" if ":" in _settings.bind else _settings.bind
 bind = f"{_host}:{_settings.port}"
 worker_class = "gateway.http.worker.Worker"
 logger_class = "gateway.http.lines.Log"
-workers = _settings.web_concurrency + shares.slow_processes(_settings.web_concurrency)
+workers, _ = shares.processes(_settings.web_concurrency)
 threads = 4
 backlog = 512
 keepalive = 5
@@ -84,5 +84,6 @@ def _warm_up() -> None:
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Keep what a dead worker has counted, forget what it was."""
+    """Keep what a dead worker has counted, forget what it was and had."""
     figures.bury()
+    worker.left()

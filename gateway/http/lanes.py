@@ -71,10 +71,9 @@ class Lanes:
             try:
                 self._work(job)
             finally:
-                with self._changed:
+                with self._changed:  # the place that is free now is this thread's
                     lane.running -= 1
                     lane.seen = time.monotonic()
-                    self._changed.notify()
 
     def _take(self) -> tuple[Lane, Any] | None:
         with self._changed:

@@ -52,8 +52,7 @@ REASONS = {
 
 # Made before the processes are forked, so that they share them.
 accounts = shares.Accounts()
-seats = shares.SlowSeats()
-to_slow, to_fast = shares.Lane(), shares.Lane()
+seats = shares.Seats(*shares.processes(load().web_concurrency))
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -62,15 +61,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.nr_conns: int
+        self.seat = seats.take(self)
+        self.is_slow = self.seat in seats.slow
         self._held: dict[Connection, None] = {}  # those that wait for their peer, oldest first
         self._swept_at = 0.0
         self._stopped_at: float | None = None
         self._empty = False  # nobody hands us anything any more
 
+    def left(self) -> None:
+        """Called in the arbiter when this worker's process has ended."""
+        seats.leave(self)
+
     def init_process(self) -> None:
         _allow_files()
-        accounts.begin(self.age)
-        self.is_slow = seats.take(shares.slow_processes(load().web_concurrency))
+        accounts.begin(self.seat)
         if self.is_slow:
             shares.yield_processor()
         super().init_process()
@@ -82,9 +86,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             kept.prepare = shares.yield_backend
 
     def run(self) -> None:
-        lane = to_slow if self.is_slow else to_fast
+        inbox = seats.inboxes[self.seat]
         self.nr_conns += 1  # that which may be on its way to us: see murder_pending
-        self.poller.register(lane.inbox, selectors.EVENT_READ, lambda _: self._take_over(lane))
+        self.poller.register(inbox.reader, selectors.EVENT_READ, lambda _: self._take_over(inbox))
         super().run()
 
     def set_accept_enabled(self, enabled: bool) -> None:
@@ -106,13 +110,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             if error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
                 raise
             return
+        emptier = seats.emptier(self.nr_conns + 1)
+        if emptier is not None and seats.send(emptier, accepted, b""):
+            accepted.close()
+            return
         self.nr_conns += 1
         self._make_room()
         self._expect(Connection(self.cfg, Wire.of(accepted), client, listener.getsockname()))
 
-    def _take_over(self, lane: shares.Lane) -> None:
-        """A connection that another process was sent."""
-        passed = lane.receive()
+    def _take_over(self, inbox: shares.Inbox) -> None:
+        """A connection that another process accepted, or began to read."""
+        passed = inbox.receive()
         if passed is None:
             return
         accepted, received = passed
@@ -124,18 +132,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.nr_conns += 1
         conn = Connection(self.cfg, Wire.of(accepted), client, server)
         conn.begin(received)
-        conn.was_passed = True
+        conn.was_passed = bool(received)
         self._expect(conn)
 
     def _pass_on(self, conn: Connection) -> bool:
         """Whether a process of the other lane took it."""
         conn.was_passed = True
-        lane = to_fast if self.is_slow else to_slow
-        if (
-            not self.alive
-            or self.is_slow == self._belongs_into_slow(conn)
-            or not lane.send(conn.sock, bytes(conn.received))
-        ):
+        if not self.alive or self.is_slow == self._belongs_into_slow(conn):
+            return False
+        seat = seats.of_lane(slow=not self.is_slow)
+        if not seats.send(seat, conn.sock, bytes(conn.received)):
             return False
         self._drop(conn)
         return True
@@ -377,8 +383,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 self.poller.unregister(conn.sock)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        short = self._held or not self.alive
-        super().wait_for_and_dispatch_events(min(timeout, SWEEP_S) if short else timeout)
+        if self._held or not self.alive:
+            timeout = min(timeout, SWEEP_S)
+        seats.waits(self.seat, self.nr_conns if self.alive else shares.GONE)
+        events = self.poller.select(timeout)
+        seats.wakes(self.seat)
+        for key, _ in events:
+            key.data(key.fileobj)
 
     def is_parent_alive(self) -> bool:
         """Who has lost the arbiter stops like one who was told to."""

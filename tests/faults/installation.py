@@ -126,7 +126,7 @@ class Installation:
     @property
     def web_workers_when_well(self) -> int:
         """How many there should be, that of the slow lane among them."""
-        return self.web_processes + shares.slow_processes(self.web_processes)
+        return shares.processes(self.web_processes)[0]
 
     def web_workers(self) -> list[psutil.Process]:
         """The processes that answer requests."""
