@@ -37,6 +37,11 @@ class Wire(socket.socket):
         made.rest = []
         return made
 
+    def setblocking(self, flag: bool) -> None:
+        """gunicorn asks for it at each request, mostly for what is so already."""
+        if (self.gettimeout() is None) != flag:
+            super().setblocking(flag)
+
     def sendall(self, data: Any, flags: int = 0) -> None:
         view = memoryview(data)
         if not self.rest:
@@ -74,7 +79,6 @@ class Connection(TConn):  # type: ignore[misc]
         super().__init__(cfg, sock, client, server)
         self.begun_at = self.queued_at = self.deadline = 0.0
         self.after: Any = None  # called with it at the deadline
-        self.tenant: Hashable = None
         self.dropped = False
         self.begin(b"")
 
@@ -85,6 +89,7 @@ class Connection(TConn):  # type: ignore[misc]
         self.whole = self.was_passed = False
         self.announced = 0  # bytes of the body that is to come
         self.path, self.query, self.key = b"", b"", b""
+        self.tenant: Hashable = None
         self._head = 0  # length of the head, once it is whole
         self._needed: int | None = 0  # length of the request; None: it comes in chunks
         self._scanned = 0

@@ -31,6 +31,7 @@ BODY_S = 10.0  # from a request's first byte, for what is gathered
 ANSWER_S, ANSWER_BYTES_PER_S = 10.0, 20_000  # as long as a slow phone needs for a large answer
 LINGER_S = 2.0
 SWEEP_S = 0.25
+NOTIFY_S = 1.0
 UNREAD_S = 0.5
 SLOW_THREADS = 2
 PASSING_S = 0.5  # a stopping process takes what was handed to it before the others stopped too
@@ -64,7 +65,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.seat = seats.take(self)
         self.is_slow = self.seat in seats.slow
         self._held: dict[Connection, None] = {}  # those that wait for their peer, oldest first
-        self._swept_at = 0.0
+        self._swept_at = self._notified_at = 0.0
         self._stopped_at: float | None = None
         self._empty = False  # nobody hands us anything any more
 
@@ -226,19 +227,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._let_go(conn)
         if self._is_limited(conn):
             return
-        conn.tenant, conn.queued_at = tenants.of(conn), time.monotonic()
+        conn.queued_at = time.monotonic()
         if not self.tpool.put(conn.tenant, conn):
             sentence = "too many requests of yours wait already: send it again in a moment"
             self._turn_away(conn, 503, sentence)
 
     def _is_limited(self, conn: Connection) -> bool:
         """Whether its key is used up for this second, which is then said at once."""
+        conn.tenant = conn.tenant or tenants.of(conn)
         key = tenants.key_of(conn) if conn.whole else None
         allowed = limits.used_up(key) if key is not None else None
         if allowed is None:
             return False
         # What is let in comes in one burst a second, which others need not feel either.
-        accounts.keep_slow(tenants.of(conn))
+        accounts.keep_slow(conn.tenant)
         headers = limits.headers(allowed, 0, refused=True)
         self._turn_away(conn, 429, limits.sentence(allowed), headers)
         return True
@@ -264,7 +266,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def handle(self, conn: Connection) -> Any:
         conn.data_ready = True
-        conn.sock.setblocking(True)
         conn.init()
         conn.parser.unreader.unread(bytes(conn.received))
         conn.received.clear()
@@ -381,6 +382,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             del self._held[conn]
             with contextlib.suppress(OSError, KeyError, ValueError):
                 self.poller.unregister(conn.sock)
+
+    def notify(self) -> None:
+        """Tell the arbiter that the loop turns: it looks once a second, and each telling is a
+        write to a file."""
+        now = time.monotonic()
+        if now > self._notified_at + NOTIFY_S:
+            self._notified_at = now
+            super().notify()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         if self._held or not self.alive:
