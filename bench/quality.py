@@ -8,7 +8,8 @@ from pathlib import Path
 
 from bench.report import Line, against, at_least, known, note
 from bench.stage import stage
-from gateway import backtest, files
+from gateway import backtest
+from gateway.importing import files
 from gateway.settings import load
 from ranking.training import clickstream
 

@@ -19,7 +19,7 @@ from pgvector.psycopg import register_vector
 from bench import catalog, load
 from bench.report import Line, against, at_least, at_most, known, note, percentile
 from bench.stage import Stage, stage, web
-from gateway import services
+from gateway.running import services
 from ranking import answer as answering
 from ranking.catalog import models, nearest
 from ranking.merchandising import filters

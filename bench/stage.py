@@ -16,7 +16,8 @@ from pathlib import Path
 
 from psycopg_pool import ConnectionPool
 
-from gateway import access, sealing, services
+from gateway import access, sealing
+from gateway.running import services
 from gateway.settings import load
 from schemas import database
 from schemas.database import Connection

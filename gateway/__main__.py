@@ -72,7 +72,7 @@ def main() -> None:
 
 def _tell(sentence: str) -> None:
     """To a person, or as a line of a role's log."""
-    from gateway import logs
+    from gateway.telemetry import logs
 
     if logs.is_role():
         logs.log.error("ended", error=sentence)

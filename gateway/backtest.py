@@ -21,8 +21,9 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool
 
-from gateway import access, common_format, ingest
+from gateway import access, ingest
 from gateway.access import Source
+from gateway.importing import common_format
 from gateway.settings import Settings
 from ranking import answer as answering
 from ranking.catalog import embeddings, fitting, popularity

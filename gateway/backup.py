@@ -26,9 +26,10 @@ from cryptography.fernet import Fernet, InvalidToken
 from psycopg import pq, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from gateway import VERSION, archive, services
+from gateway import VERSION, archive
 from gateway import home as homes
 from gateway.archive import Manifest
+from gateway.running import services
 from gateway.settings import Settings, keep_secret_key, kept_secret_key
 from schemas import database
 from schemas.database import Connection

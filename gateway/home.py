@@ -1,7 +1,7 @@
 """The folder of one installation (`ATTUNE_HOME`): who runs there, and where its services listen.
 
-`gateway.services` writes it, `gateway.settings` reads it so that every command finds a running
-`make run`.
+`gateway.running.services` writes it, `gateway.settings` reads it so that every command finds a
+running `make run`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ import psycopg
 import structlog
 from prometheus_client import Counter, Histogram
 
-from gateway import idempotency, importer, ingest, instant, jobs, retention, sync
+from gateway import idempotency, ingest, instant, jobs, retention, sync
+from gateway.importing import importer
 from gateway.settings import load
 from ranking.catalog import embeddings, popularity, queries, snapshot, words
 from ranking.catalog.encoder import Encoder, Encodes, Vectors

@@ -1,6 +1,7 @@
 """Spans of what a request or a job does, for whoever follows it with OpenTelemetry.
 
-Nothing is imported and a span costs 0.5 us until `use` is given a tracer (gateway.tracing does).
+Nothing is imported and a span costs 0.5 us until `use` is given a tracer, as
+gateway.telemetry.tracing does.
 Spans carry names and numbers: no ids of persons, no parameters of statements, no error texts.
 """
 

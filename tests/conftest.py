@@ -22,7 +22,8 @@ from cryptography.fernet import Fernet
 from psycopg import sql
 from psycopg_pool import ConnectionPool
 
-from gateway import access, sealing, services
+from gateway import access, sealing
+from gateway.running import services
 from schemas import database
 
 FOLDER = "ATTUNE_TESTS_FOLDER"

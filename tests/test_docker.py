@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.__main__ import cli
-from gateway.supervision import ROOT, procfile
+from gateway.running.supervision import ROOT, procfile
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 IGNORED = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()

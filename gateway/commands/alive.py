@@ -11,8 +11,8 @@ import httpx
 import psycopg
 
 from gateway.commands import console
+from gateway.running.supervision import ROOT, procfile
 from gateway.settings import Settings
-from gateway.supervision import ROOT, procfile
 from schemas import database
 
 SQL = database.queries(__file__)

@@ -20,8 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from gateway import files
 from gateway.commands import console
+from gateway.importing import files
 from ranking.training import clickstream
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -24,10 +24,11 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from gateway import access, jobs, logs
+from gateway import access, jobs
 from gateway.access import Source
 from gateway.commands import console
 from gateway.settings import Settings
+from gateway.telemetry import logs
 from schemas import database
 from schemas.database import Connection
 from schemas.errors import AttuneError

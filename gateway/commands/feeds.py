@@ -13,10 +13,11 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from gateway import access, logs, sync
+from gateway import access, sync
 from gateway.access import Site, Source
 from gateway.commands import console
 from gateway.settings import load
+from gateway.telemetry import logs
 from schemas import database
 from schemas.database import Connection
 from schemas.errors import counted

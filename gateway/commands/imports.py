@@ -14,9 +14,10 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from gateway import access, instant, logs
-from gateway.cells import KINDS
+from gateway import access, instant
 from gateway.commands import console
+from gateway.importing.cells import KINDS
+from gateway.telemetry import logs
 from schemas import database
 from schemas.errors import counted
 
@@ -48,7 +49,7 @@ def import_(
     Files are JSON lines, CSV or Parquet, each also gzipped. Interrupted, the same command goes on
     where it was; nothing is counted twice.
     """
-    from gateway import forecast, importer
+    from gateway.importing import forecast, importer
 
     with console.sentences() as settings:
         logs.configure("WARNING")

@@ -11,10 +11,11 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from gateway import access, ingest, inspection, ledger, logs
+from gateway import access, ingest, inspection, ledger
 from gateway.access import Site
 from gateway.commands import console
 from gateway.http.admin import shown
+from gateway.telemetry import logs
 from schemas import database
 from schemas.database import Connection
 

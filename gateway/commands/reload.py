@@ -14,8 +14,8 @@ from rich.progress import Progress
 
 from gateway import home as homes
 from gateway.commands import console
+from gateway.running.supervision import ROOT, procfile
 from gateway.settings import Settings
-from gateway.supervision import ROOT, procfile
 from schemas import database
 from schemas.errors import AttuneError
 

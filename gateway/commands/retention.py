@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 import click
 from rich.filesize import decimal
 
-from gateway import logs
 from gateway import retention as keeping
 from gateway.commands import console
 from gateway.retention import Partition, Report
+from gateway.telemetry import logs
 from schemas import database
 
 

@@ -8,8 +8,10 @@ import sys
 import click
 import structlog
 
-from gateway import figures, instant, logs, webserver
+from gateway import instant
+from gateway.running import webserver
 from gateway.settings import Settings, load
+from gateway.telemetry import figures, logs
 from schemas import database
 
 READY_TIMEOUT_S = 30.0
@@ -22,7 +24,7 @@ def web() -> None:
     figures.share(settings.run_dir)
     logs.configure(settings.log_level, role="web", form=settings.log_format)
     if settings.tracing:
-        from gateway import tracing
+        from gateway.telemetry import tracing
 
         tracing.check()
     # The application answers /readyz with the reason while Postgres is away or not migrated,
@@ -53,7 +55,7 @@ def clock() -> None:
     """Start what is due; two clocks do no harm."""
     _ready_settings("clock")
     from gateway import clock as clock_loop
-    from gateway import processes
+    from gateway.running import processes
 
     processes.watch("clock")
     clock_loop.run()
@@ -61,7 +63,8 @@ def clock() -> None:
 
 def _work(role: str) -> None:
     _ready_settings(role)
-    from gateway import jobs, processes
+    from gateway import jobs
+    from gateway.running import processes
 
     processes.watch(role)
     jobs.work(role)
@@ -77,7 +80,7 @@ def _ready_settings(role: str) -> Settings:
         form=settings.log_format,
     )
     if settings.tracing:
-        from gateway import tracing
+        from gateway.telemetry import tracing
 
         atexit.register(tracing.start(role))
     database.wait_until_ready(settings.database_url, timeout_s=READY_TIMEOUT_S)

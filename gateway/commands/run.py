@@ -13,9 +13,10 @@ from typing import Any
 import click
 import httpx
 
-from gateway import logs, services, supervision
 from gateway.commands import console
+from gateway.running import services, supervision
 from gateway.settings import TABLE, Settings, load, sources
+from gateway.telemetry import logs
 from schemas import database
 
 STAGES = ["migrate", "demo", "announce"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from gateway import units as made
 from gateway.commands import console
+from gateway.running import units as made
 from gateway.settings import load
 
 

@@ -17,10 +17,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from gateway import logs, sealing
+from gateway import sealing
 from gateway.doctor import catalog, data, machine, postgres, services
 from gateway.doctor.finding import Check, Finding, Level, Patient, problem, skipped
 from gateway.settings import Settings
+from gateway.telemetry import logs
 from schemas import database
 from schemas.errors import AttuneError
 

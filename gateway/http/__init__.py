@@ -18,9 +18,10 @@ from flask.json.provider import JSONProvider
 from flask_smorest import Api, Blueprint
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from gateway import logs, sealing, tracing
+from gateway import sealing
 from gateway.http import cors, errors, limits, metrics, state
 from gateway.settings import Settings, load
+from gateway.telemetry import logs, tracing
 
 log = structlog.get_logger(__name__)
 

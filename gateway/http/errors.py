@@ -16,8 +16,8 @@ from flask import Flask, Response, current_app, jsonify, request
 from psycopg_pool import PoolTimeout
 from werkzeug.exceptions import HTTPException
 
-from gateway import logs
 from gateway.http import metrics, state
+from gateway.telemetry import logs
 from schemas.errors import AttuneError, Malformed, Problem
 
 log = structlog.get_logger(__name__)

@@ -17,8 +17,11 @@ from typing import Any
 
 import structlog
 
-from gateway import figures, instant, metric_files, shares, webserver
+from gateway import instant
+from gateway.http import shares
+from gateway.running import webserver
 from gateway.settings import load
+from gateway.telemetry import figures, metric_files
 
 log = structlog.get_logger(__name__)
 
@@ -56,11 +59,11 @@ def when_ready(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Load the query encoder beside the first requests, so that no visitor's first search waits."""
-    from gateway import processes
     from gateway.http import state
+    from gateway.running import processes
 
     if _settings.tracing:
-        from gateway import tracing
+        from gateway.telemetry import tracing
 
         atexit.register(tracing.start("web"))
     processes.watch("web", state.of(worker.wsgi).pools)

@@ -6,8 +6,8 @@ from typing import Any
 
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
-from gateway import logs
 from gateway.settings import load
+from gateway.telemetry import logs
 
 
 class Log(Logger):  # type: ignore[misc]

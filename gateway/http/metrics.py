@@ -1,5 +1,5 @@
-"""What the web role counts, in files that all its processes share (gateway.figures). `/metrics`
-itself is gateway.http.scrape.
+"""What the web role counts, in files that all its processes share (gateway.telemetry.figures).
+`/metrics` itself is gateway.http.scrape.
 """
 
 from __future__ import annotations

@@ -22,9 +22,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from gateway import figures, gauges, logs
 from gateway.http import state
 from gateway.http.errors import NotAllowed, NotAuthentic
+from gateway.telemetry import figures, gauges, logs
 
 log = structlog.get_logger(__name__)
 

@@ -20,8 +20,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
-from gateway import shares
-from gateway.http import cors, limits, metrics, state, tenants
+from gateway.http import cors, limits, metrics, shares, state, tenants
 from gateway.http.lanes import Lanes
 from gateway.http.wire import Connection, Wire
 from gateway.settings import load
@@ -62,6 +61,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.nr_conns: int
+        self.alive: bool
         self.seat = seats.take(self)
         self.is_slow = self.seat in seats.slow
         self._held: dict[Connection, None] = {}  # those that wait for their peer, oldest first

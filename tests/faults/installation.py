@@ -16,7 +16,9 @@ import psutil
 import psycopg
 import redis
 
-from gateway import access, home, sealing, services, shares
+from gateway import access, home, sealing
+from gateway.http import shares
+from gateway.running import services
 from schemas import database
 from tests.conftest import SECRET_KEY
 from tests.journeys.gateway_process import ROOT, all_gone, free_port, until

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gateway import jobs, logs, tasks
+from gateway import jobs, tasks
+from gateway.telemetry import logs
 from ranking.catalog.encoder import DIMENSION, Vectors
 
 ENDLESS = "never comes back"

@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway import jobs, services
+from gateway import jobs
+from gateway.running import services
 from ranking.catalog import embeddings, encoder
 from schemas import database
 from tests.faults.installation import Installation, Keys, a_site, installation, told_ledger

@@ -19,12 +19,14 @@ from click.testing import CliRunner
 from cryptography.fernet import Fernet
 from werkzeug.serving import make_server
 
-from gateway import access, jobs, logs, sealing, services
+from gateway import access, jobs, sealing
 from gateway.__main__ import cli
 from gateway.doctor import CHECKS, examine, machine, worst
 from gateway.doctor.finding import Finding, Patient
 from gateway.http import create_app, state
+from gateway.running import services
 from gateway.settings import Settings
+from gateway.telemetry import logs
 from ranking.catalog import embeddings
 from ranking.catalog.encoder import exported_path
 from schemas import database

@@ -26,8 +26,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from gateway import files, importer, instant
+from gateway import instant
 from gateway.__main__ import cli
+from gateway.importing import files, importer
 from gateway.settings import load
 from ranking.catalog import embeddings
 from schemas import payload

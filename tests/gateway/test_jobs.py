@@ -19,7 +19,8 @@ import redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from gateway import clock, jobs, services, tasks
+from gateway import clock, jobs, tasks
+from gateway.running import services
 from ranking.catalog import embeddings
 from schemas import database
 from schemas.database import Connection

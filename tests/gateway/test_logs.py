@@ -15,7 +15,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from supervisor import loggers
 
-from gateway import logs, supervisord
+from gateway.running import supervisord
+from gateway.telemetry import logs
 from tests.builders import track
 from tests.conftest import Shop
 from tests.connectors.signing import segment

@@ -20,11 +20,12 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg_pool import ConnectionPool
 
-from gateway import VERSION, figures, gauges, jobs
+from gateway import VERSION, jobs
 from gateway.http import create_app, metrics, scrape, state
 from gateway.ledger import Total
-from gateway.processes import Watcher
+from gateway.running.processes import Watcher
 from gateway.settings import Settings
+from gateway.telemetry import figures, gauges
 from ranking.catalog import embeddings
 from tests.builders import deliver, track
 from tests.conftest import Shop

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import services, supervision
+from gateway.running import services, supervision
 from gateway.settings import Settings, load
 
 

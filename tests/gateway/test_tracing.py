@@ -19,9 +19,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from gateway import jobs, tracing
+from gateway import jobs
 from gateway.http import create_app, state
 from gateway.settings import Settings
+from gateway.telemetry import tracing
 from schemas import tracing as spans
 from tests.builders import track
 from tests.conftest import Shop

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gateway import units
 from gateway.__main__ import cli
 from gateway.http import __file__ as http
-from gateway.supervision import ROLE_STOP_WAIT_S, ROOT, procfile
+from gateway.running import units
+from gateway.running.supervision import ROLE_STOP_WAIT_S, ROOT, procfile
 
 ROLES = [name for name, _ in procfile(ROOT / "Procfile")]
 

@@ -20,7 +20,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from gateway import access, home, sealing, services
+from gateway import access, home, sealing
+from gateway.running import services
 from schemas import database
 from tests.conftest import SECRET_KEY, _alone
 from tests.connectors.signing import segment as sign

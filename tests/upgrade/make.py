@@ -23,8 +23,9 @@ from pathlib import Path
 import time_machine
 from cryptography.fernet import Fernet
 
-from gateway import sealing, services
+from gateway import sealing
 from gateway.http import create_app, state
+from gateway.running import services
 from gateway.settings import load
 from schemas import database
 from tests import everything

@@ -21,8 +21,9 @@ import pytest
 import time_machine
 from psycopg import sql
 
-from gateway import access, sealing, services
+from gateway import access, sealing
 from gateway.http import create_app, state
+from gateway.running import services
 from gateway.settings import load
 from schemas import database
 from tests import everything

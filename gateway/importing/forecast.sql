@@ -1,4 +1,4 @@
--- What gateway/forecast.py reads of a site's own events. Reads only, but for its own temporary tables.
+-- What gateway/importing/forecast.py reads of a site's own events. Reads only, but for its own temporary tables.
 
 -- name: scratch_popularity
 -- Temporary tables come before all others of their name: popularity as it was at the cut is this

@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway import home as homes
-from gateway import services
+from gateway.running import services
 from gateway.settings import Settings, secret_key
 from schemas.errors import AttuneError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 STOP_WAIT_S = {"postgres": 60, "redis": 10}
 ROLE_STOP_WAIT_S = 20
 PORT_WAIT_S = 5.0
@@ -65,7 +65,7 @@ def start(settings: Settings) -> None:
     _make_stdout_openable()
     _append_to_stdout()
     assert os.get_inheritable(descriptor)
-    command = [sys.executable, "-m", "gateway.supervisord", "-n", "-c", str(config)]
+    command = [sys.executable, "-m", "gateway.running.supervisord", "-n", "-c", str(config)]
     os.execv(sys.executable, command)
 
 

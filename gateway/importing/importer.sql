@@ -1,4 +1,4 @@
--- How far the import of each file has come. Only gateway/importer.py runs and changes this.
+-- How far the import of each file has come. Only gateway/importing/importer.py runs and changes this.
 
 -- name: lock
 -- Ends with the connection, however that ends.

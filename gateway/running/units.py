@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.supervision import ROLE_STOP_WAIT_S, ROOT, STOP_WAIT_S, procfile
+from gateway.running.supervision import ROLE_STOP_WAIT_S, ROOT, STOP_WAIT_S, procfile
 
 MADE = "# Made by `python -m gateway units`.\n"
 TARGET = "attune.target"

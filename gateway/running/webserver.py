@@ -20,12 +20,12 @@ from pathlib import Path
 
 import structlog
 
-from gateway import services
+from gateway.running import services
 from schemas.errors import AttuneError
 
 log = structlog.get_logger(__name__)
 
-CONFIG = Path(__file__).parent / "http" / "gunicorn.py"
+CONFIG = Path(__file__).parents[1] / "http" / "gunicorn.py"
 APPLICATION = "gateway.http:create_app()"
 READY_FD = "ATTUNE_READY_FD"  # gunicorn's workers write a byte there when they take requests
 BACKLOG = 512

@@ -31,7 +31,7 @@ def share(run_dir: Path) -> None:
     folder = run_dir / "metrics" / re.sub(r"[^\w.-]", "_", platform.node() or "local")
     folder.mkdir(parents=True, exist_ok=True)
     os.environ[FOLDER] = str(folder)
-    from gateway import metric_files
+    from gateway.telemetry import metric_files
 
     metric_files.reserve()
     bury()
@@ -60,7 +60,7 @@ def _add_up(path: Path, kind: str) -> None:
     """Gauges say what is, so a dead process's are nothing; the rest are sums."""
     from prometheus_client.mmap_dict import MmapedDict
 
-    from gateway.metric_files import Reserved
+    from gateway.telemetry.metric_files import Reserved
 
     if kind != "gauge":
         target = Reserved(str(path.with_name(f"{kind}_dead.db")))

@@ -19,7 +19,7 @@ import msgspec
 from marshmallow import Schema
 from marshmallow.fields import Field
 
-from gateway import common_format
+from gateway.importing import common_format
 from schemas import v1
 from schemas.errors import AttuneError
 from schemas.fields import (

@@ -1,5 +1,5 @@
-"""The supervisor's program, `python -m gateway.supervisord`: supervisor's own, its log lines in the
-form of ours. `gateway.supervision` becomes it.
+"""The supervisor's program, `python -m gateway.running.supervisord`: supervisor's own, its log
+lines in the form of ours. `gateway.running.supervision` becomes it.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import contextlib
 import structlog
 from supervisor import loggers, supervisord
 
-from gateway import logs
 from gateway.settings import load
+from gateway.telemetry import logs
 
 log = structlog.get_logger(__name__)
 

@@ -2,7 +2,7 @@
 
 Batches are applied by two processes side by side and counted in the order of the file, and
 `imports` says how far each file has come: a killed import goes on there, and where that is lost its
-records are duplicates. `gateway.files` knows formats, this module what a line is to the source.
+records are duplicates. `files` knows formats, this module what a line is to the source.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ import msgspec
 import psycopg
 from marshmallow import ValidationError
 
-from gateway import access, apply, common_format, files, ingest, instant, sealing
+from gateway import access, apply, ingest, instant, sealing
 from gateway.access import Site, Source
-from gateway.files import Bad, BadFile, Batch, Line, Place
+from gateway.importing import common_format, files
+from gateway.importing.files import Bad, BadFile, Batch, Line, Place
 from gateway.ingest import Pool, Receipt
 from gateway.settings import Settings
 from ranking.catalog import popularity, snapshot

@@ -23,7 +23,7 @@ from uuid import UUID
 
 import msgspec
 
-from gateway import cells
+from gateway.importing import cells
 from schemas import payload
 from schemas.errors import AttuneError, Malformed
 

@@ -1,0 +1,1 @@
+"""How an installation runs: its services, its roles and whoever supervises them."""

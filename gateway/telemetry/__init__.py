@@ -1,0 +1,1 @@
+"""What the roles tell about themselves: log lines, metrics and traces."""
