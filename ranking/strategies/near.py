@@ -8,8 +8,9 @@ from ranking.question import Candidate, Question
 from ranking.strategies import popular
 from schemas.database import Connection
 
-# How many of the nearest popularity chooses from; 100 to 400 gave the same lists' quality.
-POOL = 200
+# How many of the nearest popularity chooses from; 100 to 400 gave the same lists' quality. As many
+# as the index keeps (200) would make it search again whenever one of them may not be shown.
+POOL = 100
 
 
 def candidates(
