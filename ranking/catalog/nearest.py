@@ -123,33 +123,37 @@ def _indexed(
 def _run(
     connection: Connection, name: str, model: Model, filter: Filter, parameters: dict[str, Any]
 ) -> list[Neighbour]:
-    """Never prepared: a generic plan knows neither the filter's values nor the vector."""
-    statement = _statement(name, model, filter)
-    rows = connection.execute(statement, parameters, prepare=False)
+    """Prepared where the index is asked without a filter: planning takes a fifth of the search.
+    Else not: a generic plan knows neither the filter's values nor how much of all it compares."""
+    statement = _statement(name, model, filter, parameters["pool"])
+    prepare = name == "indexed" and not filter.params
+    rows = connection.execute(statement, parameters, prepare=prepare)
     return [Neighbour(*row) for row in rows]
 
 
 # What each connection searches with: asked for again only where the model wants another value.
 _ef_search: WeakKeyDictionary[Connection, int] = WeakKeyDictionary()
 
-_statements: dict[tuple[str, str, bytes], bytes] = {}
+_statements: dict[tuple[str, str, bytes, int], bytes] = {}
 
 
-def _statement(name: str, model: Model, filter: Filter) -> bytes:
+def _statement(name: str, model: Model, filter: Filter, pool: int = 0) -> bytes:
     """Filled once a condition: to compose the same statement again costs more than to send it."""
-    key = (name, model.vectors_table, filter.where.as_bytes())
+    key = (name, model.vectors_table, filter.where.as_bytes(), pool)
     known = _statements.get(key)
     if known is None:
-        filled = SQL.fill(name, **_slots(name, model, filter))
+        filled = SQL.fill(name, **_slots(name, model, filter, pool))
         if len(_statements) >= CACHED:
             _statements.clear()
         known = _statements[key] = filled.as_bytes()
     return known
 
 
-def _slots(name: str, model: Model, filter: Filter) -> dict[str, sql.Composable]:
+def _slots(name: str, model: Model, filter: Filter, pool: int) -> dict[str, sql.Composable]:
     slots: dict[str, sql.Composable] = {"vectors": model.vectors, "filter": filter.where}
-    return slots if name == "matches" else slots | {"ranked": sql.SQL(SQL.ranked)}
+    if name == "matches":
+        return slots
+    return slots | {"ranked": sql.SQL(SQL.ranked), "pool": sql.Literal(pool)}
 
 
 # estimates --------------------------------------------------------------------------------------

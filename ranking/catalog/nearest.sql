@@ -1,27 +1,27 @@
 -- name: exact
 -- `+ 0` makes the HNSW index unusable: left to choose, the planner takes it (measured recall .90).
 with near as materialized (
-  select v.product_no, v.group_key, v.vector <#> %(vector)s::vector::halfvec as distance
+  select v.product_no, v.group_key, v.vector <#> %(vector)b::vector::halfvec as distance
   from {vectors} v
   where v.site_id = %(site_id)s and v.available
     and v.product_no <> all(%(excluded)s::int[])
     and {filter}
-  order by (v.vector <#> %(vector)s::vector::halfvec) + 0, v.product_no
+  order by (v.vector <#> %(vector)b::vector::halfvec) + 0, v.product_no
   limit %(pool)s
 )
 {ranked}
 
 -- name: indexed
 -- ORDER BY the bare operator, else the index cannot be used; its order is relaxed, hence the
--- second one.
+-- second one. The pool is in the text: a plan made once must know how little it asks the index for.
 with near as materialized (
-  select v.product_no, v.group_key, v.vector <#> %(vector)s::vector::halfvec as distance
+  select v.product_no, v.group_key, v.vector <#> %(vector)b::vector::halfvec as distance
   from {vectors} v
   where v.site_id = %(site_id)s and v.available
     and v.product_no <> all(%(excluded)s::int[])
     and {filter}
-  order by v.vector <#> %(vector)s::vector::halfvec
-  limit %(pool)s
+  order by v.vector <#> %(vector)b::vector::halfvec
+  limit {pool}
 )
 {ranked}
 
