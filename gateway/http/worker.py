@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import resource
 import selectors
 import socket
@@ -18,9 +17,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import structlog
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
-from gateway.http import cors, limits, metrics, shares, state, tenants
+from gateway.http import limits, metrics, refusals, shares, state, tenants
 from gateway.http.lanes import Lanes
 from gateway.http.wire import Connection, Wire
 from gateway.settings import load
@@ -34,7 +35,6 @@ NOTIFY_S = 1.0
 UNREAD_S = 0.5
 SLOW_THREADS = 2
 PASSING_S = 0.5  # a stopping process takes what was handed to it before the others stopped too
-RETRY_AFTER_S = {429: limits.RETRY_AFTER_S, 503: 2}
 MOST_WAITED_S = 5.0  # for a thread; whoever asked has given up by then, or soon will
 # Of what was gathered in one process; beyond it bodies are read by threads.
 MOST_GATHERED_BYTES = 64 * 1024 * 1024
@@ -42,13 +42,7 @@ MOST_GATHERED_BYTES = 64 * 1024 * 1024
 MOST_WAITING_BYTES = 128 * 1024 * 1024
 FILES = 4096
 
-REASONS = {
-    408: "Request Timeout",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    503: "Service Unavailable",
-}
-
+log = structlog.get_logger(__name__)
 
 # Made before the processes are forked, so that they share them.
 accounts = shares.Accounts()
@@ -276,6 +270,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             req._expected_100_continue = False  # it has been answered, or came too late to matter
         return super().handle_request(req, conn)
 
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """What gunicorn's parser does not read is no request of the application's."""
+        if not isinstance(exc, ParseException):
+            super().handle_error(req, client, addr, exc)
+            return
+        status, sentence = refusals.of_unreadable(exc)
+        request_id = refusals.new_id()
+        log.info("request", status=status, route="unreadable", request=request_id, why=sentence)
+        with contextlib.suppress(OSError):
+            client.sendall(refusals.answer(status, sentence, close=True, request_id=request_id))
+
     def _keepalive_after(self, conn: Connection, keepalive: Any) -> bool:
         """What nobody has read of a body is hardly waited for; if all of it is here, not at all."""
         if not keepalive:
@@ -334,9 +339,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Answer without a thread; the connection goes on where the whole request is here."""
         metrics.TURNED_AWAY.labels(str(status)).inc()
         self._let_go(conn)
-        left = conn.rest_after_request() if status in RETRY_AFTER_S else None
+        left = conn.rest_after_request() if status in refusals.RETRY_AFTER_S else None
         with contextlib.suppress(OSError):
-            conn.sock.sendall(_answer(conn, status, sentence, headers, close=left is None))
+            conn.sock.sendall(
+                refusals.answer(
+                    status, sentence, close=left is None, path=conn.path, headers=headers
+                )
+            )
         self._leave(conn, left)
 
     # and the connection ends --------------------------------------------------------------------
@@ -427,34 +436,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         for conn in self._held:
             if conn.is_idle and conn.after == self._drop:
                 conn.deadline = min(conn.deadline, deadline)
-
-
-def _answer(
-    conn: Connection,
-    status: int,
-    sentence: str,
-    headers: Sequence[tuple[str, str]],
-    *,
-    close: bool,
-) -> bytes:
-    body = json.dumps({"message": sentence, "problems": []}).encode()
-    lines = [
-        f"HTTP/1.1 {status} {REASONS[status]}",
-        "Content-Type: application/json",
-        "X-Content-Type-Options: nosniff",
-        f"Content-Length: {len(body)}",
-    ]
-    if close:
-        lines.append("Connection: close")
-    if status in RETRY_AFTER_S:
-        lines.append(f"Retry-After: {RETRY_AFTER_S[status]}")
-    lines += [f"{name}: {value}" for name, value in headers]
-    if conn.path.startswith(tuple(path.encode() for path in cors.PATHS)):
-        lines += [
-            "Access-Control-Allow-Origin: *",
-            f"Access-Control-Expose-Headers: {cors.EXPOSED}",
-        ]
-    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def _allow_files() -> None:

@@ -269,6 +269,30 @@ def test_a_request_that_is_none_is_refused(server: Server, raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"nothing\r\n\r\n", 400),
+        (b"GET / HTTP/9.9\r\n\r\n", 505),
+        (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\n" + b"X-A: b\r\n" * 500 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nX A: <script>\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: br\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nExpect: gold\r\n\r\na", 417),
+    ],
+    ids=["line", "version", "address", "headers", "name", "coding", "expectation"],
+)
+def test_what_no_parser_reads_is_told_in_our_form(
+    server: Server, raw: bytes, expected: int
+) -> None:
+    answer = b"".join(server.answer(raw, end=True, timeout_s=30))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert status(answer) == expected
+    assert b"\r\nX-Request-Id: " in head and b"\r\nContent-Type: application/json" in head
+    told = json.loads(body)
+    assert told["message"] and told["problems"] == [] and "<script>" not in told["message"]
+
+
+@pytest.mark.parametrize(
     "signature", [b"\xff" * 40, "é".encode() * 20, b"\x01\x02", b"a" * 7000, b"", b"\xb2" * 40]
 )
 def test_a_signature_of_any_bytes_is_refused(server: Server, signature: bytes) -> None:
