@@ -38,6 +38,9 @@ ANSWERS = Counter(
     "Lists answered, by strategy and by what answered in place of one that took too long",
     ["strategy", "fallback"],
 )
+NOT_KEPT = Counter(
+    "attune_answers_not_kept", "Lists answered but not remembered: the disk of Postgres is full"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
     """
     question, (chosen, total), fallback = _chosen(connection, question)
     ANSWERS.labels(question.strategy, fallback or "none").inc()
-    miso_id = answers.record(connection, question, chosen) if remember else None
+    miso_id = _remembered(connection, question, chosen) if remember else None
     return Answer(
         miso_id=miso_id,
         products=_products(connection, question, chosen),
@@ -83,6 +86,15 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
         fallback=fallback,
         total=total,
     )
+
+
+def _remembered(connection: Connection, question: Question, chosen: Sequence[Candidate]) -> UUID:
+    """The answer's id. A full disk stops what is learned from the list, not the list."""
+    try:
+        return answers.record(connection, question, chosen)
+    except psycopg.errors.DiskFull:
+        NOT_KEPT.inc()
+        return answers.new_id(question.at)
 
 
 def _chosen(connection: Connection, question: Question) -> tuple[Question, _List, str | None]:

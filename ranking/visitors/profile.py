@@ -7,6 +7,7 @@ events, merges, erasure and replays need no code of their own here.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -15,6 +16,7 @@ from uuid import UUID
 
 import msgspec
 import numpy as np
+import psycopg
 from prometheus_client import Counter
 from psycopg import sql
 
@@ -311,15 +313,15 @@ def _store(
     fingerprint: UUID | None,
     at: datetime,
 ) -> None:
-    connection.execute(
-        SQL.store,
-        {
-            "site_id": model.site_id,
-            "visitor_id": profile.visitor_id,
-            "fingerprint": fingerprint,
-            "model_id": model.model_id,
-            "at": at,
-            "data": msgspec.json.encode(profile.contents).decode(),
-            "vector": profile.vector,
-        },
-    )
+    parameters = {
+        "site_id": model.site_id,
+        "visitor_id": profile.visitor_id,
+        "fingerprint": fingerprint,
+        "model_id": model.model_id,
+        "at": at,
+        "data": msgspec.json.encode(profile.contents).decode(),
+        "vector": profile.vector,
+    }
+    # On a full disk it is made again for each list.
+    with contextlib.suppress(psycopg.errors.DiskFull):
+        connection.execute(SQL.store, parameters)

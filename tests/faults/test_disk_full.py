@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
 from schemas import database
 from tests.conftest import SECRET_KEY
-from tests.faults.installation import a_site
+from tests.faults.installation import Keys, a_site
 from tests.faults.test_killed_web import judge_effects, summary, until_acknowledged
 from tests.faults.test_services_away import refused
 from tests.faults.traffic import senders
@@ -85,10 +86,13 @@ def test_a_full_disk_refuses_and_breaks_nothing(running: OnSmallDisk) -> None:
     supervisor, web = running.supervisor, running.find("web")
 
     running.fill_disk()
+    lists = []
     for _ in range(3):
         before = refused(sending)
         until(lambda: refused(sending) > before + 10, 60, what="refusals")  # noqa: B023
         running.fill_disk()
+        lists.append(asked_for_list(running, keys))
+    assert 200 in lists  # each, unless Postgres stopped itself between the two
     running.free_disk()
     until_acknowledged(sending, 100)
 
@@ -106,6 +110,17 @@ def test_a_full_disk_refuses_and_breaks_nothing(running: OnSmallDisk) -> None:
     assert {status for sender in sending for status in sender.statuses} == {200, 503}
     assert (running.supervisor, running.find("web")) == (supervisor, web)
     judge_effects(running, keys, sending)  # type: ignore[arg-type]
+
+
+def asked_for_list(running: OnSmallDisk, keys: Keys) -> int:
+    answer = httpx.post(
+        f"{running.url}/v1/recommendation/user_to_products",
+        params={"api_key": keys.publishable_key},
+        json={"anonymous_id": "visitor-1", "rows": 5},
+        timeout=30,
+        trust_env=False,
+    )
+    return answer.status_code
 
 
 def write_ahead_log_is_full(running: OnSmallDisk) -> bool:
