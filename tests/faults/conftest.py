@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway import access, jobs
-from tests.faults.installation import Installation
+from tests.faults.installation import Installation, Keys, a_site, installation
 
 
 @pytest.fixture
@@ -20,6 +20,20 @@ def folder() -> Iterator[Path]:
     made.chmod(0o711)
     yield made
     shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+def running(folder: Path) -> Iterator[Installation]:
+    """With the web role; a module that needs another one has a fixture of this name."""
+    with installation(folder, "web") as made:
+        yield made
+
+
+@pytest.fixture
+def keys(running: Installation) -> Keys:
+    """Of a site in it."""
+    with running.database() as connection:
+        return a_site(connection)
 
 
 @pytest.fixture

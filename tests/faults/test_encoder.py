@@ -37,12 +37,6 @@ def running(
         yield made
 
 
-@pytest.fixture
-def keys(running: Installation) -> Keys:
-    with running.database() as connection:
-        return a_site(connection)
-
-
 def start_odd(running: Installation, name: str = "encoder", still_s: float = 60.0) -> None:
     command = [sys.executable, "-m", "tests.faults.odd_encoder", str(still_s)]
     running._run(name, services.dies_with_parent(command), ROOT)

@@ -6,7 +6,6 @@ import json
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -21,7 +20,7 @@ from gateway import clock
 from ranking.catalog import embeddings, models
 from schemas import database
 from tests.conftest import Shop
-from tests.faults.installation import Installation, Keys, a_site, installation, told_ledger
+from tests.faults.installation import Installation, Keys, told_ledger
 from tests.faults.senders import Sender
 from tests.faults.state import ledger
 from tests.faults.test_killed_web import check_effects, until_acknowledged
@@ -32,18 +31,6 @@ PRODUCTS = 400
 KILLS = 3
 FLUSHES = 100
 RUN_BY_WORKER = ("popularity", "partitions", "purge")
-
-
-@pytest.fixture
-def running(folder: Path) -> Iterator[Installation]:
-    with installation(folder, "web") as made:
-        yield made
-
-
-@pytest.fixture
-def keys(running: Installation) -> Keys:
-    with running.database() as connection:
-        return a_site(connection)
 
 
 def upload(running: Installation, keys: Keys, first: int, count: int) -> None:

@@ -7,14 +7,13 @@ import json
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.faults.installation import Installation, Keys, a_site, installation
+from tests.faults.installation import Installation, Keys, installation
 from tests.faults.senders import Sender
 from tests.faults.test_killed_web import judge_effects, until_acknowledged
 from tests.faults.traffic import senders
@@ -83,18 +82,6 @@ class Load:
         assert [one.broken for one in self.sending] == [0] * len(self.sending)
         assert [one.broken for one in self.reading] == [[]] * len(self.reading)
         assert {status for statuses in told for status in statuses} == {200}
-
-
-@pytest.fixture
-def running(folder: Path) -> Iterator[Installation]:
-    with installation(folder, "web") as made:
-        yield made
-
-
-@pytest.fixture
-def keys(running: Installation) -> Keys:
-    with running.database() as connection:
-        return a_site(connection)
 
 
 @pytest.fixture

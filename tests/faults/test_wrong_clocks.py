@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.connectors.signing import segment as signature
-from tests.faults.installation import Installation, Keys, a_site, installation
+from tests.faults.installation import Installation, Keys, installation
 from tests.faults.test_killed_web import judge_effects, until_acknowledged
 from tests.faults.traffic import senders
 from tests.hostile.calls import compact
@@ -35,12 +35,6 @@ def running(
     with installation(folder) as made:
         in_its_environment(made)
         yield made
-
-
-@pytest.fixture
-def keys(running: Installation) -> Keys:
-    with running.database() as connection:
-        return a_site(connection)
 
 
 @pytest.fixture
