@@ -19,6 +19,7 @@ import psycopg
 import pytest
 import redis
 from cryptography.fernet import Fernet
+from playwright.sync_api import Browser, sync_playwright
 from psycopg import sql
 from psycopg_pool import ConnectionPool
 
@@ -29,6 +30,8 @@ from schemas import database
 FOLDER = "ATTUNE_TESTS_FOLDER"
 POSTGRES = "ATTUNE_TESTS_DATABASE_URL"
 REDIS = "ATTUNE_TESTS_REDIS_URL"
+CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 SECRET_KEY = Fernet.generate_key().decode()
 
 _open = contextlib.ExitStack()
@@ -184,3 +187,14 @@ def shop(pool: ConnectionPool[database.Connection]) -> Shop:
         segment = access.create_source(connection, site, "segment").source
         api = access.api_source(connection, site.site_id)
     return Shop(pool, site, api, segment, keys["secret_key"], keys["publishable_key"])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real Chromium."""
+    if not CHROMIUM.exists():
+        pytest.skip(f"there is no {CHROMIUM}: install Debian's chromium, or set CHROMIUM")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield launched
+        launched.close()
