@@ -54,12 +54,12 @@ def products(patient: Patient) -> Iterator[Finding]:
     for site, failed, error, waiting, age in rows:
         if failed:
             yield warning(
-                f"{failed} products of {site} cannot be encoded: {(error or '')[:200]}",
+                f"{site}: products that cannot be encoded: {failed}; {(error or '')[:200]}",
                 "they are found by words and filters only; change their text, which tries anew",
             )
         if age > WAITS_S:
             yield problem(
-                f"{waiting} products of {site} wait for the encoder, the oldest for {ago(age)}",
+                f"{site}: products that wait for the encoder: {waiting}, the oldest for {ago(age)}",
                 f"see that an encoder runs; `python -m gateway encode {site}` does it at once",
             )
     if not any(row[1] or row[4] > WAITS_S for row in rows):
