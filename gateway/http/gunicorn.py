@@ -87,6 +87,10 @@ def _warm_up() -> None:
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Keep what a dead worker has counted, forget what it was and had."""
-    figures.bury()
+    """Keep what a dead worker has counted, forget what it was and had. An error here would end all
+    of web."""
     worker.left()
+    try:
+        figures.bury()
+    except Exception:
+        log.exception("a dead worker's counters are not kept")
