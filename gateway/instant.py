@@ -5,9 +5,10 @@ the roles follow Postgres's clock.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -35,12 +36,28 @@ def follow(database_url: str) -> None:
     if followed in _followed:
         return
     _followed.add(followed)
-    threading.Thread(target=_go_on, args=(database_url, answered), daemon=True).start()
+    for_ever = threading.Event()
+    threading.Thread(target=_go_on, args=(database_url, answered, for_ever), daemon=True).start()
 
 
-def _go_on(database_url: str, answered: bool) -> None:
-    while True:
-        time.sleep(EVERY_S if answered else AGAIN_S)
+@contextlib.contextmanager
+def following(database_url: str) -> Iterator[None]:
+    """Follow Postgres within the block only: a process that goes on has its own time again."""
+    global _ahead
+    ended = threading.Event()
+    asking = (database_url, _ask(database_url), ended)
+    thread = threading.Thread(target=_go_on, args=asking, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        _ahead = timedelta(0)
+
+
+def _go_on(database_url: str, answered: bool, ended: threading.Event) -> None:
+    while not ended.wait(EVERY_S if answered else AGAIN_S):
         answered = _ask(database_url)
 
 

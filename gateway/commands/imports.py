@@ -53,21 +53,28 @@ def import_(
 
     with console.sentences() as settings:
         logs.configure("WARNING")
-        instant.follow(settings.database_url)
-        with database.connect(settings.database_url) as connection:
-            into = access.site(connection, site)
-            through = _source(connection, source) if source else None
-        with _shown(as_json) as told, _interruptible():
-            report = importer.run(
-                settings, into, kind, files, told, source=through, is_snapshot=snapshot, force=force
-            )
-        foretold = None
-        with _stages(as_json) as stage:
-            if report.accepted:
-                stage("popularity", 0, None)
-                importer.refresh_lists(settings, into)
-            if kind == "events" and not no_forecast:
-                foretold = forecast.run(settings, into.site_id, stage)
+        with instant.following(settings.database_url):
+            with database.connect(settings.database_url) as connection:
+                into = access.site(connection, site)
+                through = _source(connection, source) if source else None
+            with _shown(as_json) as told, _interruptible():
+                report = importer.run(
+                    settings,
+                    into,
+                    kind,
+                    files,
+                    told,
+                    source=through,
+                    is_snapshot=snapshot,
+                    force=force,
+                )
+            foretold = None
+            with _stages(as_json) as stage:
+                if report.accepted:
+                    stage("popularity", 0, None)
+                    importer.refresh_lists(settings, into)
+                if kind == "events" and not no_forecast:
+                    foretold = forecast.run(settings, into.site_id, stage)
     sentences = _sentences(report, kind, settings.retention_events_days)
     if foretold is not None:
         sentences.append(foretold.sentence)
