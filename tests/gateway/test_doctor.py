@@ -361,7 +361,7 @@ def test_products_given_up_or_waiting_are_told(look: Look, shop: Shop, patient: 
         {"s": shop.site.site_id, "most": embeddings.MAX_ATTEMPTS},
     )
     found = look("products")
-    assert "1 products of shop wait" in problems(found)[0]
+    assert "products that wait for the encoder: 1" in problems(found)[0]
     assert "ValueError: odd" in warnings(found)[0]
 
 

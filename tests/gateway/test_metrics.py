@@ -230,7 +230,7 @@ def test_a_process_tells_of_itself_and_its_pools(
 COUNT = """
 import sys
 from pathlib import Path
-from gateway import figures
+from gateway.telemetry import figures
 figures.share(Path(sys.argv[1]))
 from prometheus_client import Counter, Gauge, Histogram
 Counter("c", "c", ["k"]).labels("x").inc(2)

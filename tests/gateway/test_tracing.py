@@ -170,7 +170,8 @@ class Blocked:
         if name.startswith("opentelemetry"):
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Blocked())
-from gateway import tasks, tracing
+from gateway import tasks
+from gateway.telemetry import tracing
 from gateway.http import create_app
 from schemas import tracing as spans
 assert not spans.is_on() and spans.carrier() == {}
