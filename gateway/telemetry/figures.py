@@ -12,6 +12,7 @@ import fcntl
 import os
 import platform
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 # A file is written after its process began: an older one is of another with the same number.
 CLOCK_GRACE_S = 2.0
 
-_FILE = re.compile(r"(?P<kind>[a-z]+)(?:_(?P<mode>[a-z]+))?_(?P<pid>\d+)\.db")
+_FILE = re.compile(r"(?P<kind>[a-z]+)(?:_(?P<mode>[a-z]+))?_(?P<pid>\d+)\.db(?P<unfinished>\.new)?")
 
 
 def share(run_dir: Path) -> None:
@@ -50,10 +51,13 @@ def bury() -> None:
     if folder is None:
         return
     with _locked(fcntl.LOCK_EX):
-        for path in sorted(Path(folder).glob("*.db")):
+        for path in sorted(Path(folder).glob("*.db*")):
             found = _FILE.fullmatch(path.name)
-            if found and not _lives(int(found["pid"]), path):
+            if not found or _lives(int(found["pid"]), path):
+                continue
+            if not found["unfinished"]:
                 _add_up(path, found["kind"])
+            path.unlink(missing_ok=True)
 
 
 def _add_up(path: Path, kind: str) -> None:
@@ -64,12 +68,12 @@ def _add_up(path: Path, kind: str) -> None:
 
     if kind != "gauge":
         target = Reserved(str(path.with_name(f"{kind}_dead.db")))
-        with suppress(RuntimeError):  # torn by a kill in the middle of a write
+        # Torn by a kill in the middle of a write, or emptied by a power cut.
+        with suppress(RuntimeError, struct.error):
             for key, value, _, _ in MmapedDict.read_all_values_from_file(str(path)):  # type: ignore[no-untyped-call]
                 before, _ = target.read_value(key)  # type: ignore[no-untyped-call]
                 target.write_value(key, before + value, 0.0)  # type: ignore[no-untyped-call]
         target.close()  # type: ignore[no-untyped-call]
-    path.unlink(missing_ok=True)
 
 
 def _lives(pid: int, path: Path) -> bool:

@@ -16,6 +16,7 @@ from prometheus_client.mmap_dict import MmapedDict
 
 SIZE = 1 << 18
 LONGEST_ENTRY = 1 << 12
+UNFINISHED = ".new"
 
 
 def reserve() -> None:
@@ -53,16 +54,21 @@ class Reserved(MmapedDict):
 
 
 def _reserved(filename: str) -> bool:
-    """Whether the file has its blocks; one that has not is removed."""
+    """Whether the file is there with its blocks. It has its name only then: what is killed in
+    between leaves nothing behind that a reader would take for figures."""
+    if os.path.exists(filename):
+        return True
+    made = f"{filename}{UNFINISHED}"
     try:
-        descriptor = os.open(filename, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(made, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError:
         return False
     try:
         os.posix_fallocate(descriptor, 0, SIZE)
     except OSError:
-        os.unlink(filename)
+        os.unlink(made)
         return False
     finally:
         os.close(descriptor)
+    os.rename(made, filename)
     return True

@@ -283,15 +283,26 @@ def test_what_the_dead_have_counted_is_kept_and_what_they_were_is_not(run_dir: P
     assert sorted(files) == ["counter_dead.db", "histogram_dead.db"]
 
 
-def test_a_file_torn_by_a_kill_is_no_reason_to_fail(run_dir: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("counter_999999.db", b"\xff\xff\x00\x00" + b"x" * 60),
+        ("counter_999999.db", b""),
+        ("counter_999999.db.new", b""),
+    ],
+    ids=["torn", "empty", "unfinished"],
+)
+def test_a_file_torn_by_a_kill_is_no_reason_to_fail(
+    run_dir: Path, name: str, content: bytes
+) -> None:
     process = counting(run_dir)
     process.kill()
     process.communicate()
     figures.share(run_dir)
     folder = Path(os.environ[figures.FOLDER])
-    (folder / "counter_999999.db").write_bytes(b"\xff\xff\x00\x00" + b"x" * 60)
+    (folder / name).write_bytes(content)
     figures.bury()
-    assert not (folder / "counter_999999.db").exists()
+    assert not (folder / name).exists()
     assert shared(run_dir)["c_total"] == 2
 
 
