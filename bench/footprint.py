@@ -5,98 +5,50 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
-import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import catalog
+from bench.installation import Installation, installation
 from bench.report import Line, at_most, known, note
-from bench.stage import free_port
-from gateway import access, sealing, settings
-from gateway.settings import Settings
-from schemas import database
 
 PRODUCTS = 100_000
+VISITORS = 500
 REQUESTS = 300
 IDLE_S = 60
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def run() -> Iterator[Line]:
-    with tempfile.TemporaryDirectory(prefix="attune-bench-") as home, gateway(Path(home)) as main:
-        os.environ["ATTUNE_HOME"] = home
-        for name in ("DATABASE_URL", "REDIS_URL"):
-            os.environ.pop(name, None)
-        found = settings.load()
-        _work(found)
-        processes = _family(main.pid)
+    with installation() as on:
+        _work(on)
+        processes = _family(on.pid)
         memory = sum(_pss_kb(pid) for pid in processes) / 1024
         yield at_most("memory of all processes, 100,000 products", memory, "MiB (PSS)", 3072)
         note(f"footprint: idle for {IDLE_S} s")
         time.sleep(20)  # what the work above has started may end
-        before, began = _cpu_s(main.pid), time.monotonic()
+        before, began = _cpu_s(on.pid), time.monotonic()
         time.sleep(IDLE_S)
-        share = (_cpu_s(main.pid) - before) / (time.monotonic() - began)
+        share = (_cpu_s(on.pid) - before) / (time.monotonic() - began)
         yield at_most("idle CPU, services included", share * 100, "% of one core", 2)
         yield known("processes", len(processes), "processes")
 
 
-def _work(found: Settings) -> None:
+def _work(on: Installation) -> None:
     """Products, a fitted model, and lists and a search query through every web process."""
-    sealing.unlock(found.secret_key)
-    with database.open_pool(
-        found.database_url, size=2, options=database.INGEST_OPTIONS, name="bench"
-    ) as pool:
-        with pool.connection() as connection:
-            keys = access.create_site(connection, "bench")
-            site = access.site(connection, "bench")
-            api = access.api_source(connection, site.site_id)
-        catalog.fill(pool, site.site_id, PRODUCTS)
-        catalog.visits(pool, site.site_id, api, 500, 3)
+    keys, _ = on.shop(PRODUCTS, VISITORS)
     for number in range(REQUESTS):
-        body: dict[str, object] = {"anonymous_id": f"v{number % 500}", "rows": 24}
+        body: dict[str, object] = {"anonymous_id": f"v{number % VISITORS}", "rows": 24}
         if number % 3 == 0:
             search = {"type": "search", "search": {"keywords": f"red mug {number}"}}
             body["additional_interactions"] = [search | {"anonymous_id": "x"}]
         request = urllib.request.Request(
-            f"http://127.0.0.1:{found.port}/v1/recommendation/user_to_products"
+            f"http://127.0.0.1:{on.port}/v1/recommendation/user_to_products"
             f"?api_key={keys['publishable_key']}",
             data=json.dumps(body).encode(),
         )
         urllib.request.urlopen(request).close()
-
-
-@contextlib.contextmanager
-def gateway(home: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`python -m gateway run` on an empty home, without the demo."""
-    port = free_port()
-    environment = {n: v for n, v in os.environ.items() if n not in ("DATABASE_URL", "REDIS_URL")}
-    environment |= {"ATTUNE_HOME": str(home), "PORT": str(port), "ATTUNE_DEMO": "0"}
-    log = home / "run.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "run"], env=environment, stdout=out, stderr=out
-        )
-    try:
-        _wait_until_ready(port, process)
-        yield process
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).close()
-            return
-        time.sleep(0.2)
-    raise RuntimeError("the gateway did not start")
 
 
 # processes ---------------------------------------------------------------------------------------

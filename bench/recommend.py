@@ -93,7 +93,7 @@ def requests(on: Stage) -> Callable[[], bytes]:
 def _pgbench(on: Stage) -> float:
     """Transactions per second of baseline.sql, 8 clients, simple protocol."""
     model = _model(on)
-    arguments = database.psycopg.conninfo.conninfo_to_dict(on.database_url)
+    arguments = psycopg.conninfo.conninfo_to_dict(on.database_url)
     command = [
         str(services.postgres_binary("pgbench")), "-n", "-M", "simple", "-c", "8", "-j", "2",
         "-T", "8", "-f", str(Path(__file__).with_name("baseline.sql")),

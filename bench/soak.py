@@ -11,24 +11,20 @@ import itertools
 import json
 import os
 import random
-import tempfile
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 
-from bench import catalog, load
-from bench.footprint import gateway
+from bench import load
+from bench.installation import Installation, installation
 from bench.report import Line, at_most, known, note
 from bench.tenants import LISTS, Tenant
 from bench.webhook import event
-from gateway import access, sealing, settings
-from gateway.settings import Settings
 from schemas import database
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "2"))
@@ -43,19 +39,15 @@ OF_ROLES = ("web", "worker", "encoder", "trainer", "clock", "postgres", "redis")
 
 
 def run() -> Iterator[Line]:
-    with tempfile.TemporaryDirectory(prefix="attune-bench-") as home, gateway(Path(home)) as main:
-        os.environ["ATTUNE_HOME"] = home
-        for name in ("DATABASE_URL", "REDIS_URL"):
-            os.environ.pop(name, None)
-        found = settings.load()
-        tenant, secret_key = _site(found)
+    with installation() as on:
+        tenant, secret_key = _site(on)
         note(f"soak: {MINUTES:g} minutes")
         samples: list[Sample] = []
         done = threading.Event()
-        watching = threading.Thread(target=_watch, args=(main.pid, found, samples, done))
+        watching = threading.Thread(target=_watch, args=(on, samples, done))
         watching.start()
         answered = load.open_loop(
-            found.port,
+            on.port,
             _mixed(tenant, secret_key),
             connections=CONNECTIONS,
             seconds=MINUTES * 60,
@@ -70,18 +62,8 @@ def run() -> Iterator[Line]:
 # traffic -----------------------------------------------------------------------------------------
 
 
-def _site(found: Settings) -> tuple[Tenant, str]:
-    sealing.unlock(found.secret_key)
-    with database.open_pool(
-        found.database_url, size=2, options=database.INGEST_OPTIONS, name="bench"
-    ) as pool:
-        with pool.connection() as connection:
-            keys = access.create_site(connection, "bench")
-            site = access.site(connection, "bench")
-            source = access.create_source(connection, site, "segment").source
-            api = access.api_source(connection, site.site_id)
-        catalog.fill(pool, site.site_id, PRODUCTS)
-        catalog.visits(pool, site.site_id, api, VISITORS, 3)
+def _site(on: Installation) -> tuple[Tenant, str]:
+    keys, source = on.shop(PRODUCTS, VISITORS)
     webhook = f"/webhooks/segment/{source.public_id}"
     return Tenant(keys["publishable_key"], source.secrets[0], webhook), keys["secret_key"]
 
@@ -134,11 +116,11 @@ def _mixed(tenant: Tenant, secret_key: str) -> Callable[[], bytes]:
 Sample = tuple[float, dict[str, dict[str, float]]]
 
 
-def _watch(root: int, found: Settings, samples: list[Sample], done: threading.Event) -> None:
+def _watch(on: Installation, samples: list[Sample], done: threading.Event) -> None:
     began = time.monotonic()
-    with database.connect(found.database_url) as connection:
+    with database.connect(on.settings.database_url) as connection:
         while not done.wait(EVERY_S):
-            figures = _figures(root)
+            figures = _figures(on.pid)
             row = connection.execute("select count(*) from pg_stat_activity").fetchone()
             figures["postgres"]["connections"] = float(row[0]) if row else 0.0
             samples.append((time.monotonic() - began, figures))

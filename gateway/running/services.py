@@ -336,12 +336,17 @@ def _running(service: Service, home: Path, stop: signal.Signals) -> Iterator[Non
     try:
         yield
     finally:
-        process.send_signal(stop)
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, stop)
+
+
+def end(process: subprocess.Popen[bytes], how: signal.Signals, within_s: float = 20) -> None:
+    """Signal a process and wait for its end, which comes by force where it takes longer."""
+    process.send_signal(how)
+    try:
+        process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float, failure: str) -> None:

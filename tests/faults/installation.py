@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -117,13 +118,7 @@ class Installation:
 
     def stop(self, name: str, how: signal.Signals = signal.SIGTERM) -> None:
         """Signal and wait for the end, for which Postgres needs SIGINT."""
-        process = self.processes.pop(name)
-        process.send_signal(how)
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        services.end(self.processes.pop(name), how, within_s=30)
 
     @property
     def web_workers_when_well(self) -> int:
@@ -160,6 +155,22 @@ class Installation:
             return httpx.get(f"{self.url}{path}", timeout=10, trust_env=False).status_code
         except httpx.HTTPError:
             return 0
+
+    def post(self, path: str, key: str, body: Any) -> httpx.Response:
+        """What `/v1` answers to this key."""
+        return httpx.post(
+            f"{self.url}/v1/{path}",
+            headers={"X-API-KEY": key},
+            json=body,
+            timeout=30,
+            trust_env=False,
+        )
+
+    def ask(self, path: str, key: str, body: Any) -> Any:
+        """The same of what is answered with 200, read."""
+        answer = self.post(path, key, body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
 
     def wait_until_ready(self) -> None:
         until(lambda: self.status() == 200, 60, what="readiness")

@@ -44,27 +44,19 @@ def start_odd(running: Installation, name: str = "encoder", still_s: float = 60.
 
 def say(running: Installation, keys: Keys, title: str) -> None:
     """Upload one product under another title."""
-    answer = httpx.post(
-        f"{running.url}/v1/products",
-        headers={"X-API-KEY": keys.secret_key},
-        json={"data": [{"product_id": "made-7", "title": title}]},
-        timeout=30,
-        trust_env=False,
-    )
-    assert answer.status_code == 200, answer.text
+    body = {"data": [{"product_id": "made-7", "title": title}]}
+    running.ask("products", keys.secret_key, body)
 
 
 def listed(running: Installation, keys: Keys) -> list[str]:
     """What a visitor nobody knows is shown."""
-    answer = httpx.post(
-        f"{running.url}/v1/recommendation/user_to_products",
-        headers={"X-API-KEY": keys.publishable_key},
-        json={"anonymous_id": "somebody", "rows": 20},
-        timeout=30,
-        trust_env=False,
-    )
-    assert answer.status_code == 200, answer.text
-    return [product["product_id"] for product in answer.json()["data"]["products"]]
+    return _listed(running, keys.publishable_key, "somebody")
+
+
+def _listed(running: Installation, key: str, visitor: str) -> list[str]:
+    body = {"anonymous_id": visitor, "rows": 20}
+    answer = running.ask("recommendation/user_to_products", key, body)
+    return [product["product_id"] for product in answer["data"]["products"]]
 
 
 def degraded(running: Installation) -> set[str]:
@@ -193,15 +185,6 @@ def test_a_damaged_export_is_made_anew(folder: Path) -> None:
 
 def search(running: Installation, keys: Keys, words: str) -> list[str]:
     """What is found for a text, and what somebody who searched for it is shown."""
-    ask = {"anonymous_id": "searcher", "rows": 20}
     sent = {"type": "search", "anonymous_id": "searcher", "search": {"keywords": words}}
-    headers = {"X-API-KEY": keys.secret_key}
-    for path, body in (
-        ("interactions", {"data": [sent]}),
-        ("recommendation/user_to_products", ask),
-    ):
-        answer = httpx.post(
-            f"{running.url}/v1/{path}", headers=headers, json=body, timeout=30, trust_env=False
-        )
-        assert answer.status_code == 200, answer.text
-    return [product["product_id"] for product in answer.json()["data"]["products"]]
+    running.ask("interactions", keys.secret_key, {"data": [sent]})
+    return _listed(running, keys.secret_key, "searcher")

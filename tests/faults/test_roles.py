@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from psycopg import sql
 
@@ -38,14 +37,7 @@ def upload(running: Installation, keys: Keys, first: int, count: int) -> None:
         {"product_id": f"made-{n}", "title": f"Enamel mug number {n}", "brand": f"Brand {n % 7}"}
         for n in range(first, first + count)
     ]
-    answer = httpx.post(
-        f"{running.url}/v1/products",
-        headers={"X-API-KEY": keys.secret_key},
-        json={"data": records},
-        timeout=30,
-        trust_env=False,
-    )
-    assert answer.status_code == 200, answer.text
+    running.ask("products", keys.secret_key, {"data": records})
 
 
 def encoded(connection: database.Connection, keys: Keys) -> int:

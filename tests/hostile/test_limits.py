@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
 
-from gateway import access, home, sealing
+from gateway import access, sealing
 from schemas import database
 from tests.conftest import SECRET_KEY, _alone
 from tests.hostile.test_server import own_database, web
-from tests.journeys.gateway_process import free_port, until
+from tests.journeys.gateway_process import until
 
 PROCESSES, CROWD = 3, 120
 LIMIT = 10
@@ -50,23 +48,8 @@ def address(
         free = access.create_site(connection, "shop")["secret_key"]
         site = access.site(connection, "shop")
         limited = access.create_key(connection, site, "secret", requests_per_second=LIMIT)
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="attune-limits-") as folder:
-        home.make(Path(folder))
-        process = web(url, redis_url, port, folder, PROCESSES)
-        found = Address(f"http://127.0.0.1:{port}/admin/v1/ledger?minutes=0", limited, free)
-        try:
-            until(lambda: _answers(found), 60, what="an answer of the web role")
-            yield found
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def _answers(address: Address) -> bool:
-    with contextlib.suppress(httpx.HTTPError):
-        return address.ask(address.free).status_code == 200
-    return False
+    with web(url, redis_url, PROCESSES) as port:
+        yield Address(f"http://127.0.0.1:{port}/admin/v1/ledger?minutes=0", limited, free)
 
 
 def test_a_limit_is_shared_by_all_processes(address: Address) -> None:

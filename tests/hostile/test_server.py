@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -69,8 +70,7 @@ class Server:
         return int(row[0]) if row else 0
 
     def is_well(self) -> bool:
-        answer = httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=5, trust_env=False)
-        return answer.status_code == 200
+        return is_ready(self.port)
 
 
 def send(connection: socket.socket, raw: bytes, end: bool) -> None:
@@ -101,23 +101,14 @@ def server(
         made = access.create_site(connection, "shop")
         site = access.site(connection, "shop")
         source = access.create_source(connection, site, "segment")
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="attune-hostile-") as folder:
-        home.make(Path(folder))
-        process = web(url, redis_url, port, folder)
-        made_server = Server(
+    with web(url, redis_url) as port:
+        yield Server(
             port,
             f"/webhooks/segment/{source.source.public_id}",
             source.secret,
             made["secret_key"],
             url,
         )
-        try:
-            until(lambda: answers(made_server), 60, what="an answer of the web role")
-            yield made_server
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
 
 
 def own_database(template_url: str, name: str) -> str:
@@ -128,32 +119,41 @@ def own_database(template_url: str, name: str) -> str:
     return template_url.replace("/attune?", f"/{name}?")
 
 
-def web(
-    url: str, redis_url: str, port: int, folder: str, processes: int = 1
-) -> subprocess.Popen[bytes]:
-    environment = os.environ | {
-        "DATABASE_URL": url,
-        "REDIS_URL": redis_url,
-        "ATTUNE_HOME": folder,
-        "ATTUNE_SECRET_KEY": SECRET_KEY,
-        "PORT": str(port),
-        "WEB_CONCURRENCY": str(processes),
-    }
-    with open(Path(folder) / "run" / "web.log", "ab") as log:
-        return subprocess.Popen(
-            services.dies_with_parent([sys.executable, "-m", "gateway", "web"]),
-            cwd=ROOT,
-            env=environment,
-            stdout=log,
-            stderr=log,
-        )
+@contextlib.contextmanager
+def web(url: str, redis_url: str, processes: int = 1) -> Iterator[int]:
+    """The web role on this database; yields its port when it answers."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="attune-hostile-") as folder:
+        home.make(Path(folder))
+        environment = os.environ | {
+            "DATABASE_URL": url,
+            "REDIS_URL": redis_url,
+            "ATTUNE_HOME": folder,
+            "ATTUNE_SECRET_KEY": SECRET_KEY,
+            "PORT": str(port),
+            "WEB_CONCURRENCY": str(processes),
+        }
+        with open(Path(folder) / "run" / "web.log", "ab") as log:
+            process = subprocess.Popen(
+                services.dies_with_parent([sys.executable, "-m", "gateway", "web"]),
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            until(lambda: is_ready(port), 60, what="an answer of the web role")
+            yield port
+        finally:
+            services.end(process, signal.SIGTERM, within_s=30)
 
 
-def answers(server: Server) -> bool:
+def is_ready(port: int) -> bool:
     try:
-        return server.is_well()
+        answer = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5, trust_env=False)
     except httpx.HTTPError:
         return False
+    return answer.status_code == 200
 
 
 @pytest.fixture(autouse=True)
@@ -348,7 +348,7 @@ def test_headers_that_never_end_hold_nobody_up(server: Server) -> None:
         for _ in range(THREADS * 3):
             connection = socket.create_connection(("127.0.0.1", server.port), timeout=5)
             held.enter_context(connection).sendall(b"POST /v1/interactions HTTP/1.1\r\nX-A: ")
-        until(lambda: answers(server), LATE_S * 3, what="an answer beside open headers")
+        until(server.is_well, LATE_S * 3, what="an answer beside open headers")
 
 
 def test_an_accepted_delivery_is_accepted_still(server: Server) -> None:
