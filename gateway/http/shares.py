@@ -8,18 +8,13 @@ them down, whatever it sends; where nobody else is there it has the fast lane as
 
 from __future__ import annotations
 
-import contextlib
 import mmap
-import os
 import socket
 import time
 from collections import deque
 from collections.abc import Hashable
-from pathlib import Path
 
 import numpy as np
-
-from schemas.database import Connection
 
 TENANTS = 512  # two of equal number share one account
 NAMED = 16  # accounts of what belongs to no site; nobody gives way to those
@@ -36,9 +31,6 @@ WAITED, MOST_WAITED = 0.1, 10
 KEPT_S = 15.0
 # A body that keeps a processor busy for a tenth of a second and more.
 LARGE_BYTES = 256 * 1024
-
-# Postgres gives way less: it may hold a lock that somebody waits for.
-PROCESS_NICE, BACKEND_NICE = 15, 10
 
 # A loop that has been at work for that long is kept from it by a thread that holds the interpreter.
 BUSY_S = 0.02
@@ -206,18 +198,3 @@ def processes(fast: int) -> tuple[int, int]:
     """How many processes there are in all with so many fast ones, and how many of them are slow."""
     slow = max(1, fast // 4)
     return fast + slow, slow
-
-
-def yield_processor() -> None:
-    """Let every other process run first."""
-    os.nice(PROCESS_NICE)
-
-
-def yield_backend(connection: Connection) -> None:
-    """The same for the process that works for us in a Postgres on this machine, where we may."""
-    pid = connection.info.backend_pid
-    if not connection.info.host.startswith("/"):
-        return
-    with contextlib.suppress(OSError):
-        if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"postgres:"):
-            os.setpriority(os.PRIO_PROCESS, pid, BACKEND_NICE)

@@ -24,6 +24,7 @@ from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped
 from gateway.http import limits, metrics, refusals, shares, state, tenants
 from gateway.http.lanes import Lanes
 from gateway.http.wire import Connection, Wire
+from gateway.running import priority
 from gateway.settings import load
 
 HEADERS_S = 5.0
@@ -34,6 +35,8 @@ SWEEP_S = 0.25
 NOTIFY_S = 1.0
 UNREAD_S = 0.5
 SLOW_THREADS = 2
+# Postgres gives way less: it may hold a lock that somebody waits for.
+PROCESS_NICE, BACKEND_NICE = 15, 10
 PASSING_S = 0.5  # a stopping process takes what was handed to it before the others stopped too
 MOST_WAITED_S = 5.0  # for a thread; whoever asked has given up by then, or soon will
 # Of what was gathered in one process; beyond it bodies are read by threads.
@@ -71,14 +74,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         _allow_files()
         accounts.begin(self.seat)
         if self.is_slow:
-            shares.yield_processor()
+            priority.yield_processor(PROCESS_NICE)
         super().init_process()
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
         kept = getattr(self.wsgi, "extensions", {}).get(state.NAME)
         if self.is_slow and kept is not None:
-            kept.prepare = shares.yield_backend
+            kept.prepare = partial(priority.yield_backend, nice=BACKEND_NICE)
 
     def run(self) -> None:
         inbox = seats.inboxes[self.seat]

@@ -19,6 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import blake2b
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -34,6 +35,7 @@ from gateway.access import Site, Source
 from gateway.importing import common_format, files
 from gateway.importing.files import Bad, BadFile, Batch, Line, Place
 from gateway.ingest import Pool, Receipt
+from gateway.running import priority
 from gateway.settings import Settings
 from ranking.catalog import popularity, snapshot
 from schemas import database
@@ -49,7 +51,7 @@ LINE = "line"
 PROCESSES = min(2, os.cpu_count() or 1)
 SMALL_BYTES = 4 << 20  # such files are through before a second process has begun
 OBJECTS_A_COLLECTION = 500_000
-NICENESS = 10  # lists go first where the gateway runs on the same machine
+NICE = 10  # lists go first where the gateway runs on the same machine
 AHEAD = 2  # batches a process that wait for it
 MOST_SHOWN = 20  # problems with their lines; the others are counted, and kept like these
 GIVEN_UP = timedelta(days=7)
@@ -495,13 +497,19 @@ def _hands(settings: Settings, count: int) -> Iterator[Executor]:
 def _begin(database_url: str, secret_key: str) -> None:
     sealing.unlock(secret_key)
     _pools.append(
-        database.open_pool(database_url, size=1, options=database.INGEST_OPTIONS, name="import")
+        database.open_pool(
+            database_url,
+            size=1,
+            options=database.INGEST_OPTIONS,
+            name="import",
+            prepare=partial(priority.yield_backend, nice=NICE),
+        )
     )
 
 
 def _begin_apart(database_url: str, secret_key: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process says when it ends
-    os.nice(NICENESS)
+    priority.yield_processor(NICE)
     # A batch is hundreds of thousands of objects without a cycle: looking for cycles among them
     # was a quarter of all the time (60 us a record, without it 45).
     gc.freeze()
