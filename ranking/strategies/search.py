@@ -9,7 +9,9 @@ by its words alone.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,9 +49,9 @@ NEIGHBOURS = 100  # in meaning, at most
 SAME = 0.7
 COMPLETED = 200  # fewer products with all words than that are completed by neighbours
 
-TOTAL_CACHE_S = 10.0
-CACHED_FROM = 1000  # what takes long to count
-CACHED = 10_000
+# What is common is known for a while, as whole shops search for it over and over.
+KNOWN_S = 60.0
+MOST_KNOWN = 2000  # of a process, 4 KB each
 UNCOUNTED = -1
 
 
@@ -177,31 +179,35 @@ def _with_all_words(
     compared, but for a page deeper than that."""
     if asked.words is None:
         return _Compared([], 0, 0)
-    limit = asked.question.limit
-    kept = limit if asked.question.semantic is None else max(limit, COMPLETED)
-    found = _compared(connection, asked, kept, most=MOST_COMPARED)
-    if found.matches <= MOST_COMPARED:
-        return found
+    question, limit = asked.question, asked.question.limit
+    common = _known(connection, question, asked.words)
+    if common is None:
+        kept = limit if question.semantic is None else max(limit, COMPLETED)
+        found = _compared(connection, asked, kept, most=MOST_COMPARED)
+        if found.matches <= MOST_COMPARED:
+            return found
     if limit > deepest:
         return _compared(connection, asked, limit, most=ALL)
-    pooled = _compared(connection, asked, limit, product_nos=_pool(connection, asked))
-    best = [one for one in pooled.best if one.level is not None]
-    return _Compared(best, *_counted(connection, asked.question, asked.words))
+    if common is None or limit > POOL:
+        common = _learned(connection, question, asked.words, _shared_pool(connection, asked))
+    pool = _own_pool(connection, asked).union(common.pool)
+    compared = _compared(connection, asked, limit, product_nos=pool)
+    best = [one for one in compared.best if one.level is not None]
+    return _Compared(best, common.matches, common.groups)
 
 
-def _pool(connection: Connection, asked: _Asked) -> set[int]:
-    """What can be first of very many matches: titles that are the text, what is popular, short
-    titles with the words, what is near to the visitor, whose words are looked at later, and
-    whatever comes. To be near to so common a text tells little."""
-    assert asked.words is not None
+def _shared_pool(connection: Connection, asked: _Asked) -> set[int]:
+    """What can be first of very many matches for anybody: what is popular, short titles with the
+    words, and whatever comes. To be near to so common a text tells little."""
+    names = ("popular", "in_title", "some")
+    return {product_no for name in names for product_no in _listed(connection, asked, name)}
+
+
+def _own_pool(connection: Connection, asked: _Asked) -> set[int]:
+    """What can be first for this visitor, whose words are looked at later; and titles that are the
+    text, a new one too."""
     question = asked.question
-    filter = question.where(ALIAS)
-    parameters = _parameters(asked) | filter.params
-    parameters |= {"pool": max(POOL, question.limit), "walked": WALKED}
-    pool: set[int] = set()
-    for name in ("titled", "popular", "in_title", "some"):
-        rows = connection.execute(SQL.fill(name, filter=filter.where), parameters, prepare=False)
-        pool.update(row[0] for row in rows)
+    pool = set(_listed(connection, asked, "titled"))
     if asked.visitor is not None:
         # Most of these have other words; to search by words as well took ten times as long.
         found = nearest.nearest(
@@ -214,6 +220,14 @@ def _pool(connection: Connection, asked: _Asked) -> set[int]:
         )
         pool.update(one.product_no for one in found)
     return pool
+
+
+def _listed(connection: Connection, asked: _Asked, statement: str) -> Iterator[int]:
+    filter = asked.question.where(ALIAS)
+    parameters = _parameters(asked) | filter.params
+    parameters |= {"pool": max(POOL, asked.question.limit), "walked": WALKED}
+    rows = connection.execute(SQL.fill(statement, filter=filter.where), parameters, prepare=False)
+    return (row[0] for row in rows)
 
 
 # near in meaning --------------------------------------------------------------------------------
@@ -262,9 +276,9 @@ def _recommended(connection: Connection, question: Question) -> list[Candidate]:
 
 def _all(connection: Connection, question: Question, found: list[Candidate]) -> Proposed:
     """And behind them what is sold out."""
-    counted = _counted(connection, question, None)
+    all_ = _known(connection, question, None) or _learned(connection, question, None)
     if len(found) == question.limit:
-        return _with_total(question, found, *counted)
+        return _with_total(question, found, all_.matches, all_.groups)
     filter = question.where(ALIAS)
     parameters = {
         "site_id": question.site_id,
@@ -274,7 +288,7 @@ def _all(connection: Connection, question: Question, found: list[Candidate]) -> 
     }
     rows = connection.execute(SQL.fill("sold_out", filter=filter.where), parameters)
     found += [Candidate(no, id_, group, {"popularity": 0.0}) for no, id_, group in rows]
-    return _with_total(question, found, *counted)
+    return _with_total(question, found, all_.matches, all_.groups)
 
 
 # statements -------------------------------------------------------------------------------------
@@ -350,35 +364,59 @@ def _parameters(asked: _Asked) -> dict[str, Any]:
     }
 
 
-# counting ---------------------------------------------------------------------------------------
-
-_counts: dict[Any, tuple[float, tuple[int, int]]] = {}
+# what is common ---------------------------------------------------------------------------------
 
 
-def _counted(
-    connection: Connection, question: Question, asked: words.Query | None
-) -> tuple[int, int]:
-    """How many products and groups have all words, or there are; many of them a few seconds old at
-    most, and -1 where counting takes too long: a list is not held up for it."""
+class _Common(NamedTuple):
+    """Of words that very many products have: how many products and groups, -1 where counting took
+    too long, and those to compare."""
+
+    matches: int
+    groups: int
+    pool: Sequence[int]
+
+
+_common: dict[bytes, tuple[float, _Common]] = {}
+
+
+def _known(connection: Connection, question: Question, asked: words.Query | None) -> _Common | None:
+    found = _common.get(_key(connection, question, asked))
+    return found[1] if found and found[0] > time.monotonic() else None
+
+
+def _learned(
+    connection: Connection,
+    question: Question,
+    asked: words.Query | None,
+    pool: Iterable[int] = (),
+) -> _Common:
+    """Count, and remember it with the pool. A list is not held up where counting takes too long."""
     filter = question.where(ALIAS)
-    parameters: dict[str, Any] = {
+    statement = SQL.fill("counted" if asked else "counted_all", filter=filter.where)
+    try:
+        parameters = _count_parameters(question, asked)
+        row = connection.execute(statement, parameters, prepare=False).fetchone()
+    except psycopg.errors.QueryCanceled:
+        return _Common(UNCOUNTED, UNCOUNTED, array("i", pool))
+    assert row is not None, "an aggregate always gives one row"
+    common = _Common(row[0], row[1], array("i", pool))
+    if common.matches > MOST_COMPARED:
+        if len(_common) >= MOST_KNOWN:
+            _common.clear()
+        _common[_key(connection, question, asked)] = (time.monotonic() + KNOWN_S, common)
+    return common
+
+
+def _key(connection: Connection, question: Question, asked: words.Query | None) -> bytes:
+    where = question.where(ALIAS).where.as_bytes()
+    about = repr((connection.info.dbname, where, _count_parameters(question, asked)))
+    return blake2b(about.encode("utf-8", "replace"), digest_size=16).digest()
+
+
+def _count_parameters(question: Question, asked: words.Query | None) -> dict[str, Any]:
+    return {
         "site_id": question.site_id,
         "excluded": int_array(question.excluded),
         "anywhere": asked.anywhere if asked else None,
-        **filter.params,
+        **question.where(ALIAS).params,
     }
-    key = (connection.info.dbname, filter.where.as_bytes(), repr(parameters))
-    known = _counts.get(key)
-    if known and known[0] > time.monotonic():
-        return known[1]
-    statement = SQL.fill("counted" if asked else "counted_all", filter=filter.where)
-    try:
-        row = connection.execute(statement, parameters, prepare=False).fetchone()
-    except psycopg.errors.QueryCanceled:
-        return UNCOUNTED, UNCOUNTED
-    assert row is not None, "an aggregate always gives one row"
-    if row[0] >= CACHED_FROM:
-        if len(_counts) >= CACHED:
-            _counts.clear()
-        _counts[key] = (time.monotonic() + TOTAL_CACHE_S, row)
-    return row  # type: ignore[no-any-return]

@@ -21,10 +21,11 @@ where w.site_id = %(site_id)s and w.words @@ %(anywhere)s::tsquery
 limit %(most)s + 1
 
 -- name: by_number
--- Filtered already.
+-- They may have been found a while ago, so they are filtered again.
 select w.product_no, w.group_key, w.available, {level} as level
 from product_words w
 where w.site_id = %(site_id)s and w.product_no = any(%(product_nos)s::int[])
+  and {filter}
 
 -- name: scored
 -- One row without a product where none is found, or more than `most`: then nothing is compared.

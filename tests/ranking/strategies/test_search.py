@@ -275,6 +275,22 @@ def test_of_very_many_a_filter_holds_on_every_page(crowded: Market) -> None:
     assert len(found(crowded, "common thing", rows=2700)) == 2600
 
 
+def test_what_is_known_of_very_many_is_filtered_again(crowded: Market) -> None:
+    crowded.popular("p800", "p400")
+    cheap = filters.parse("sale_price:[0 TO 2599]")
+    assert "p800" in found(crowded, "common", rows=24, filter=cheap)
+    crowded.product("p800", title="common thing 800", sale_price=9000)
+    crowded.product("p400", title="uncommon")
+    again = found(crowded, "common", rows=24, filter=cheap)
+    assert not {"p800", "p400"} & set(again) and len(again) == 24
+
+
+def test_a_new_title_that_is_the_text_is_first_at_once_of_very_many(crowded: Market) -> None:
+    assert "new" not in found(crowded, "common thing", rows=24)
+    crowded.product("new", title="Common Thing", encode=False)
+    assert {"new", "p700"} == set(found(crowded, "common thing", rows=24)[:2])
+
+
 # when Postgres is slow ----------------------------------------------------------------------------
 
 
