@@ -19,7 +19,7 @@ from flask_smorest import Api, Blueprint
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway import sealing
-from gateway.http import cors, errors, limits, metrics, state
+from gateway.http import cors, errors, limits, metrics, shapes, state
 from gateway.settings import Settings, load
 from gateway.telemetry import logs, tracing
 
@@ -69,7 +69,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 def _register(app: Flask, settings: Settings) -> None:
     """flask-smorest documents the routes; it neither parses bodies nor answers errors."""
-    api = Api(
+    api = DocumentedApi(
         app,
         spec_kwargs={
             "title": "Attune",
@@ -85,6 +85,12 @@ def _register(app: Flask, settings: Settings) -> None:
             api.register_blueprint(blueprint)
         else:
             app.register_blueprint(blueprint)
+
+
+class DocumentedApi(Api):  # type: ignore[misc]
+    """Documents the errors as `errors.answer` makes them."""
+
+    ERROR_SCHEMA = shapes.ErrorBody
 
 
 class Json(JSONProvider):

@@ -10,7 +10,7 @@ from flask_smorest import Blueprint
 
 from gateway import access, attributes, ingest, inspection, instant, jobs, ledger, sync
 from gateway.access import Site
-from gateway.http import parameters, state
+from gateway.http import parameters, shapes, state
 from gateway.http.auth import authenticate
 from gateway.http.errors import NotFound, Refused
 from schemas.database import Connection
@@ -23,12 +23,54 @@ blueprint = Blueprint(
 )
 
 
+COUNTS = dict.fromkeys(("deliveries", *ledger.COLUMNS), shapes.COUNT)
+# A delivery, an event, a feed and the like have more fields than those that name them.
+NAMED = {
+    "deliveries": shapes.record({"delivery_id": shapes.UUID}, more=True),
+    "events": shapes.record({"event_id": shapes.UUID, "type": shapes.TEXT}, more=True),
+    "feeds": shapes.record({"source": shapes.TEXT, "url": shapes.TEXT}, more=True),
+    "attributes": shapes.record({"kind": shapes.TEXT, "name": shapes.TEXT}, more=True),
+}
+PULL = shapes.record({"message": shapes.TEXT, "source": shapes.TEXT})
+VISITOR = shapes.record(
+    {
+        "visitor_id": shapes.UUID,
+        "ids": shapes.many(shapes.OPEN),
+        "edges": shapes.many(shapes.OPEN),
+        "profile": shapes.OPEN,
+        "interests": shapes.many(shapes.OPEN),
+    }
+)
+RECEIPT = shapes.record(
+    {
+        "delivery_id": shapes.UUID,
+        "outcome": shapes.TEXT,
+        "mended": shapes.COUNT,
+        **dict.fromkeys(ledger.COLUMNS, shapes.COUNT),
+        "error": shapes.optional(shapes.TEXT),
+        "problems": shapes.many(shapes.OPEN),
+    }
+)
+LEDGER = shapes.record(
+    {
+        "total": shapes.record(COUNTS),
+        "sources": shapes.many(shapes.record(COUNTS, more=True)),
+        "minutes": shapes.many(shapes.record(COUNTS, more=True)),
+        "without_product": shapes.many(shapes.OPEN),
+    }
+)
+
+
+def _listed(name: str) -> dict[int, shapes.Shape]:
+    return shapes.ok(shapes.record({name: shapes.many(NAMED[name])}))
+
+
 def _query(*names: str) -> list[dict[str, Any]]:
     return [{"in": "query", "name": name, "schema": {"type": "string"}} for name in names]
 
 
 @blueprint.get("/events")
-@blueprint.doc(parameters=_query("visitor", "type", "since", "limit"))
+@blueprint.doc(parameters=_query("visitor", "type", "since", "limit"), responses=_listed("events"))
 def events() -> Response:
     """Events of the site, newest first; `visitor` is any user or anonymous id of a person."""
     key = authenticate("admin:read")
@@ -49,6 +91,7 @@ def events() -> Response:
 
 
 @blueprint.get("/visitors/<path:sent_id>")
+@blueprint.doc(responses=shapes.ok(VISITOR))
 def visitor(sent_id: str) -> Response:
     """One person, by user or anonymous id: ids, the facts that join them, profile, interests."""
     key = authenticate("admin:read")
@@ -66,7 +109,9 @@ def _visitor(connection: Connection, site: Site, sent_id: str) -> dict[str, Any]
 
 
 @blueprint.get("/deliveries")
-@blueprint.doc(parameters=_query("outcome", "since", "before", "limit"))
+@blueprint.doc(
+    parameters=_query("outcome", "since", "before", "limit"), responses=_listed("deliveries")
+)
 def deliveries() -> Response:
     """Deliveries, newest first; `before` is the id of the last one seen."""
     key = authenticate("admin:read")
@@ -91,7 +136,7 @@ def _outcome() -> str | None:
 
 
 @blueprint.get("/deliveries/<delivery_id>")
-@blueprint.doc(parameters=_query("offset", "limit"))
+@blueprint.doc(parameters=_query("offset", "limit"), responses=shapes.ok(NAMED["deliveries"]))
 def delivery(delivery_id: str) -> Response:
     """One delivery: body and headers as they came, each record raw beside mapped, its outcome."""
     key = authenticate("admin:read")
@@ -110,6 +155,7 @@ def delivery(delivery_id: str) -> Response:
 
 
 @blueprint.post("/deliveries/<delivery_id>/replay")
+@blueprint.doc(responses=shapes.ok(RECEIPT))
 def replay(delivery_id: str) -> Response:
     """Translate and apply a kept delivery again; what was applied before changes nothing."""
     key = authenticate("admin:write")
@@ -138,6 +184,7 @@ def shown(receipt: ingest.Receipt) -> dict[str, Any]:
 
 
 @blueprint.get("/feeds")
+@blueprint.doc(responses=_listed("feeds"))
 def feeds() -> Response:
     """The feeds of the site, each with how its last pulls went."""
     key = authenticate("admin:read")
@@ -147,7 +194,7 @@ def feeds() -> Response:
 
 
 @blueprint.post("/feeds/<source>/pull")
-@blueprint.doc(responses={202: {"description": "It is pulled within a minute"}})
+@blueprint.doc(responses=shapes.ok(PULL, "It is pulled within a minute", 202))
 def pull(source: str) -> tuple[Response, int]:
     """Pull a feed as soon as a worker is free, not when it is due."""
     key = authenticate("admin:write")
@@ -161,6 +208,7 @@ def pull(source: str) -> tuple[Response, int]:
 
 
 @blueprint.get("/attributes")
+@blueprint.doc(responses=_listed("attributes"))
 def attributes_of_site() -> Response:
     """The custom attributes of products and of users, each with its type and how many records have
     it."""
@@ -170,7 +218,7 @@ def attributes_of_site() -> Response:
 
 
 @blueprint.get("/ledger")
-@blueprint.doc(parameters=_query("since", "until", "minutes"))
+@blueprint.doc(parameters=_query("since", "until", "minutes"), responses=shapes.ok(LEDGER))
 def ledger_of_site() -> Response:
     """What became of everything received, whole, by source and for the last minutes; and which
     events of the last days lack the product that they are about."""

@@ -13,7 +13,7 @@ from flask import Response, jsonify
 from flask_smorest import Blueprint
 
 from gateway import instant
-from gateway.http import state
+from gateway.http import shapes, state
 from ranking.catalog import queries
 from schemas import database
 from schemas.database import Connection
@@ -26,8 +26,19 @@ STALE_HEARTBEAT_S = 60
 blueprint = Blueprint("health", __name__, description="Whether the gateway lives and is ready")
 
 
+READINESS = shapes.record(
+    {
+        "status": shapes.TEXT,
+        "degraded": shapes.many(shapes.record({"what": shapes.TEXT, "message": shapes.TEXT})),
+    }
+)
+NOT_READY = shapes.record(
+    READINESS["properties"] | {"message": shapes.TEXT, "problems": shapes.many(shapes.PROBLEM)}
+)
+
+
 @blueprint.get("/healthz")
-@blueprint.doc(responses={200: {"description": "this process lives"}})
+@blueprint.doc(responses=shapes.ok(shapes.record({"status": shapes.TEXT}), "this process lives"))
 def healthz() -> Response:
     """Whether this web process lives; asks nobody else."""
     return jsonify(status="ok")
@@ -35,10 +46,8 @@ def healthz() -> Response:
 
 @blueprint.get("/readyz")
 @blueprint.doc(
-    responses={
-        200: {"description": "ready; `degraded` lists what is missing"},
-        503: {"description": "no Postgres, or migrations are pending"},
-    }
+    responses=shapes.ok(READINESS, "ready; `degraded` lists what is missing")
+    | shapes.ok(NOT_READY, "no Postgres, or migrations are pending", 503)
 )
 def readyz() -> tuple[Response, int]:
     """Whether requests can be answered: 503 only without Postgres or with pending migrations."""

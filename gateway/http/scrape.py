@@ -35,7 +35,14 @@ TOTALS_TTL_S = 15.0
 
 
 @blueprint.get("/metrics")
-@blueprint.doc(responses={200: {"description": "Prometheus text format"}})
+@blueprint.doc(
+    responses={
+        200: {
+            "description": "Prometheus text format",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        }
+    }
+)
 def metrics() -> Response:
     """Figures of this installation in Prometheus' text format."""
     _check_allowed()

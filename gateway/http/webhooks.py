@@ -16,7 +16,7 @@ from connectors import CONNECTORS
 from gateway import ingest
 from gateway.access import Source
 from gateway.apply import COUNTS, Receipt
-from gateway.http import auth, state
+from gateway.http import auth, shapes, state
 from gateway.http.door import read_body
 from gateway.http.errors import NotAuthentic
 
@@ -29,10 +29,16 @@ PROBLEMS_SHOWN = 20
 CREDENTIALS = frozenset(("authorization", "cookie", "proxy-authorization", "x-api-key"))
 
 
+TAKEN = shapes.record(
+    {"message": shapes.TEXT, "delivery": shapes.UUID, "problems": shapes.many(shapes.PROBLEM)}
+    | dict.fromkeys(COUNTS, shapes.COUNT)
+)
+
+
 @blueprint.route("/webhooks/<connector>/<source>", methods=["POST", "PUT", "PATCH"])
 @blueprint.doc(
-    responses={
-        200: {"description": "Kept and applied; bad records are counted and reported"},
+    responses=shapes.ok(TAKEN, "Kept and applied; bad records are counted and reported")
+    | {
         401: {"description": "Not signed with the source's secret; nothing is kept"},
         404: {"description": "No such source"},
         503: {"description": "Not kept: send it again"},

@@ -4,6 +4,7 @@ single requests and sequences in which one answer's ids are the next request's."
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import Any
 
 import pytest
@@ -13,12 +14,23 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from tests.conftest import Shop
-from tests.hostile.calls import failures, stocked
+from tests.hostile.calls import every_call, failures, stocked
 
 pytestmark = pytest.mark.heavy
 
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
 FEW = settings(
     max_examples=15,
     stateful_step_count=8,
@@ -71,7 +83,7 @@ def loaded(document: dict[str, Any], app: Flask) -> Any:
     return schema
 
 
-def test_whatever_fits_the_document_or_not_is_no_server_error(
+def test_whatever_fits_the_document_or_not_is_answered_as_it_says(
     app: Flask, document: dict[str, Any], keyed: dict[str, str], shop: Shop
 ) -> None:
     tried = 0
@@ -85,13 +97,30 @@ def test_whatever_fits_the_document_or_not_is_no_server_error(
             @given(case=strategy)
             def check(case: Any) -> None:
                 answer = case.call(headers=keyed)
-                case.validate_response(answer, checks=[not_a_server_error])
+                case.validate_response(answer, checks=CHECKS)
 
             with contextlib.suppress(Unsatisfiable):  # nothing to get wrong: it takes nothing
                 check()
                 tried += 1
     assert tried > 50
     assert failures(shop) == 0
+
+
+def test_each_success_has_the_shape_that_is_promised(
+    app: Flask, client: FlaskClient, document: dict[str, Any], shop: Shop
+) -> None:
+    schema = loaded(document, app)
+    seen = []
+    for call in every_call(app, shop, stocked(client, shop)):
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", call.rule)
+        promised = document["paths"].get(path, {}).get(call.method.lower())
+        if promised is None:
+            continue
+        answer = call.send(client)
+        assert str(answer.status_code) in promised["responses"], (call, answer.status_code)
+        schema[path][call.method].validate_response(answer)
+        seen.append(path)
+    assert set(seen) == set(document["paths"])
 
 
 def test_no_sequence_of_requests_is_a_server_error(

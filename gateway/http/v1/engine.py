@@ -20,6 +20,7 @@ from marshmallow.validate import Length, Range
 import schemas
 from gateway import instant
 from gateway.access import Key, Site
+from gateway.http import shapes
 from gateway.http.errors import Refused
 from ranking.answer import Answer, Ranked
 from ranking.merchandising import filters
@@ -92,10 +93,34 @@ class ListRequest(EngineRequest):
     explain = Flag()
 
 
-def documented(shape: type[Schema], summary: str) -> dict[str, Any]:
-    """The OpenAPI parts of an engine route, its body under every content type that is sent."""
+def documented(
+    shape: type[Schema], summary: str, data: shapes.Shape | None = None
+) -> dict[str, Any]:
+    """The OpenAPI parts of an engine route, its body under every content type that is sent; `data`
+    is what it answers beside the common parts."""
     content = {kind: {"schema": shape} for kind in ("application/json", "text/plain")}
-    return {"summary": summary, "requestBody": {"required": True, "content": content}}
+    answered = shapes.record(LIST | (data or {}), MAYBE)
+    return {
+        "summary": summary,
+        "requestBody": {"required": True, "content": content},
+        "responses": shapes.ok(shapes.record({"message": shapes.TEXT, "data": answered})),
+    }
+
+
+# A product has the fields asked for by `fl` beside these.
+PRODUCT = shapes.record(
+    {"product_id": shapes.TEXT},
+    {
+        "_personalization_score": shapes.NUMBER,
+        "_search_score": shapes.NUMBER,
+        "_boosted": shapes.FLAG,
+        "_found": shapes.FLAG,
+        "_explanation": shapes.OPEN,
+    },
+    more=True,
+)
+LIST = {"took": shapes.COUNT, "miso_id": shapes.UUID, "products": shapes.many(PRODUCT)}
+MAYBE = {"interests": shapes.OPEN, "fallback": shapes.TEXT}
 
 
 # the request ------------------------------------------------------------------------------------

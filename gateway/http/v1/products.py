@@ -50,7 +50,11 @@ def delete_many() -> Answer | Response:
 
 
 @blueprint.route("/products/_ids", methods=["GET"])
-@blueprint.doc(**uploads.documented(None, summary="List the ids of all products", query=("type",)))
+@blueprint.doc(
+    **uploads.documented(
+        None, summary="List the ids of all products", query=("type",), answer=uploads.FOUND_IDS
+    )
+)
 def get_ids() -> Answer:
     """404 while there is none."""
     key = auth.authenticate("products:read")
@@ -60,14 +64,16 @@ def get_ids() -> Answer:
 
 
 @blueprint.route("/products/_status/<task_id>", methods=["GET"])
-@blueprint.doc(**uploads.documented(None, summary="What became of an upload"))
+@blueprint.doc(
+    **uploads.documented(None, summary="What became of an upload", answer=uploads.STATUS)
+)
 def get_status(task_id: str) -> Answer:
     """By the task id that the upload was answered with, while the delivery is kept."""
     return uploads.status("products", task_id)
 
 
 @blueprint.route("/products/<id:product_id>", methods=["GET"])
-@blueprint.doc(**uploads.documented(None, summary="Read a product"))
+@blueprint.doc(**uploads.documented(None, summary="Read a product", answer=uploads.FOUND))
 def get(product_id: str) -> Answer:
     """The record as it was uploaded."""
     key = auth.authenticate("products:read")

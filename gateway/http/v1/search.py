@@ -12,7 +12,7 @@ from marshmallow.validate import Length, Range
 
 from gateway import access
 from gateway.access import Key, Site
-from gateway.http import auth, door, state
+from gateway.http import auth, door, shapes, state
 from gateway.http.v1 import engine
 from gateway.http.v1.engine import Few, NotBuilt
 from ranking.answer import Answer, Ranked, answer
@@ -95,8 +95,30 @@ class GetRequest(engine.EngineRequest):
 SEARCH, GET = Reader(SearchRequest()), Reader(GetRequest())
 
 
+FOUND = {
+    "total": shapes.COUNT,
+    "start": shapes.COUNT,
+    "spellcheck": shapes.record(
+        {"spelling_errors": shapes.FLAG, "auto_spelling_correction": shapes.FLAG}
+        | dict.fromkeys(
+            (
+                "original_query", "original_query_with_markups",
+                "corrected_query", "corrected_query_with_markups",
+            ),
+            shapes.TEXT,
+        )
+    ),
+    "product_existence": shapes.OPEN,
+    "partially_matched_products": shapes.many(engine.PRODUCT),
+    "facet_counts": shapes.record({"facet_fields": shapes.OPEN}),
+    "custom_assets": shapes.many(shapes.OPEN),
+    "boosting_rules": shapes.many(shapes.OPEN),
+    "filtering_rule": shapes.TEXT,
+}  # fmt: skip
+
+
 @blueprint.route("/search", methods=["POST"])
-@blueprint.doc(**engine.documented(SearchRequest, summary="Products for a text"))
+@blueprint.doc(**engine.documented(SearchRequest, summary="Products for a text", data=FOUND))
 def search() -> dict[str, Any]:
     """All its words must occur; the visitor's kind first. `*` finds every product."""
     key = auth.authenticate("engine:read")

@@ -22,7 +22,7 @@ from werkzeug.routing import BaseConverter
 
 from gateway import access, admission, idempotency, ingest, inspection
 from gateway.access import Key, Source
-from gateway.http import auth, door, once, state
+from gateway.http import auth, door, once, shapes, state
 from gateway.http.errors import HttpError, NotFound, Refused, TooLarge
 from gateway.reading import ANONYMOUS_ID, OF_ANOTHER, RecordProblem, Unreadable
 from schemas import payload, v1
@@ -362,21 +362,47 @@ def documented(
     summary: str,
     query: Sequence[str] = (),
     changes: bool = False,
+    answer: shapes.Shape | None = None,
 ) -> dict[str, Any]:
     """The OpenAPI parts of a data route, its body under every content type that is sent; what has
-    a body `changes` something."""
+    a body `changes` something. It answers as uploads do unless told otherwise."""
     parameters = [
         {"in": "query", "name": name, "schema": {"type": "string"}, "description": _QUERY[name]}
         for name in query
     ]
     if changes or shape is not None:
         parameters.append(once.DOCUMENTED)
-    described: dict[str, Any] = {"summary": summary, "parameters": parameters}
+    described: dict[str, Any] = {
+        "summary": summary,
+        "parameters": parameters,
+        "responses": shapes.ok(answer or UPLOADED),
+    }
     if shape is not None:
         content = {kind: {"schema": shape} for kind in ("application/json", "text/plain")}
         described["requestBody"] = {"required": True, "content": content}
     return described
 
+
+UPLOADED = shapes.record(
+    {
+        "message": shapes.TEXT,
+        "errors": shapes.FLAG,
+        "data": {"oneOf": [shapes.record({"task_id": shapes.TEXT}), shapes.many(shapes.OPEN)]},
+    },
+    {"task_id": shapes.TEXT, "problems": shapes.many(shapes.PROBLEM)},
+)
+FOUND = shapes.record({"message": shapes.TEXT, "data": shapes.OPEN})
+FOUND_IDS = shapes.record(
+    {"message": shapes.TEXT, "data": shapes.record({"ids": shapes.many(shapes.TEXT)})}
+)
+STATUS = shapes.record(
+    {
+        "took": shapes.COUNT,
+        "errors": shapes.FLAG,
+        "data": shapes.many(shapes.TEXT),
+        "code": shapes.COUNT,
+    }
+)
 
 UPLOAD_QUERY = ("dry_run", "async", "partial")
 _QUERY = {

@@ -34,7 +34,9 @@ def delete_many() -> Answer | Response:
 
 
 @blueprint.route("/users/_ids", methods=["GET"])
-@blueprint.doc(**uploads.documented(None, summary="List the ids of all users"))
+@blueprint.doc(
+    **uploads.documented(None, summary="List the ids of all users", answer=uploads.FOUND_IDS)
+)
 def get_ids() -> Answer:
     """404 while there is none."""
     key = auth.authenticate("users:read")
@@ -43,14 +45,16 @@ def get_ids() -> Answer:
 
 
 @blueprint.route("/users/_status/<task_id>", methods=["GET"])
-@blueprint.doc(**uploads.documented(None, summary="What became of an upload"))
+@blueprint.doc(
+    **uploads.documented(None, summary="What became of an upload", answer=uploads.STATUS)
+)
 def get_status(task_id: str) -> Answer:
     """By the task id that the upload was answered with, while the delivery is kept."""
     return uploads.status("users", task_id)
 
 
 @blueprint.route("/users/<id:user_id>", methods=["GET"])
-@blueprint.doc(**uploads.documented(None, summary="Read a user"))
+@blueprint.doc(**uploads.documented(None, summary="Read a user", answer=uploads.FOUND))
 def get(user_id: str) -> Answer:
     """The record as it was uploaded."""
     key = auth.authenticate("users:read")
