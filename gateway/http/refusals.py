@@ -39,6 +39,7 @@ UNREADABLE: dict[type[Exception], tuple[int, str]] = {
     errors.ChunkMissingTerminator: (400, "a chunk does not end where its size says"),
     errors.InvalidChunkExtension: (400, "the extension of a chunk holds what none may"),
 }
+BAD_CHUNKS = "the chunks of the body are none: a size in hexadecimal, its bytes, a line's end"
 OTHERWISE = (400, "the request is not one of HTTP/1.1")
 
 
@@ -61,6 +62,7 @@ def answer(
     path: bytes = b"",
     headers: Sequence[tuple[str, str]] = (),
     request_id: str | None = None,
+    is_head: bool = False,
 ) -> bytes:
     """The bytes of a refusal; `path` decides whether a page of another origin may read it."""
     body = json.dumps({"message": sentence, "problems": []}).encode()
@@ -81,4 +83,4 @@ def answer(
             "Access-Control-Allow-Origin: *",
             f"Access-Control-Expose-Headers: {cors.EXPOSED}",
         ]
-    return "\r\n".join([*lines, "", ""]).encode() + body
+    return "\r\n".join([*lines, "", ""]).encode() + (b"" if is_head else body)

@@ -16,6 +16,7 @@ HEALTH = ("/healthz", "/readyz")
 SIGNED = ("webhooks", "collect")
 UNKNOWN = "unknown"  # one lane for all keys and addresses that nobody has used successfully
 PAGES = "pages"
+LIMITED = (b"/v1/", b"/admin/v1/")
 
 
 def of(conn: Connection) -> Hashable:
@@ -32,8 +33,10 @@ def of(conn: Connection) -> Hashable:
     return access.site_of_key(key.decode("latin-1")) or UNKNOWN
 
 
-def key_of(conn: Connection) -> Key | None:
-    """The key of a request, where this process knows it for good."""
+def limited_key_of(conn: Connection) -> Key | None:
+    """The key of a request that its limit holds for, where this process knows it for good."""
+    if not conn.path.startswith(LIMITED) or conn.method == b"OPTIONS":
+        return None
     text = conn.key or _in_query(conn.query)
     return access.known_key(text.decode("latin-1")) if text else None
 

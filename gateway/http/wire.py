@@ -21,9 +21,11 @@ _HEADERS = re.compile(
     rb"\r\n(content-length|transfer-encoding|expect|x-api-key)[ \t]*:[ \t]*([^\r\n]*)",
     re.IGNORECASE,
 )
-_FIRST_LINE = re.compile(rb"\S+ ([^ ?]*)(?:\?([^ ]*))? (HTTP/1\.\d)")
-# Whatever gunicorn's parser takes for one: what we take for wrong goes to a thread at once.
-_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]+)[ \t]*(?:;.*?)?\r\n", re.DOTALL)
+_FIRST_LINE = re.compile(rb"(\S+) ([^ ?]*)(?:\?([^ ]*))? (HTTP/1\.\d)")
+_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]+)[ \t]*(?:;[^\r\n]*)?\r\n")
+# A loop that looks through a long line at each byte of it has no time for anybody else.
+LONGEST_SIZE, LONGEST_TRAILERS = 256, 8 * 1024
+LENGTH_DIGITS = 15  # of a length that anybody could mean
 
 
 class Wire(socket.socket):
@@ -87,11 +89,13 @@ class Connection(TConn):  # type: ignore[misc]
         self.received = bytearray(already)
         self.ended = False  # the peer sends no more
         self.whole = self.was_passed = False
+        self.has_bad_chunks = False
         self.announced = 0  # bytes of the body that is to come
-        self.path, self.query, self.key = b"", b"", b""
+        self.method, self.path, self.query, self.key = b"", b"", b"", b""
         self.tenant: Hashable = None
         self._head = 0  # length of the head, once it is whole
         self._needed: int | None = 0  # length of the request; None: it comes in chunks
+        self._is_framed = False  # whether we know where it ends as surely as the parser
         self._scanned = 0
         self._continue = False
 
@@ -119,6 +123,8 @@ class Connection(TConn):  # type: ignore[misc]
             return self.ended and bool(self.received)
         if self._needed is None:
             self._walk_chunks()
+        if not self._is_framed:
+            return True  # the parser says what is wrong, and the connection ends with that
         if self._needed is not None:
             self.whole = len(self.received) >= self._needed
         if self.whole or self.ended or len(self.received) >= GATHERED_BYTES:
@@ -155,44 +161,64 @@ class Connection(TConn):  # type: ignore[misc]
     def _read_head(self, head: bytes) -> None:
         first = _FIRST_LINE.match(head)
         if first is not None:
-            self.path, self.query = first[1], first[2] or b""
+            self.method, self.path, self.query = first[1], first[2], first[3] or b""
         lengths: list[bytes] = []
-        chunked = False
+        codings: list[bytes] = []
         for name, value in _HEADERS.findall(head):
             match name.lower():
                 case b"content-length":
                     lengths.append(value.strip())
                 case b"transfer-encoding":
-                    chunked = True
+                    codings.append(value.strip().lower())
                 case b"expect":
-                    self._continue = first is not None and first[3] == b"HTTP/1.1"
+                    expected = value.strip().lower() == b"100-continue"
+                    self._continue = expected and first is not None and first[4] == b"HTTP/1.1"
                 case _:
                     self.key = value.strip()
+        if first is not None:
+            self._frame(first[4], lengths, codings)
+
+    def _frame(self, version: bytes, lengths: list[bytes], codings: list[bytes]) -> None:
+        """Where the body ends: RFC 9112, 6.3. Whatever is not plainly one of its cases is not ours
+        to read."""
         self._needed = self._head
-        if chunked and not lengths:
-            self._needed = None
-        elif len(lengths) == 1 and lengths[0].isdigit() and len(lengths[0]) < 16:
-            self.announced = int(lengths[0])
+        if not lengths and codings == [b"chunked"]:
+            self._needed, self._is_framed = None, version == b"HTTP/1.1"
+        elif not codings and len(lengths) == 1 and lengths[0].isdigit():
+            digits = lengths[0].lstrip(b"0")[: LENGTH_DIGITS + 1]
+            self.announced = int(digits or b"0")
             self._needed += self.announced
+            self._is_framed = True
+        else:
+            self._is_framed = not lengths and not codings
 
     def _walk_chunks(self) -> None:
         """From chunk to chunk; `_scanned` is where the next one's size is expected."""
         while True:
-            size = _CHUNK_SIZE.match(self.received, self._scanned)
+            at = self._scanned
+            size = _CHUNK_SIZE.match(self.received, at, at + LONGEST_SIZE)
             if size is None:
-                if b"\r\n" in self.received[self._scanned : self._scanned + 400]:
-                    self._needed = len(self.received)  # no size: the parser says what is wrong
+                line = self.received[at : at + LONGEST_SIZE]
+                self.has_bad_chunks = b"\n" in line or len(line) == LONGEST_SIZE
                 return
             length = int(size[1], 16)
             if length == 0:
-                end = self.received.find(b"\r\n\r\n", size.end() - 2)
-                if end >= 0:
-                    self._needed = end + 4
+                self._find_end_of_trailers(size.end() - 2)
                 return
             following = size.end() + length + 2
             if following > len(self.received):
                 return
+            if self.received[following - 2 : following] != b"\r\n":
+                self.has_bad_chunks = True
+                return
             self._scanned = following
+
+    def _find_end_of_trailers(self, begin: int) -> None:
+        end = self.received.find(b"\r\n\r\n", begin, begin + LONGEST_TRAILERS)
+        if end >= 0:
+            self._needed = end + 4
+        else:
+            self.has_bad_chunks = len(self.received) - begin >= LONGEST_TRAILERS
 
     def _say_continue(self) -> None:
         if self._continue:

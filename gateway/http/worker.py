@@ -194,6 +194,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return
         if conn.is_complete() or self._is_full(conn):
             self._hand_over(conn)
+        elif conn.has_bad_chunks:
+            self._turn_away(conn, 400, refusals.BAD_CHUNKS)
         elif conn.is_too_long:
             self._turn_away(conn, 431, "the headers of the request are larger than 64 KB")
         elif conn.ended:
@@ -232,7 +234,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _is_limited(self, conn: Connection) -> bool:
         """Whether its key is used up for this second, which is then said at once."""
         conn.tenant = conn.tenant or tenants.of(conn)
-        key = tenants.key_of(conn) if conn.whole else None
+        key = tenants.limited_key_of(conn) if conn.whole else None
         allowed = limits.used_up(key) if key is not None else None
         if allowed is None:
             return False
@@ -288,8 +290,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """What nobody has read of a body is hardly waited for; if all of it is here, not at all."""
         if not keepalive:
             return False
-        deadline = None if conn.whole else time.monotonic() + UNREAD_S
-        return bool(conn.parser.finish_body(deadline=deadline))
+        try:
+            return bool(conn.parser.finish_body(deadline=time.monotonic() + UNREAD_S))
+        except ParseException:  # it has been answered
+            return False
 
     # its answer leaves --------------------------------------------------------------------------
 
@@ -346,7 +350,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         with contextlib.suppress(OSError):
             conn.sock.sendall(
                 refusals.answer(
-                    status, sentence, close=left is None, path=conn.path, headers=headers
+                    status,
+                    sentence,
+                    close=left is None,
+                    path=conn.path,
+                    headers=headers,
+                    is_head=conn.method == b"HEAD",
                 )
             )
         self._leave(conn, left)

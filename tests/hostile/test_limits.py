@@ -27,6 +27,7 @@ LIMIT = 10
 class Address:
     """Where a route is, with a key of that limit and one without."""
 
+    port: int
     url: str
     limited: str
     free: str
@@ -49,7 +50,7 @@ def address(
         site = access.site(connection, "shop")
         limited = access.create_key(connection, site, "secret", requests_per_second=LIMIT)
     with web(url, redis_url, PROCESSES) as port:
-        yield Address(f"http://127.0.0.1:{port}/admin/v1/ledger?minutes=0", limited, free)
+        yield Address(port, f"http://127.0.0.1:{port}/admin/v1/ledger?minutes=0", limited, free)
 
 
 def test_a_limit_is_shared_by_all_processes(address: Address) -> None:
@@ -98,3 +99,67 @@ def test_a_key_that_never_pauses_is_refused_as_often_as_it_asks(address: Address
         sender.join()
     assert answered == count
     assert address.ask(address.free).status_code == 200
+
+
+# answered by the loop, before any thread ----------------------------------------------------------
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def beyond_the_limit(address: Address, *lines: str, body: bytes = b"") -> bytes:
+    """All that comes back to these lines and bytes, sent when the key is used up; waits for 429."""
+    raw = "\r\n".join([*lines, "Host: x", f"X-API-KEY: {address.limited}", "", ""]).encode() + body
+    answers: list[bytes] = []
+
+    def is_refused() -> bool:
+        with ThreadPoolExecutor(12) as crowd:
+            list(crowd.map(lambda _: address.ask(address.limited), range(3 * LIMIT)))
+        with socket.create_connection(("127.0.0.1", address.port), timeout=5) as connection:
+            connection.sendall(raw)
+            connection.shutdown(socket.SHUT_WR)
+            answers.append(b"".join(iter(lambda: connection.recv(65536), b"")))
+        return b" 429 " in answers[-1][:16]
+
+    until(is_refused, 20, what="a refusal")
+    return answers[-1]
+
+
+def test_a_refused_head_has_no_body(address: Address) -> None:
+    answer = beyond_the_limit(address, "HEAD /admin/v1/ledger HTTP/1.1", body=HEALTH)
+    _, _, after = answer.partition(b"\r\n\r\n")
+    assert after.startswith(b"HTTP/1.1 200")
+
+
+def test_what_is_never_limited_is_not_with_a_used_up_key(address: Address) -> None:
+    after = beyond_the_limit(
+        address,
+        "GET /admin/v1/ledger HTTP/1.1",
+        body=f"OPTIONS /v1/products?api_key={address.limited} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        + f"GET /healthz?api_key={address.limited} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        + f"POST /webhooks/segment/none?api_key={address.limited} HTTP/1.1\r\nHost: x\r\n".encode()
+        + b"Content-Length: 2\r\n\r\n{}",
+    )
+    found = [int(line.split()[0]) for line in after.split(b"HTTP/1.1 ")[1:]]
+    assert found == [429, 204, 200, 404]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("Content-Length: 36", "Content-Length: 36"),
+        ("Content-Length: 5", "Transfer-Encoding: chunked"),
+        ("Transfer-Encoding: gzip",),
+    ],
+    ids=["two lengths", "length and chunks", "gzip"],
+)
+def test_no_body_is_taken_for_a_request(address: Address, headers: tuple[str, ...]) -> None:
+    """Whether it is refused by the limit or by the parser."""
+    asked = "\r\n".join(
+        ["POST /v1/search/search HTTP/1.1", "Host: x", f"X-API-KEY: {address.limited}", *headers]
+    )
+    for _ in range(3 * LIMIT):
+        with socket.create_connection(("127.0.0.1", address.port), timeout=5) as connection:
+            connection.sendall(asked.encode() + b"\r\n\r\n" + HEALTH)
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert b"Connection: close" in answer

@@ -305,6 +305,26 @@ def test_a_signature_of_any_bytes_is_refused(server: Server, signature: bytes) -
 # senders that drip ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("length", ["9" * 16, "9" * 30])
+def test_more_endless_lengths_than_threads_hold_nobody_up(server: Server, length: str) -> None:
+    asked = f"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
+    with contextlib.ExitStack() as held:
+        for _ in range(4 * THREADS):
+            connection = socket.create_connection(("127.0.0.1", server.port), timeout=LATE_S)
+            held.enter_context(connection).sendall(asked)
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        assert server.is_well()
+
+
+@pytest.mark.parametrize("size", ["zz", "-5", "+5", "0x5", " 5", "5\r\nabcdeXX0", "5" * 300])
+def test_chunks_that_are_none_are_answered_once(server: Server, size: str) -> None:
+    head = "GET /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    raw = f"{head}{size}\r\nabcde\r\n0\r\n\r\n".encode()
+    answer = b"".join(server.answer(raw, end=True, timeout_s=10))
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert status(answer) == 400
+
+
 @pytest.mark.heavy
 def test_more_dripping_senders_than_threads_are_cut_and_the_server_lives(server: Server) -> None:
     """A byte every second for ever would hold every thread; each gets 408 at the deadline."""
