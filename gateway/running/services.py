@@ -16,6 +16,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -131,8 +132,9 @@ def _as_postgres(home: Path, command: list[str]) -> list[str]:
 def _unprivileged(home: Path) -> list[str]:
     """`setpriv …` for an existing ordinary user that reaches the binaries and the home.
 
-    A home below a private folder such as /root is reached by one capability (read and search)
-    instead of opening that folder to everybody.
+    What lies below a private folder such as /root is reached by one capability (read and search)
+    instead of opening that folder to everybody. For programs there it must count for access(2) too,
+    by which Postgres's check themselves: capabilities(7), SECBIT_NO_SETUID_FIXUP.
     """
     setpriv = shutil.which("setpriv")
     if setpriv is None:
@@ -143,7 +145,7 @@ def _unprivileged(home: Path) -> list[str]:
     user = _postgres_user(home)
     plain = [setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
     reach = [*plain, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-    for rights in (plain, reach):
+    for rights in (plain, reach, [*reach, "--securebits=+no_setuid_fixup"]):
         if _reaches(rights, home):
             return rights
     raise ServicesUnusable(
@@ -170,7 +172,13 @@ def _postgres_user(home: Path) -> pwd.struct_passwd:
 
 def _reaches(rights: list[str], home: Path) -> bool:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    programs = ([str(postgres_binary("postgres")), "--version"], ["ls", str(home / "run")])
+    postgres = str(postgres_binary("postgres"))
+    may_run = "import os, sys; sys.exit(not os.access(sys.argv[1], os.X_OK))"
+    programs = (
+        [postgres, "--version"],
+        [sys.executable, "-ISc", may_run, postgres],
+        ["ls", str(home / "run")],
+    )
     return all(
         subprocess.run([*rights, "--", *program], check=False, **quiet).returncode == 0  # type: ignore[call-overload]
         for program in programs

@@ -36,6 +36,7 @@ class GatewayProcess:
     port: int
     environment: dict[str, str] = field(default_factory=dict)
     user: int | None = None
+    python: str = sys.executable
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -64,7 +65,7 @@ class GatewayProcess:
 
     def command(self, *arguments: str) -> list[str]:
         """`python -m gateway …` as this gateway's user."""
-        python = [sys.executable, "-m", "gateway", *arguments]
+        python = [self.python, "-m", "gateway", *arguments]
         if self.user is None:
             return python
         ids = [f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"]

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,6 +164,17 @@ def test_a_home_below_a_private_folder_works(folder: Path) -> None:
     folder.chmod(0o700)
     with gateway(folder / "home"):
         assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user reaches what is its own")
+def test_programs_below_a_private_folder_work(folder: Path) -> None:
+    """As in a clone below /root: Postgres asks access(2) for its own programs."""
+    environment = folder / "private" / "venv"
+    environment.parent.mkdir(mode=0o700)
+    environment.symlink_to(sys.prefix)
+    with gateway(folder / "home", python=str(environment / "bin" / "python")) as running:
+        postgres = running.find("postgres")
+        assert postgres is not None and str(environment) in postgres.cmdline()[0]
 
 
 def test_a_home_that_cannot_be_written_is_named(folder: Path) -> None:
