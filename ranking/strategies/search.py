@@ -180,7 +180,7 @@ def _with_all_words(
     if asked.words is None:
         return _Compared([], 0, 0)
     question, limit = asked.question, asked.question.limit
-    common = _known(connection, question, asked.words)
+    common = known = _known(connection, question, asked.words)
     if common is None:
         kept = limit if question.semantic is None else max(limit, COMPLETED)
         found = _compared(connection, asked, kept, most=MOST_COMPARED)
@@ -193,6 +193,10 @@ def _with_all_words(
     pool = _own_pool(connection, asked).union(common.pool)
     compared = _compared(connection, asked, limit, product_nos=pool)
     best = [one for one in compared.best if one.level is not None]
+    if known and len(best) < min(limit, known.matches):
+        # What was remembered is no longer so: many have been deleted or changed.
+        _common.pop(_key(connection, question, asked.words), None)
+        return _with_all_words(connection, asked, deepest)
     return _Compared(best, common.matches, common.groups)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -283,6 +284,14 @@ def test_what_is_known_of_very_many_is_filtered_again(crowded: Market) -> None:
     crowded.product("p400", title="uncommon")
     again = found(crowded, "common", rows=24, filter=cheap)
     assert not {"p800", "p400"} & set(again) and len(again) == 24
+
+
+def test_what_is_left_of_very_many_is_found_at_once(crowded: Market) -> None:
+    assert crowded.ask(None, "search", query="common", rows=24).total == 2600
+    gone = [f"p{number}" for number in range(2590)]
+    crowded.deliver("products/_delete", json.dumps({"data": {"product_ids": gone}}).encode())
+    answer = crowded.ask(None, "search", query="common", rows=24)
+    assert (answer.total, len(answer.products)) == (10, 10)
 
 
 def test_a_new_title_that_is_the_text_is_first_at_once_of_very_many(crowded: Market) -> None:
