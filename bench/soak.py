@@ -32,6 +32,7 @@ JUDGED_MINUTES = 10.0  # a shorter run shows figures, it cannot tell growth from
 WARM_UP = 0.3  # of the whole time
 RATE, CONNECTIONS = 50, 16
 EVERY_S = 5.0
+NOTED_EACH = 12  # samples: a line a minute
 PRODUCTS, VISITORS = 2_000, 500
 # MiB an hour of one role, all its processes together.
 MOST_GROWTH = 60.0
@@ -124,6 +125,9 @@ def _watch(on: Installation, samples: list[Sample], done: threading.Event) -> No
             row = connection.execute("select count(*) from pg_stat_activity").fetchone()
             figures["postgres"]["connections"] = float(row[0]) if row else 0.0
             samples.append((time.monotonic() - began, figures))
+            if len(samples) % NOTED_EACH == 0:
+                rss = ", ".join(f"{role} {figures[role]['RSS']:.0f}" for role in OF_ROLES)
+                note(f"soak: {samples[-1][0] / 60:.0f} of {MINUTES:g} minutes; MiB: {rss}")
 
 
 def _figures(root: int) -> dict[str, dict[str, float]]:
