@@ -116,7 +116,9 @@ class Number(fields.Float):
             try:
                 number = float(value)
             except ValueError:
-                raise wrong_type("number", value, f": {value[:40]!r}. Write 12.50") from None
+                raise wrong_type(
+                    "number", value, f": {value[:40]!r}. A number is written as 12.50"
+                ) from None
         if type(number) is not int and type(number) is not float:
             raise wrong_type("number", value)
         if not -MAX_NUMBER <= number <= MAX_NUMBER:

@@ -17,7 +17,7 @@ In Segment:
   2. Choose the source that sends your events, give the destination a name, save.
   3. Settings > Shared Secret: {secret}
   4. Mappings > New Mapping > Send. Events: add a condition for each type you want
-     (Track, Page, Screen, Identify, Alias), joined by "Any".
+     (Track, Page, Screen, Identify, Alias, Group), joined by "Any".
   5. Webhook URL: {url}
      Method: POST. Data: leave "$event". Enable batching: yes.
   6. Save, enable the mapping, then switch the destination itself on.

@@ -308,7 +308,7 @@ def test_a_cell_that_is_no_number_is_named(bring: Import, tmp_path: Path) -> Non
     table.write_text('product_id;sale_price\np1;"12,50"\n')
     [problem] = bring("products", table)["problems"]
     assert problem["pointer"] == "/sale_price"
-    assert problem["reason"].endswith("'string' was given: '12,50'. Write 12.50.")
+    assert problem["reason"].endswith("'string' was given: '12,50'. A number is written as 12.50.")
 
 
 def test_an_unknown_column_is_named_before_anything_is_done(
