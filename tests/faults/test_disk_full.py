@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
@@ -112,8 +113,14 @@ def test_a_full_disk_refuses_and_breaks_nothing(running: OnSmallDisk) -> None:
 
 
 def asked_for_list(running: OnSmallDisk, keys: Keys) -> int:
-    body = {"anonymous_id": "visitor-1", "rows": 5}
-    return running.post("recommendation/user_to_products", keys.publishable_key, body).status_code
+    answer = httpx.post(
+        f"{running.url}/v1/recommendation/user_to_products",
+        headers={"X-API-KEY": keys.publishable_key},
+        json={"anonymous_id": "visitor-1", "rows": 5},
+        timeout=30,
+        trust_env=False,
+    )
+    return answer.status_code
 
 
 def write_ahead_log_is_full(running: OnSmallDisk) -> bool:
