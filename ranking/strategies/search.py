@@ -71,11 +71,12 @@ class _Found(NamedTuple):
 
 class _Compared(NamedTuple):
     """The best of those found, and how many were: products and their groups, -1 where counting took
-    too long."""
+    too long. The first `settled` of the best stand before the others, whatever those score."""
 
     best: list[_Found]
     matches: int
     groups: int
+    settled: int = 0
 
     def and_also(self, others: list[_Found]) -> _Compared:
         """With others behind them, where all that were found are among the best."""
@@ -119,8 +120,12 @@ def _proposed(asked: _Asked, found: _Compared) -> Proposed:
         Candidate(one.product_no, one.product_id, one.group_key, _parts(asked, one))
         for one in found.best
     ]
-    made.sort(key=lambda one: (-one.score, one.product_no))
+    made = _sorted(made[: found.settled]) + _sorted(made[found.settled :])
     return _with_total(asked.question, made[: asked.question.limit], found.matches, found.groups)
+
+
+def _sorted(made: list[Candidate]) -> list[Candidate]:
+    return sorted(made, key=lambda one: (-one.score, one.product_no))
 
 
 def _with_total(question: Question, found: list[Candidate], matches: int, groups: int) -> Proposed:
@@ -175,8 +180,8 @@ def _with_all_words(
     connection: Connection, asked: _Asked, deepest: int = DEEPEST_POOLED
 ) -> _Compared:
     """The best of the products that have every word: as many as asked for, and all of few that are
-    to be completed, so that every page has the same neighbours behind them. Of very many a pool is
-    compared, but for a page deeper than that."""
+    to be completed, so that every page has the same neighbours behind them. Of very many the first
+    are the best of a pool, on every page, and deeper pages have the others behind them."""
     if asked.words is None:
         return _Compared([], 0, 0)
     question, limit = asked.question, asked.question.limit
@@ -186,32 +191,41 @@ def _with_all_words(
         found = _compared(connection, asked, kept, most=MOST_COMPARED)
         if found.matches <= MOST_COMPARED:
             return found
-    if limit > deepest:
-        return _compared(connection, asked, limit, most=ALL)
-    if common is None or limit > POOL:
-        common = _learned(connection, question, asked.words, _shared_pool(connection, asked))
+    first = min(limit, deepest)
+    if common is None or first > POOL:
+        pool = _shared_pool(connection, asked, max(POOL, first))
+        common = _learned(connection, question, asked.words, pool)
     pool = _own_pool(connection, asked).union(common.pool)
-    compared = _compared(connection, asked, limit, product_nos=pool)
+    compared = _compared(connection, asked, first, product_nos=pool)
     best = [one for one in compared.best if one.level is not None]
-    if known and len(best) < min(limit, known.matches):
+    if known and len(best) < min(first, known.matches):
         # What was remembered is no longer so: many have been deleted or changed.
         _common.pop(_key(connection, question, asked.words), None)
         return _with_all_words(connection, asked, deepest)
+    if limit > first:
+        return _and_all_others(connection, asked, best)
     return _Compared(best, common.matches, common.groups)
 
 
-def _shared_pool(connection: Connection, asked: _Asked) -> set[int]:
+def _and_all_others(connection: Connection, asked: _Asked, first: list[_Found]) -> _Compared:
+    named = {one.product_no for one in first}
+    found = _compared(connection, asked, asked.question.limit, most=ALL)
+    others = [one for one in found.best if one.product_no not in named]
+    return _Compared(first + others, found.matches, found.groups, settled=len(first))
+
+
+def _shared_pool(connection: Connection, asked: _Asked, size: int) -> set[int]:
     """What can be first of very many matches for anybody: what is popular, short titles with the
     words, and whatever comes. To be near to so common a text tells little."""
     names = ("popular", "in_title", "some")
-    return {product_no for name in names for product_no in _listed(connection, asked, name)}
+    return {number for name in names for number in _listed(connection, asked, name, size)}
 
 
 def _own_pool(connection: Connection, asked: _Asked) -> set[int]:
     """What can be first for this visitor, whose words are looked at later; and titles that are the
     text, a new one too."""
     question = asked.question
-    pool = set(_listed(connection, asked, "titled"))
+    pool = set(_listed(connection, asked, "titled", POOL))
     if asked.visitor is not None:
         # Most of these have other words; to search by words as well took ten times as long.
         found = nearest.nearest(
@@ -226,10 +240,10 @@ def _own_pool(connection: Connection, asked: _Asked) -> set[int]:
     return pool
 
 
-def _listed(connection: Connection, asked: _Asked, statement: str) -> Iterator[int]:
+def _listed(connection: Connection, asked: _Asked, statement: str, size: int) -> Iterator[int]:
     filter = asked.question.where(ALIAS)
     parameters = _parameters(asked) | filter.params
-    parameters |= {"pool": max(POOL, asked.question.limit), "walked": WALKED}
+    parameters |= {"pool": size, "walked": WALKED}
     rows = connection.execute(SQL.fill(statement, filter=filter.where), parameters, prepare=False)
     return (row[0] for row in rows)
 

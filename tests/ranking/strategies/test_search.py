@@ -286,6 +286,18 @@ def test_what_is_known_of_very_many_is_filtered_again(crowded: Market) -> None:
     assert not {"p800", "p400"} & set(again) and len(again) == 24
 
 
+def test_pages_of_very_many_neither_repeat_nor_skip(market: Market) -> None:
+    """The best by their titles come last in the catalog, where no pool looks."""
+    records = [{"product_id": f"l{n}", "title": f"mug {n} in a long title"} for n in range(2600)]
+    records += [{"product_id": f"s{n}", "title": f"mug x{n}"} for n in range(150)]
+    market.post("products", *records)
+    seen: list[str] = []
+    for start in range(0, 260, 20):
+        seen += found(market, "mug", rows=20, start=start)
+    assert len(set(seen)) == len(seen) == 260
+    assert {f"s{n}" for n in range(150)} < set(seen)
+
+
 def test_what_is_left_of_very_many_is_found_at_once(crowded: Market) -> None:
     assert crowded.ask(None, "search", query="common", rows=24).total == 2600
     gone = [f"p{number}" for number in range(2590)]
