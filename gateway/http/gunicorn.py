@@ -43,6 +43,8 @@ graceful_timeout = 10
 max_requests = 0
 sendfile = False  # it would hold a thread for as long as the reader takes
 preload_app = True
+# Whom a proxy speaks for is the application's matter (TRUSTED_PROXIES), and no sender's.
+forwarded_allow_ips = ""
 # gunicorn's control socket is one per user and shared by every gunicorn of that user.
 control_socket_disable = True
 worker_tmp_dir = str(_settings.run_dir)

@@ -164,6 +164,7 @@ class Connection(TConn):  # type: ignore[misc]
             self.method, self.path, self.query = first[1], first[2], first[3] or b""
         lengths: list[bytes] = []
         codings: list[bytes] = []
+        understood = True
         for name, value in _HEADERS.findall(head):
             match name.lower():
                 case b"content-length":
@@ -171,11 +172,11 @@ class Connection(TConn):  # type: ignore[misc]
                 case b"transfer-encoding":
                     codings.append(value.strip().lower())
                 case b"expect":
-                    expected = value.strip().lower() == b"100-continue"
-                    self._continue = expected and first is not None and first[4] == b"HTTP/1.1"
+                    understood = value.strip().lower() == b"100-continue"
+                    self._continue = first is not None and first[4] == b"HTTP/1.1"
                 case _:
                     self.key = value.strip()
-        if first is not None:
+        if first is not None and understood:
             self._frame(first[4], lengths, codings)
 
     def _frame(self, version: bytes, lengths: list[bytes], codings: list[bytes]) -> None:

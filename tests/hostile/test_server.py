@@ -305,6 +305,22 @@ def test_a_signature_of_any_bytes_is_refused(server: Server, signature: bytes) -
 # senders that drip ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "header",
+    ["SCRIPT_NAME: /healthz", "X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off"],
+    ids=["path", "scheme"],
+)
+def test_no_header_says_where_a_request_goes(server: Server, header: str) -> None:
+    asked = f"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n\r\n"
+    assert server.says(asked.encode()) == 200
+
+
+@pytest.mark.parametrize("expected", ["foo", "100-continue, foo"])
+def test_nothing_is_asked_for_that_is_refused_then(server: Server, expected: str) -> None:
+    asked = server.head(f"Expect: {expected}", f"Content-Length: {len(BODY)}")
+    assert server.says(asked, end=False) == 417
+
+
 @pytest.mark.parametrize("length", ["9" * 16, "9" * 30])
 def test_more_endless_lengths_than_threads_hold_nobody_up(server: Server, length: str) -> None:
     asked = f"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
