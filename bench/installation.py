@@ -7,14 +7,12 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import catalog
-from bench.stage import free_port
+from bench.stage import free_port, wait_until_it_answers
 from gateway import access, sealing, settings
 from gateway.settings import Settings
 from schemas import database
@@ -61,20 +59,10 @@ def installation() -> Iterator[Installation]:
                 stderr=log,
             )
         try:
-            _wait_until_ready(port, process)
+            wait_until_it_answers(f"http://127.0.0.1:{port}/readyz", process, STARTS_S)
             found = settings.load()
             sealing.unlock(found.secret_key)
             yield Installation(process.pid, port, found)
         finally:
             process.terminate()
             process.wait(60)
-
-
-def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + STARTS_S
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).close()
-            return
-        time.sleep(0.2)
-    raise RuntimeError("the gateway did not start")

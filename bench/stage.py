@@ -76,20 +76,22 @@ def web(on: Stage, app: str | None = None) -> Iterator[int]:
     environment = on.environment | {"PORT": str(port), "PROMETHEUS_MULTIPROC_DIR": str(on.home)}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
-        _wait_until_it_answers(port, process)
+        wait_until_it_answers(f"http://127.0.0.1:{port}/healthz", process, 60)
         yield port
     finally:
         process.terminate()
         process.wait(30)
 
 
-def _wait_until_it_answers(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
+def wait_until_it_answers(url: str, process: subprocess.Popen[bytes], within_s: float) -> None:
+    """Until this address is answered with success; RuntimeError where the process ends before."""
+    deadline = time.monotonic() + within_s
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2).close()
+            urllib.request.urlopen(url, timeout=5).close()
             return
-    raise RuntimeError("gunicorn did not start")
+        time.sleep(0.05)
+    raise RuntimeError(f"{url} was not answered within {within_s:g} s")
 
 
 def free_port() -> int:

@@ -185,7 +185,8 @@ def _with_all_words(
     if asked.words is None:
         return _Compared([], 0, 0)
     question, limit = asked.question, asked.question.limit
-    common = known = _known(connection, question, asked.words)
+    key = _key(connection, question, asked.words)
+    known = common = _known(key)
     if common is None:
         kept = limit if question.semantic is None else max(limit, COMPLETED)
         found = _compared(connection, asked, kept, most=MOST_COMPARED)
@@ -194,13 +195,13 @@ def _with_all_words(
     first = min(limit, deepest)
     if common is None or first > POOL:
         pool = _shared_pool(connection, asked, max(POOL, first))
-        common = _learned(connection, question, asked.words, pool)
+        common = _learned(connection, question, asked.words, key, pool)
     pool = _own_pool(connection, asked).union(common.pool)
     compared = _compared(connection, asked, first, product_nos=pool)
     best = [one for one in compared.best if one.level is not None]
     if known and len(best) < min(first, known.matches):
         # What was remembered is no longer so: many have been deleted or changed.
-        _common.pop(_key(connection, question, asked.words), None)
+        _common.pop(key, None)
         return _with_all_words(connection, asked, deepest)
     if limit > first:
         return _and_all_others(connection, asked, best)
@@ -294,9 +295,10 @@ def _recommended(connection: Connection, question: Question) -> list[Candidate]:
 
 def _all(connection: Connection, question: Question, found: list[Candidate]) -> Proposed:
     """And behind them what is sold out."""
-    all_ = _known(connection, question, None) or _learned(connection, question, None)
+    key = _key(connection, question, None)
+    counted = _known(key) or _learned(connection, question, None, key)
     if len(found) == question.limit:
-        return _with_total(question, found, all_.matches, all_.groups)
+        return _with_total(question, found, counted.matches, counted.groups)
     filter = question.where(ALIAS)
     parameters = {
         "site_id": question.site_id,
@@ -306,7 +308,7 @@ def _all(connection: Connection, question: Question, found: list[Candidate]) -> 
     }
     rows = connection.execute(SQL.fill("sold_out", filter=filter.where), parameters)
     found += [Candidate(no, id_, group, {"popularity": 0.0}) for no, id_, group in rows]
-    return _with_total(question, found, all_.matches, all_.groups)
+    return _with_total(question, found, counted.matches, counted.groups)
 
 
 # statements -------------------------------------------------------------------------------------
@@ -397,8 +399,8 @@ class _Common(NamedTuple):
 _common: dict[bytes, tuple[float, _Common]] = {}
 
 
-def _known(connection: Connection, question: Question, asked: words.Query | None) -> _Common | None:
-    found = _common.get(_key(connection, question, asked))
+def _known(key: bytes) -> _Common | None:
+    found = _common.get(key)
     return found[1] if found and found[0] > time.monotonic() else None
 
 
@@ -406,6 +408,7 @@ def _learned(
     connection: Connection,
     question: Question,
     asked: words.Query | None,
+    key: bytes,
     pool: Iterable[int] = (),
 ) -> _Common:
     """Count, and remember it with the pool. A list is not held up where counting takes too long."""
@@ -421,7 +424,7 @@ def _learned(
     if common.matches > MOST_COMPARED:
         if len(_common) >= MOST_KNOWN:
             _common.clear()
-        _common[_key(connection, question, asked)] = (time.monotonic() + KNOWN_S, common)
+        _common[key] = (time.monotonic() + KNOWN_S, common)
     return common
 
 
