@@ -80,7 +80,7 @@ def _sentence(report: dict[str, Any]) -> str:
     products = "product" if report["encoded"] == 1 else "products"
     text = f"{report['encoded']:,} {products} encoded in {report['seconds']} s"
     if elsewhere := report["encoded_elsewhere"]:
-        text += f"; the encoder role did the other {elsewhere:,} meanwhile"
+        text += f"; the encoder role did the other {elsewhere:,} that waited"
     if report["failed"]:
         text += f"; {report['failed']} failed, see products_to_encode.error"
     return text
