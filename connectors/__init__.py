@@ -14,6 +14,15 @@ from connectors.segment import track as segment_track
 from connectors.segment import translate as segment_translate
 
 Settings = Mapping[str, Any]
+Headers = Mapping[str, str]  # names in lower case
+
+
+def _nothing(headers: Headers) -> dict[str, Any]:
+    return {}
+
+
+def _no_topic(headers: Headers) -> str | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +32,9 @@ class Connector:
     `authenticate(headers, body, secrets, settings)` judges the raw bytes and never raises.
     `records(payload)` undoes wrappers: (JSON pointer into the body, record).
     `translate(topic, record, settings)` gives facts as plain dicts, or raises Ignored, Unsupported
-    or Malformed.
+    or Malformed. Beside the source's settings it is given `received_at` and what `told` finds in
+    the headers that are kept with the body; a `message_id` among that names the delivery: sent
+    again it changes nothing. `topic` finds there what the platform says the body is.
     """
 
     name: str
@@ -33,7 +44,11 @@ class Connector:
     settings: Mapping[str, str]  # what may be set for a source, each with a sentence
     # Where the sender writes what a fact has at a pointer (or under it); the record, if not here.
     pointers: Mapping[str, str]
-    about_products: frozenset[str]  # custom actions that are kept so for want of a product
+    about_products: frozenset[str] = frozenset()  # custom actions kept so for want of a product
+    topic: Callable[[Headers], str | None] = _no_topic
+    told: Callable[[Headers], dict[str, Any]] = _nothing
+    # Whether its shops' pages may send to /collect, with a publishable key and the topic `browser`.
+    browser: bool = False
 
 
 CONNECTORS: dict[str, Connector] = {
@@ -44,7 +59,6 @@ CONNECTORS: dict[str, Connector] = {
         feed_translate.translate,
         feed_translate.SETTINGS,
         feed_translate.POINTERS,
-        frozenset(),
     ),
     "segment": Connector(
         "segment",

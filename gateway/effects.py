@@ -79,7 +79,12 @@ class Collector:
             return [self._event_id(base, event, n) for n, event in enumerate(events)]
         if self.source.connector == "api":
             return []
-        return [self._hash(b"record", self._as_sent(one.record))]
+        if one.message_id:
+            return [self._hash(b"delivery", f"{one.message_id} {one.position}".encode())]
+        if any(isinstance(fact, Removed) and fact.at is None for fact in one.facts):
+            return []  # removed, made anew, removed again: the same words mean another time
+        topic = f"{one.topic}\0".encode() if one.topic else b""
+        return [self._hash(b"record", topic + self._as_sent(one.record))]
 
     def _event_id(self, base: bytes, event: Event, ordinal: int) -> UUID:
         """Keyed hash without any time of receipt in it: a retry is the same event. An order is one
@@ -91,6 +96,8 @@ class Collector:
     def _base(self, one: Translated, event: Event) -> bytes:
         if event.message_id:
             return b"message\0" + event.message_id.encode()
+        if one.message_id:
+            return b"delivery\0" + f"{one.message_id} {one.position}".encode()
         if event.occurred_at is not None:
             return b"content\0" + self._as_sent(one.record)
         # The same body again is a retry within the hour, or for ever under the sender's own key.

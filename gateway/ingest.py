@@ -87,7 +87,7 @@ def deliver(
     records: Sequence[Translated] = ()
     try:
         with tracing.span("read", connector=source.connector, bytes=len(body)):
-            records = read(source.connector, topic, body, source.settings, headers, parsed)
+            records = read(source.connector, topic, body, source.settings, headers, at, parsed)
         if all_or_nothing:
             refuse_all_for_one(records)
         with tracing.span("apply", records=len(records)):
@@ -112,8 +112,8 @@ def tried(
 ) -> list[Translated]:
     """The records of a body, each with its facts or what would be wrong with it now; nothing is
     kept. Raises Unreadable."""
-    records = read(source.connector, topic, body, source.settings, headers)
     at = instant.now()
+    records = read(source.connector, topic, body, source.settings, headers, at)
     with pool.connection() as connection, connection.transaction(force_rollback=True):
         admitted = admission.admit(connection, source, records, at)
     return list(admitted.records)
@@ -222,7 +222,12 @@ def _applied_again(connection: Connection, kept: apply.Kept) -> Receipt:
     source = incoming.source
     try:
         records = read(
-            source.connector, incoming.topic, incoming.body, source.settings, incoming.headers
+            source.connector,
+            incoming.topic,
+            incoming.body,
+            source.settings,
+            incoming.headers,
+            incoming.received_at,
         )
         if ALL_OR_NOTHING in incoming.headers:
             refuse_all_for_one(records)

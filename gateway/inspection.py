@@ -212,7 +212,12 @@ def mapped_to(connection: Connection, site: Site, delivery_id: UUID) -> str:
         return ""
     try:
         translated = reading.read(
-            source.connector, row["topic"], bytes(row["body"]), source.settings, row["headers"]
+            source.connector,
+            row["topic"],
+            bytes(row["body"]),
+            source.settings,
+            row["headers"],
+            row["received_at"],
         )
     except reading.Unreadable:
         return ""
@@ -290,7 +295,12 @@ def _records(
     """Translated again as they would be today, with what became of each then."""
     try:
         translated = reading.read(
-            source.connector, row["topic"], body, source.settings, row["headers"]
+            source.connector,
+            row["topic"],
+            body,
+            source.settings,
+            row["headers"],
+            row["received_at"],
         )
     except reading.Unreadable:
         return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 import schemas
@@ -44,6 +45,8 @@ class Translated:
     position: int
     pointer: str
     record: Any
+    topic: str | None = None
+    message_id: str | None = None  # of the delivery, where its platform names it
     facts: list[Fact] = field(default_factory=list)
     outcome: Literal["ready", "ignored", "refused"] = "ready"
     problems: list[RecordProblem] = field(default_factory=list)
@@ -66,6 +69,7 @@ def read(
     body: bytes,
     settings: Mapping[str, Any],
     headers: Mapping[str, str],
+    received_at: datetime,
     parsed: Any = None,
 ) -> list[Translated]:
     """Every record of a body, in order, with its facts or its problems; `parsed` is its value where
@@ -73,15 +77,23 @@ def read(
 
     Raises Unreadable where there is no telling records apart (not JSON, not the connector's form).
     """
-    if ANONYMOUS_ID in headers:
-        settings = {**settings, "anonymous_id": headers[ANONYMOUS_ID]}
     reader = READERS[connector]
+    settings = {**settings, "received_at": received_at}
+    if ANONYMOUS_ID in headers:
+        settings["anonymous_id"] = headers[ANONYMOUS_ID]
+    if connector in CONNECTORS:
+        settings |= reader.told({name.lower(): value for name, value in headers.items()})
     try:
         records = list(reader.records(payload.parse(body) if parsed is None else parsed))
     except Malformed as error:
         raise Unreadable(str(error), error.pointer) from error
     return [
-        _translate(reader, topic, Translated(position, pointer, record), settings)
+        _translate(
+            reader,
+            topic,
+            Translated(position, pointer, record, topic, settings.get("message_id")),
+            settings,
+        )
         for position, (pointer, record) in enumerate(records)
     ]
 

@@ -81,7 +81,12 @@ def _under_one_id(patient: Patient) -> Iterator[Finding]:
 def _orders(row: dict[str, Any]) -> set[str]:
     try:
         records = reading.read(
-            row["connector"], row["topic"], bytes(row["body"]), row["settings"], row["headers"]
+            row["connector"],
+            row["topic"],
+            bytes(row["body"]),
+            row["settings"],
+            row["headers"],
+            row["received_at"],
         )
     except reading.Unreadable:
         return set()

@@ -25,11 +25,12 @@ order by si.name, s.public_id
 
 -- name: deliveries_of_orders
 -- Of the newest bodies of each source those in which the word order stands, in sites with two sources.
-select si.name as site, s.site_id, s.connector, s.public_id, s.settings, d.topic, d.headers, d.body
+select si.name as site, s.site_id, s.connector, s.public_id, s.settings, d.topic, d.headers,
+       d.received_at, d.body
 from sources s
 join sites si using (site_id)
 cross join lateral (
-  select topic, headers, body from deliveries d
+  select topic, headers, received_at, body from deliveries d
   where d.site_id = s.site_id and d.source_id = s.source_id and d.received_at > %(since)s
   order by d.received_at desc
   limit %(limit)s

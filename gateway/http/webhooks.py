@@ -53,7 +53,9 @@ def webhook(connector: str, source: str) -> Response:
     )
     if isinstance(verdict, connectors.NotAuthentic):
         raise NotAuthentic(verdict.reason)
-    receipt = ingest.deliver(state.ingest(), found, topic=None, headers=_headers(found), body=body)
+    headers = _headers(found)
+    topic = CONNECTORS[connector].topic({name.lower(): value for name, value in headers.items()})
+    receipt = ingest.deliver(state.ingest(), found, topic=topic, headers=headers, body=body)
     g.delivery_id = str(receipt.delivery_id)
     return jsonify(_answer(receipt))
 
