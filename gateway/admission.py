@@ -153,9 +153,13 @@ class _Admission:
     def _after(self, one: Translated, patch: ProductPatch, before: Stored | None) -> Stored | None:
         """A product after a patch; None where the record is left out, and why."""
         if before is None:
+            # A platform sends the whole product again; of an upload nobody else knows the rest.
+            outcome: Literal["ignored", "refused"] = (
+                "refused" if self.source.connector == access.API else "ignored"
+            )
             sent = patch.product_id
-            told = self._problem(one, "refused", "/product_id", NO_SUCH_PRODUCT, sent)
-            one.leave_out("refused", told)
+            told = self._problem(one, outcome, "/product_id", NO_SUCH_PRODUCT, sent)
+            one.leave_out(outcome, told)
             return None
         after = products.patched(before, patch, self.received_at, again=self.again)
         if after is None:

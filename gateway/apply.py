@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
@@ -14,11 +13,11 @@ from psycopg import sql
 
 from gateway import admission, memory
 from gateway.access import Source
-from gateway.effects import Collector, Effects
-from gateway.reading import ALL_OR_NOTHING, OF_ANOTHER, ONCE, RecordProblem, Translated, Unreadable
+from gateway.effects import Collector, Effects, Incoming
+from gateway.reading import ALL_OR_NOTHING, OF_ANOTHER, RecordProblem, Translated, Unreadable
 from gateway.settings import load
-from ranking.catalog import products
-from ranking.visitors import erase, identity, users
+from ranking.catalog import products, stock
+from ranking.visitors import erase, identity, orders, users
 from schemas import database
 from schemas.database import Connection
 from schemas.facts import Event, Product
@@ -81,22 +80,6 @@ class Receipt:
         return cls(delivery_id, "duplicate", received, duplicate=received)
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """One request body as it was received."""
-
-    source: Source
-    topic: str | None
-    headers: Mapping[str, str]
-    body: bytes
-    received_at: datetime
-    delivery_id: UUID
-
-    @property
-    def body_hash(self) -> UUID:
-        return UUID(bytes=blake2b(self.body, digest_size=16).digest())
-
-
 def apply(
     connection: Connection,
     incoming: Incoming,
@@ -116,13 +99,13 @@ def apply(
         again=again,
     )
     records = admitted.records
-    effects = Collector(
-        incoming.source, incoming.received_at, incoming.body_hash, incoming.headers.get(ONCE)
-    ).collect(records)
+    collector = Collector(incoming)
+    effects = collector.collect(records)
     told = _leave_out_known(incoming, effects)
     to_encode = products.patch(connection, site_id, admitted.patched)
     to_encode += _catalog(connection, incoming, effects)
     horizon = _horizon(incoming, again)
+    _orders(connection, collector, horizon)
     old = any(record["occurred_at"] < horizon for record in effects.records)
     row = (
         APPLY[not again, old]
@@ -211,9 +194,37 @@ def _catalog(connection: Connection, incoming: Incoming, effects: Effects) -> in
         products.remove(connection, site_id, dated)
     if undated := [gone.id for gone in removed if gone.at is None]:
         products.delete(connection, site_id, undated, received_at)
-    if not effects.products:
-        return 0
-    return products.upsert(connection, site_id, effects.products, received_at).to_encode
+    if effects.groups:
+        products.regroup(connection, site_id, effects.groups, received_at)
+    to_encode = 0
+    if effects.products:
+        stored = products.upsert(connection, site_id, effects.products, received_at)
+        to_encode = stored.to_encode
+    if effects.groups:
+        products.keep_to_groups(connection, site_id, effects.groups)
+    stock.tell(
+        connection,
+        site_id,
+        incoming.source.source_id,
+        effects.stock,
+        effects.products,
+        received_at,
+    )
+    return to_encode
+
+
+def _orders(connection: Connection, collector: Collector, horizon: datetime) -> None:
+    """Tell of orders, and let the one statement raise the versions of all whose purchases changed,
+    so that it alone locks actors."""
+    effects, incoming = collector.effects, collector.incoming
+    if not effects.orders:
+        return
+    site_id = incoming.source.site_id
+    told = orders.tell(connection, site_id, effects.orders, effects.purchases, horizon)
+    collector.sightings(told.sightings)
+    for actor_id, kind, sent_id in identity.named(connection, site_id, told.actors):
+        row = {"actor_id": actor_id, "kind": kind, "sent_id": sent_id}
+        effects.actors.setdefault(actor_id, row)["told_at"] = incoming.received_at
 
 
 def _people(connection: Connection, incoming: Incoming, effects: Effects) -> None:

@@ -59,8 +59,12 @@ touched as (
   insert into actors (site_id, actor_id, kind, sent_id, erased_at)
   select %(site)s, a.actor_id, a.kind, a.sent_id,
          (select t.erased_at from actors t where t.site_id = %(site)s and t.actor_id = a.actor_id)
-  from jsonb_to_recordset(%(actors)s) as a(actor_id uuid, kind text, sent_id text, told boolean)
-  where a.told or a.actor_id in (select actor_id from told where fresh and type is not null
+  from jsonb_to_recordset(%(actors)s)
+    as a(actor_id uuid, kind text, sent_id text, told_at timestamptz)
+  where (a.told_at is not null
+         and not exists (select from actors t where t.site_id = %(site)s
+                         and t.actor_id = a.actor_id and t.erased_at >= a.told_at))
+     or a.actor_id in (select actor_id from told where fresh and type is not null
                        union all select anonymous_actor_id from told where fresh
                        union all select from_actor from joined
                        union all select to_actor from joined)

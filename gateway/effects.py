@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
@@ -11,10 +11,46 @@ from uuid import UUID
 
 import msgspec
 
-from gateway.access import Source
-from gateway.reading import Translated
+from gateway.access import API, Source
+from gateway.reading import CLAIMED, ONCE, Translated
 from ranking.visitors.identity import actor_id
-from schemas.facts import Erase, Event, Fact, Merge, Product, ProductPatch, Removed, Sighting, User
+from ranking.visitors.orders import BACKEND, BROWSER, PLATFORM
+from schemas.facts import (
+    Erase,
+    Event,
+    Export,
+    Fact,
+    Lifecycle,
+    Merge,
+    Order,
+    Product,
+    ProductPatch,
+    Removed,
+    SameDevice,
+    Sighting,
+    Stock,
+    User,
+    Variants,
+)
+
+# Whose word about an order is believed first; whoever is not named sends from a backend.
+TRUST = {"shopify": PLATFORM, "wordpress": PLATFORM}
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One request body as it was received."""
+
+    source: Source
+    topic: str | None
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+    delivery_id: UUID
+
+    @property
+    def body_hash(self) -> UUID:
+        return UUID(bytes=blake2b(self.body, digest_size=16).digest())
 
 
 @dataclass
@@ -27,7 +63,13 @@ class Effects:
     products: list[Product] = field(default_factory=list)
     users: list[tuple[str, datetime, dict[str, Any]]] = field(default_factory=list)
     removed: list[Removed] = field(default_factory=list)
+    groups: list[Variants] = field(default_factory=list)
+    stock: list[Stock] = field(default_factory=list)
+    orders: list[dict[str, Any]] = field(default_factory=list)
+    purchases: dict[str, UUID] = field(default_factory=dict)  # the event that an order comes to
     erasures: list[tuple[list[UUID], datetime]] = field(default_factory=list)
+    erased_orders: list[tuple[list[str], datetime]] = field(default_factory=list)
+    people: list[Export | Lifecycle] = field(default_factory=list)
     repeated: set[int] = field(default_factory=set)  # positions of repeats inside the body
     ready: int = 0
 
@@ -35,13 +77,10 @@ class Effects:
 class Collector:
     """Turns the ready records of one delivery into Effects."""
 
-    def __init__(
-        self, source: Source, received_at: datetime, body_hash: UUID, once: str | None = None
-    ) -> None:
-        self.source = source
-        self.received_at = received_at
-        self.body_hash = body_hash
-        self.once = once
+    def __init__(self, incoming: Incoming) -> None:
+        self.incoming = incoming
+        self.source = incoming.source
+        self.received_at = incoming.received_at
         self.effects = Effects()
         self._ids: set[UUID] = set()
         self._equal_records: dict[bytes, int] = {}
@@ -62,9 +101,18 @@ class Collector:
         self._ids.update(keys)
         events = [fact for fact in one.facts if isinstance(fact, Event)]
         for ordinal, (key, event) in enumerate(zip(keys, events, strict=False)):
-            self.effects.records.append(self._event_row(one.position, ordinal, key, event))
+            if _is_order(event):
+                self.effects.records.append(self._bare_key(one, ordinal, key, event))
+                self._order(one, _order_of(event), event)
+            else:
+                self.effects.records.append(self._event_row(one.position, ordinal, key, event))
+        orders = [fact for fact in one.facts if isinstance(fact, Order)]
         if keys and not events:
-            self.effects.records.append(self._bare_key(one, keys[0]))
+            self.effects.records.append(
+                self._bare_key(one, 0, keys[0], orders[0] if orders else None)
+            )
+        for order in orders:
+            self._order(one, order)
         for fact in one.facts:
             self._fact(fact)
 
@@ -76,22 +124,15 @@ class Collector:
         events = [fact for fact in one.facts if isinstance(fact, Event)]
         if events:
             base = self._base(one, events[0])
-            return [self._event_id(base, event, n) for n, event in enumerate(events)]
-        if self.source.connector == "api":
+            return [self._hash(b"event", base, str(n).encode()) for n in range(len(events))]
+        if self.source.connector == API:
             return []
         if one.message_id:
             return [self._hash(b"delivery", f"{one.message_id} {one.position}".encode())]
-        if any(isinstance(fact, Removed) and fact.at is None for fact in one.facts):
+        if any(_is_undated(fact) for fact in one.facts):
             return []  # removed, made anew, removed again: the same words mean another time
         topic = f"{one.topic}\0".encode() if one.topic else b""
         return [self._hash(b"record", topic + self._as_sent(one.record))]
-
-    def _event_id(self, base: bytes, event: Event, ordinal: int) -> UUID:
-        """Keyed hash without any time of receipt in it: a retry is the same event. An order is one
-        event whichever source tells of it."""
-        if event.type == "purchase" and event.order_id and ordinal == 0:
-            return _keyed(self.source.pepper, b"order", event.order_id.encode())
-        return self._hash(b"event", base, str(ordinal).encode())
 
     def _base(self, one: Translated, event: Event) -> bytes:
         if event.message_id:
@@ -101,8 +142,10 @@ class Collector:
         if event.occurred_at is not None:
             return b"content\0" + self._as_sent(one.record)
         # The same body again is a retry within the hour, or for ever under the sender's own key.
-        named = self.once or self.received_at.astimezone(UTC).strftime("%Y-%m-%dT%H")
-        return b"position\0" + self.body_hash.bytes + f"{one.position} {named}".encode()
+        named = self.incoming.headers.get(ONCE) or self.received_at.astimezone(UTC).strftime(
+            "%Y-%m-%dT%H"
+        )
+        return b"position\0" + self.incoming.body_hash.bytes + f"{one.position} {named}".encode()
 
     def _as_sent(self, record: Any) -> bytes:
         """Canonical content with its ordinal among equal records of this body."""
@@ -119,27 +162,42 @@ class Collector:
 
     def _fact(self, fact: Fact) -> None:
         match fact:
-            case ProductPatch():
-                pass  # admitted, and applied with what it made of the stored record
             case Product():
                 self.effects.products.append(fact)
+            case Variants():
+                self.effects.groups.append(fact)
+            case Stock():
+                self.effects.stock.append(fact)
             case User():
-                self.effects.actors[self._actor("user", fact.user_id)]["told"] = True
                 told = fact.record | dict.fromkeys(fact.cleared)
-                self.effects.users.append((fact.user_id, self._time(fact.as_of), told))
+                at = self._time(fact.as_of)
+                self._tell(self._actor("user", fact.user_id), at)
+                self.effects.users.append((fact.user_id, at, told))
             case Sighting():
                 self._sighting(fact)
+            case SameDevice():
+                self._same_device(fact)
             case Merge():
                 self._merge(fact)
             case Removed():
-                self.effects.removed.append(fact)
+                self.effects.removed.append(self._removed(fact))
             case Erase():
-                self.effects.erasures.append((list(self._erased(fact)), self._time(fact.at)))
+                self._erase(fact)
+            case Export() | Lifecycle():
+                self.effects.people.append(fact)
+            case Event() | Order() | ProductPatch():
+                pass  # events and orders are rows by now; patches were applied when admitted
 
     def _sighting(self, fact: Sighting) -> None:
         anonymous = self._actor("anonymous", fact.anonymous_id)
         user = self._actor("user", fact.user_id)
         self._edge("owned", anonymous, user, self._time(fact.occurred_at))
+
+    def _same_device(self, fact: SameDevice) -> None:
+        if fact.anonymous_id != fact.other_id:
+            ids = (fact.anonymous_id, fact.other_id)
+            first, second = sorted(self._actor("anonymous", one) for one in ids)
+            self._edge("device", first, second, self._time(fact.occurred_at))
 
     def _merge(self, fact: Merge) -> None:
         """An alias: its previous id joins as a user where it was ever sent as one; else it is
@@ -167,6 +225,25 @@ class Collector:
             "unless_actor": unless,
         }
 
+    def sightings(self, pairs: Iterable[tuple[UUID, UUID, datetime]]) -> None:
+        """Anonymous ids that were seen with a user, found out from stored facts."""
+        for anonymous, user, at in pairs:
+            self._edge("owned", anonymous, user, at)
+
+    def _removed(self, fact: Removed) -> Removed:
+        """At `/v1` a deletion without a time is one of what is there then, a platform's is dated by
+        its receipt."""
+        if fact.at is None and self.source.connector != API:
+            return replace(fact, at=self.received_at)
+        return fact
+
+    def _erase(self, fact: Erase) -> None:
+        at = self._time(fact.at)
+        if fact.user_id or fact.anonymous_id:
+            self.effects.erasures.append((list(self._erased(fact)), at))
+        if fact.order_ids:
+            self.effects.erased_orders.append((fact.order_ids, at))
+
     def _erased(self, fact: Erase) -> Iterator[UUID]:
         if fact.user_id:
             yield actor_id(self.source.pepper, "user", fact.user_id)
@@ -178,11 +255,15 @@ class Collector:
         self.effects.actors.setdefault(actor, {"actor_id": actor, "kind": kind, "sent_id": sent_id})
         return actor
 
+    def _tell(self, actor: UUID, at: datetime) -> None:
+        """Something beside events is told of this actor then."""
+        row = self.effects.actors[actor]
+        row["told_at"] = max(row.get("told_at", at), at)
+
     # rows -------------------------------------------------------------------------------------
 
     def _event_row(self, position: int, ordinal: int, key: UUID, event: Event) -> dict[str, Any]:
-        anonymous = self._actor("anonymous", event.anonymous_id) if event.anonymous_id else None
-        user = self._actor("user", event.user_id) if event.user_id else None
+        user, anonymous = self._people(event)
         return {
             "position": position,
             "ordinal": ordinal,
@@ -198,17 +279,113 @@ class Collector:
             "message_id": event.message_id,
         }
 
-    def _bare_key(self, one: Translated, key: UUID) -> dict[str, Any]:
+    def _bare_key(
+        self, one: Translated, ordinal: int, key: UUID, about: Event | Order | None = None
+    ) -> dict[str, Any]:
+        """The row of a record that makes no event by itself; one of somebody who was erased since,
+        or from before events are kept, is left out like their events."""
+        user, anonymous = self._people(about) if about else (None, None)
         return {
             "position": one.position,
-            "ordinal": 0,
+            "ordinal": ordinal,
             "event_id": key,
-            "occurred_at": self.received_at,
+            "occurred_at": self._happened_at(about) if about else self.received_at,
+            "actor_id": user or anonymous,
+            "anonymous_actor_id": anonymous if user else None,
         }
+
+    def _people(self, fact: Event | Order) -> tuple[UUID | None, UUID | None]:
+        """The user and the anonymous actor of a fact."""
+        anonymous = self._actor("anonymous", fact.anonymous_id) if fact.anonymous_id else None
+        user = self._actor("user", fact.user_id) if fact.user_id else None
+        return user, anonymous
+
+    # orders -------------------------------------------------------------------------------------
+
+    def _order(self, one: Translated, order: Order, event: Event | None = None) -> None:
+        user, anonymous = self._people(order)
+        occurred_at = self._happened_at(order)
+        for actor in filter(None, (user, anonymous)):
+            self._tell(actor, occurred_at)
+        content = _content(order, event)
+        row = {
+            "order_id": order.order_id,
+            "source_id": self.source.source_id,
+            "told": order.told,
+            "reference": order.refund_id or "",
+            "trust": self._trust(),
+            "as_of": self._time(order.as_of or order.occurred_at),
+            "told_hash": _keyed(b"", msgspec.json.encode(content, order="sorted")),
+            "occurred_at": occurred_at,
+            "user_actor_id": user,
+            "anonymous_actor_id": anonymous,
+            "content": content,
+            "delivery_id": self.incoming.delivery_id,
+            "position": one.position,
+            "received_at": self.received_at,
+        }
+        self.effects.orders.append(row)
+        self.effects.purchases[order.order_id] = _keyed(
+            self.source.pepper, b"order", order.order_id.encode()
+        )
+
+    def _happened_at(self, fact: Event | Order) -> datetime:
+        told_at = fact.as_of if isinstance(fact, Order) else None
+        return self._time(fact.occurred_at or told_at)
+
+    def _trust(self) -> int:
+        if CLAIMED in self.incoming.headers:
+            return BROWSER
+        return TRUST.get(self.source.connector, BACKEND)
 
     def _time(self, sent: datetime | None) -> datetime:
         """The sender's time, clamped to now: a future time would outrank everything to come."""
         return min(sent, self.received_at) if sent else self.received_at
+
+
+def _is_undated(fact: Fact) -> bool:
+    return (isinstance(fact, Removed) and fact.at is None) or (
+        isinstance(fact, Order) and fact.as_of is None and fact.occurred_at is None
+    )
+
+
+def _is_order(event: Event) -> bool:
+    return event.type == "purchase" and event.order_id is not None
+
+
+def _order_of(event: Event) -> Order:
+    """A purchase with an order's id is one telling of that order."""
+    assert event.order_id is not None
+    return Order(
+        event.order_id,
+        "placed",
+        user_id=event.user_id,
+        anonymous_id=event.anonymous_id,
+        occurred_at=event.occurred_at,
+        product_ids=event.product_ids,
+        quantities=event.quantities,
+        revenue=event.revenue,
+        currency=event.currency,
+        context=event.context,
+        properties=event.properties,
+    )
+
+
+def _content(order: Order, event: Event | None) -> dict[str, Any]:
+    """What is told of an order, without who and when."""
+    data = event.data() if event else {"order_id": order.order_id}
+    if event is None:
+        more = {name: getattr(order, name) for name in ("currency", "context", "properties")}
+        data |= {name: value for name, value in more.items() if value is not None}
+    content = {
+        "product_ids": order.product_ids,
+        "quantities": order.quantities,
+        "revenue": order.revenue,
+        "currency": order.currency,
+        "message_id": event.message_id if event else None,
+        "data": data,
+    }
+    return {name: value for name, value in content.items() if value is not None}
 
 
 def _keyed(pepper: bytes, *parts: bytes) -> UUID:

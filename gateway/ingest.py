@@ -20,7 +20,8 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from gateway import access, admission, apply, idempotency, instant, jobs, memory
 from gateway.access import Source
-from gateway.apply import Incoming, Receipt
+from gateway.apply import Receipt
+from gateway.effects import Incoming
 from gateway.reading import (
     ALL_OR_NOTHING,
     ONCE,

@@ -18,7 +18,7 @@ from psycopg.rows import dict_row
 
 from gateway import access, admission, reading
 from gateway.access import Site, Source
-from gateway.effects import Collector
+from gateway.effects import Collector, Incoming
 from gateway.reading import Translated
 from ranking.visitors import identity, profile
 from schemas import database
@@ -304,16 +304,21 @@ def _records(
         )
     except reading.Unreadable:
         return []
-    once = row["headers"].get(reading.ONCE)
-    collected = Collector(source, row["received_at"], row["body_hash"], once).collect(translated)
+    incoming = Incoming(
+        source, row["topic"], row["headers"], body, row["received_at"], row["delivery_id"]
+    )
+    collected = Collector(incoming).collect(translated)
     keys = [key for key in collected.records if "type" in key]
     came_with = _came_with(connection, source, keys)
     ids: dict[int, list[UUID]] = {}
     for key in keys:
         ids.setdefault(key["position"], []).append(key["event_id"])
     problems = {p["position"]: p for p in row["problems"] if _is_shown(p)}
+    purchases = {
+        order["position"]: collected.purchases[order["order_id"]] for order in collected.orders
+    }
     return [
-        _shown(one, ids.get(one.position, []))
+        _shown(one, ids.get(one.position, []), purchases.get(one.position))
         | _fate(row, one, ids.get(one.position, []), came_with, problems, collected.repeated)
         for one in translated[part]
     ]
@@ -331,14 +336,15 @@ def _came_with(
     )
 
 
-def _shown(one: Translated, event_ids: list[UUID]) -> dict[str, Any]:
+def _shown(one: Translated, event_ids: list[UUID], purchase: UUID | None) -> dict[str, Any]:
+    """`purchase` is the event that the order comes to of which the record tells."""
     facts = [{"fact": _kind(fact), **_present(fact)} for fact in one.facts]
     return {
         "position": one.position,
         "pointer": one.pointer,
         "record": one.record,
         "mapped": facts,
-        "event_ids": event_ids,
+        "event_ids": [purchase, *event_ids] if purchase else event_ids,
     }
 
 

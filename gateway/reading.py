@@ -17,11 +17,12 @@ from schemas.facts import Fact
 READERS: dict[str, Any] = {**CONNECTORS, "api": v1}
 
 # The door's own headers, kept with a delivery so that a replay knows them too: who a record is
-# about that names nobody, that one bad record refuses all, and the hash of the sender's own key of
-# the request.
+# about that names nobody, that one bad record refuses all, the hash of the sender's own key of the
+# request, and that a browser claims it: anybody can.
 ANONYMOUS_ID = "Attune-Anonymous-Id"
 ALL_OR_NOTHING = "Attune-All-Or-Nothing"
 ONCE = "Attune-Once"
+CLAIMED = "Attune-Claimed"
 OF_ANOTHER = "another record of the same request is invalid"
 NOTHING_FOR_US = "nothing in this record concerns us"
 

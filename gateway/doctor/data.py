@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from datetime import timedelta
-from itertools import combinations
 from typing import Any
 from uuid import uuid4
 
 from psycopg.rows import dict_row
 
-from gateway import ledger, reading, sealing
+from gateway import ledger, sealing
 from gateway.doctor.finding import Check, Finding, Patient, ago, ok, problem, warning
 from ranking.visitors.identity import MOST_OWNERS
 from schemas import database
-from schemas.facts import Event
 
 SQL = database.queries(__file__)
 
 HISTORY = timedelta(days=14)
 ACTIVE_HOURS = 12  # of the history; fewer say nothing about a habit
 ORDERS_SINCE = timedelta(days=7)
-DELIVERIES_READ = 500  # of each source, the newest
-DELIVERIES_COMPARED = 5_000
 ORDERS_COMPARED = 5_000
 SAME_ORDER_WITHIN = timedelta(minutes=15)
 ACTORS_SAMPLED = 500  # of each site
@@ -54,7 +49,7 @@ def quiet_sources(patient: Patient) -> Iterator[Finding]:
 def orders(patient: Patient) -> Iterator[Finding]:
     """Two sources that tell of the same orders: once each under one id, twice under two."""
     before = False
-    for found in (*_under_one_id(patient), *_known_before(patient), *_under_two_ids(patient)):
+    for found in (*_under_one_id(patient), *_under_two_ids(patient)):
         before = True
         yield found
     if not before:
@@ -62,52 +57,11 @@ def orders(patient: Patient) -> Iterator[Finding]:
 
 
 def _under_one_id(patient: Patient) -> Iterator[Finding]:
-    """From the raw bodies, since events keep only the source that is believed."""
-    told: dict[tuple[str, int], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    parameters = {"since": patient.at - ORDERS_SINCE, "limit": DELIVERIES_READ}
-    for row in _rows(patient, SQL.deliveries_of_orders, parameters):
-        told[row["site"], row["site_id"]][f"{row['connector']} {row['public_id']}"] |= _orders(row)
-    for (site, _), by_source in sorted(told.items()):
-        for first, second in combinations(sorted(by_source), 2):
-            shared = by_source[first] & by_source[second]
-            if shared:
-                yield warning(
-                    f"{len(shared)} orders of {site} came from both {first} and {second} (for "
-                    f"example {min(shared)}): each is counted once",
-                    "nothing needs to be done; leave one of them out if you did not mean it",
-                )
-
-
-def _orders(row: dict[str, Any]) -> set[str]:
-    try:
-        records = reading.read(
-            row["connector"],
-            row["topic"],
-            bytes(row["body"]),
-            row["settings"],
-            row["headers"],
-            row["received_at"],
-        )
-    except reading.Unreadable:
-        return set()
-    return {
-        fact.order_id
-        for one in records
-        for fact in one.facts
-        if isinstance(fact, Event) and fact.type == "purchase" and fact.order_id
-    }
-
-
-def _known_before(patient: Patient) -> Iterator[Finding]:
-    """Deliveries that held nothing new, whose bodies are not kept, and that their source had not
-    sent before: one order is one event, whoever tells it first."""
-    parameters = {"since": patient.at - ORDERS_SINCE, "limit": DELIVERIES_COMPARED}
-    for row in _rows(patient, SQL.known_before, parameters):
+    for row in _rows(patient, SQL.orders_shared, {"since": patient.at - ORDERS_SINCE}):
         yield warning(
-            f"{row['duplicates']} records from {row['connector']} source {row['public_id']} of "
-            f"{row['site']} were known in other words already: another source tells of the same "
-            "orders, or the sender repeats itself; each is counted once",
-            "nothing needs to be done; leave one of the sources out if you did not mean it",
+            f"{row['count']} orders of {row['site']} came from both {row['one']} and "
+            f"{row['other']} (for example {row['id']}): each is counted once",
+            "nothing needs to be done; leave one of them out if you did not mean it",
         )
 
 

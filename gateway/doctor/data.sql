@@ -23,51 +23,20 @@ join sites si using (site_id)
 group by si.name, s.public_id, s.connector
 order by si.name, s.public_id
 
--- name: deliveries_of_orders
--- Of the newest bodies of each source those in which the word order stands, in sites with two sources.
-select si.name as site, s.site_id, s.connector, s.public_id, s.settings, d.topic, d.headers,
-       d.received_at, d.body
-from sources s
-join sites si using (site_id)
-cross join lateral (
-  select topic, headers, received_at, body from deliveries d
-  where d.site_id = s.site_id and d.source_id = s.source_id and d.received_at > %(since)s
-  order by d.received_at desc
-  limit %(limit)s
-) d
-where (position('rder'::bytea in d.body) > 0 or position('checkout'::bytea in d.body) > 0)
-  and (select count(*) from sources o where o.site_id = s.site_id) > 1
-
--- name: known_before
--- Sources whose deliveries held only what was known, and were no repeats of their own bodies, in sites
--- where another source tells of purchases. Of the newest deliveries of each.
-with newest as materialized (
-  select s.site_id, s.source_id, d.duplicate,
-    d.outcome = 'duplicate' and d.body is null
-      and count(*) over (partition by s.site_id, s.source_id, d.body_hash) = 1 as knew_all
-  from sources s
-  cross join lateral (
-    select body_hash, duplicate, outcome, body from deliveries d
-    where d.site_id = s.site_id and d.source_id = s.source_id and d.received_at > %(since)s
-    order by d.received_at desc
-    limit %(limit)s
-  ) d
-),
-found as materialized (
-  select site_id, source_id, sum(duplicate)::int as duplicates
-  from newest where knew_all group by site_id, source_id
-),
-buyers as materialized (
-  select site_id, source_id from events
-  where type = 'purchase' and occurred_at > %(since)s
-  group by site_id, source_id
+-- name: orders_shared
+with told as materialized (
+  select site_id, order_id, source_id from order_tellings
+  where told = 'placed' and received_at > %(since)s
 )
-select si.name as site, s.connector, s.public_id, f.duplicates
-from found f
-join sources s using (site_id, source_id)
-join sites si using (site_id)
-where exists (select from buyers y where y.site_id = f.site_id and y.source_id <> f.source_id)
-order by si.name, s.public_id
+select si.name as site, x.connector || ' ' || x.public_id as one,
+  y.connector || ' ' || y.public_id as other, count(*)::int as count, min(a.order_id) as id
+from told a
+join told b on b.site_id = a.site_id and b.order_id = a.order_id and b.source_id > a.source_id
+join sources x on x.site_id = a.site_id and x.source_id = a.source_id
+join sources y on y.site_id = b.site_id and y.source_id = b.source_id
+join sites si on si.site_id = a.site_id
+group by 1, 2, 3
+order by 1, 2, 3
 
 -- name: orders_twice
 -- Newest purchases of a site that another source tells too, under another order id.
@@ -125,35 +94,22 @@ reach (actor, other) as (
       and 2 = (select count(*) from actors a where a.site_id = %(site)s and a.sent_id is not null
                and a.actor_id in (e.from_actor, e.to_actor))
     union all
-    -- the owner of this id
-    select o.owner from (
-      select (array_agg(e.to_actor order by e.occurred_at, e.to_actor))[1] as owner
-      from identity_edges e
-      where e.site_id = %(site)s and e.from_actor = r.other and e.kind in ('owned', 'alias')
-        and e.undone_at is null
-        and (select a.sent_id from actors a
-             where a.site_id = %(site)s and a.actor_id = e.unless_actor) is null
-      having count(distinct e.to_actor) between 1 and %(most_owners)s
-    ) o
+    -- the other ids of this one's device
+    select device_of(%(site)s, r.other, 'infinity')
+    union all
+    -- its owner
+    select device_owner(%(site)s, r.other, %(most_owners)s)
     union all
     -- the ids that this one owns
-    select d.device from (
-      select e.from_actor as device from identity_edges e
-      where e.site_id = %(site)s and e.to_actor = r.other and e.kind in ('owned', 'alias')
-        and e.undone_at is null
-    ) d
-    where r.other = (
-      select (array_agg(e.to_actor order by e.occurred_at, e.to_actor))[1]
-      from identity_edges e
-      where e.site_id = %(site)s and e.from_actor = d.device and e.kind in ('owned', 'alias')
-        and e.undone_at is null
-        and (select a.sent_id from actors a
-             where a.site_id = %(site)s and a.actor_id = e.unless_actor) is null
-      having count(distinct e.to_actor) between 1 and %(most_owners)s
-    )
+    select e.from_actor from identity_edges e
+    where e.site_id = %(site)s and e.to_actor = r.other and e.kind in ('owned', 'alias')
+      and e.undone_at is null
+      and device_owner(%(site)s, e.from_actor, %(most_owners)s) = r.other
   ) n
 ),
-truth as (select actor, min(other::text)::uuid as visitor from reach group by actor)
+truth as (
+  select actor, min(other::text)::uuid as visitor from reach where other is not null group by actor
+)
 select t.actor
 from truth t
 left join members m on m.site_id = %(site)s and m.actor_id = t.actor

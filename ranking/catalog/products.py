@@ -7,8 +7,8 @@ larger hash. A patch changes the record that is there, so among patches their or
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
@@ -20,7 +20,7 @@ from ranking.catalog import embeddings, encoder, models, words
 from ranking.merchandising import filters
 from schemas import database
 from schemas.database import Connection
-from schemas.facts import Product, ProductPatch
+from schemas.facts import Product, ProductPatch, Variants
 from schemas.product import merged
 
 SQL = database.queries(__file__)
@@ -112,6 +112,41 @@ def remove(connection: Connection, site_id: int, removals: Iterable[tuple[str, d
     gone = [change.product_no for change in changes if change.existed]
     _forget(connection, site_id, gone)
     return len(gone)
+
+
+def regroup(
+    connection: Connection, site_id: int, groups: Iterable[Variants], received_at: datetime
+) -> None:
+    """Note which products a group has, of each group the newest list. Holds the groups to the end
+    of the transaction, whose products are written next and then judged by `keep_to_groups`."""
+    lists = [
+        {
+            "group_id": group.group_id,
+            "as_of": min(group.as_of or received_at, received_at),
+            "product_ids": sorted(set(group.product_ids)),
+        }
+        for group in groups
+    ]
+    connection.execute(SQL.regroup, {"site_id": site_id, "rows": database.jsonb(lists)})
+
+
+def keep_to_groups(connection: Connection, site_id: int, groups: Iterable[Variants]) -> int:
+    """Remove the products of these groups that are older than its newest list and not on it."""
+    ids = sorted({group.group_id for group in groups})
+    keys = [filters.term("product_group_id", one) for one in ids]
+    parameters = {"site_id": site_id, "groups": ids, "keys": keys}
+    return remove(connection, site_id, connection.execute(SQL.stray, parameters).fetchall())
+
+
+def restock(connection: Connection, site_id: int, availability: Mapping[str, str]) -> None:
+    """Give these products another availability; they stay as new or old as they were."""
+    known = lock(connection, site_id, availability)
+    changed = [
+        replace(stored, record=stored.record | {"availability": availability[product_id]})
+        for product_id, stored in known.items()
+        if stored.record.get("availability") != availability[product_id]
+    ]
+    patch(connection, site_id, changed)
 
 
 def delete(

@@ -86,6 +86,27 @@ select s.product_no, true, s.text_hash is distinct from k.text_hash, s.text_hash
 from stored s join known k using (product_id)
 order by s.product_no
 
+-- name: regroup
+-- An older list changes nothing, but its group is held all the same.
+insert into product_groups (site_id, group_id, as_of, product_ids)
+select distinct on (r.group_id) %(site_id)s, r.group_id, r.as_of, r.product_ids
+from jsonb_to_recordset(%(rows)s) as r(group_id text, as_of timestamptz, product_ids text[])
+order by r.group_id, r.as_of desc, r.product_ids desc
+on conflict (site_id, group_id) do update set
+  as_of = greatest(product_groups.as_of, excluded.as_of),
+  product_ids = case
+    when (excluded.as_of, excluded.product_ids) > (product_groups.as_of, product_groups.product_ids)
+    then excluded.product_ids else product_groups.product_ids end
+
+-- name: stray
+select p.product_id, g.as_of
+from unnest(%(groups)s::text[], %(keys)s::bigint[]) as asked(group_id, group_key)
+join product_groups g on g.site_id = %(site_id)s and g.group_id = asked.group_id
+join products p on p.site_id = g.site_id and p.group_key = asked.group_key
+where not p.deleted and not p.provisional
+  and p.as_of <= g.as_of and p.product_id <> all(g.product_ids)
+order by p.product_id
+
 -- name: delete
 with gone as (
   select product_id from products

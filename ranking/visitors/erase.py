@@ -12,7 +12,7 @@ from uuid import UUID
 
 from psycopg import sql
 
-from ranking.visitors import identity
+from ranking.visitors import identity, orders
 from schemas import database
 from schemas.database import Connection
 
@@ -37,6 +37,7 @@ def erase(connection: Connection, site_id: int, ids: Sequence[UUID], at: datetim
     late = sorted(set(_person(connection, site_id, ids, at)) - set(actors))
     connection.execute(SQL.tombstones, {"site": site_id, "actors": late, "at": at})
     parameters = {"site": site_id, "actors": actors + late, "at": at}
+    orders.unname(connection, site_id, actors + late, at)
     for table in TABLES:
         connection.execute(getattr(SQL, table), parameters)
     connection.execute(SQL.forget_ids, parameters)
@@ -49,7 +50,10 @@ def _person(connection: Connection, site_id: int, ids: Sequence[UUID], at: datet
     person, reached = set(ids), set(ids)
     parameters = {"site": site_id, "at": at, "most_owners": identity.MOST_OWNERS}
     while reached:
-        pairs = connection.execute(JOINED, parameters | {"actors": list(reached)}).fetchall()
+        rows = connection.execute(JOINED, parameters | {"actors": list(reached)}).fetchall()
+        devices = [(first, second) for kind, first, second, _ in rows if kind == "device"]
+        owned = [row[1:] for row in rows if row[0] == "owned"]
+        pairs = [row[1:3] for row in rows if row[0] == "same"] + identity.joined(devices, owned)
         # A user's facts also name ids that somebody else owns.
         joined = {actor for pair in pairs if not reached.isdisjoint(pair) for actor in pair}
         reached = joined - person

@@ -1,6 +1,6 @@
 -- name: joined
--- Pairs of actors joined by facts up to that instant, among those one fact away from these. The
--- owner of an anonymous id is looked up once, however many facts name it.
+-- Facts up to that instant that may join actors, among those one fact away from these. Who may own
+-- an anonymous id is looked up once, however many facts name it.
 with ids as materialized (
   select unnest(%(actors)s::uuid[]) as actor_id
 ),
@@ -14,11 +14,18 @@ facts as materialized (
   where e.occurred_at <= %(at)s and e.undone_at is null
 ),
 devices as materialized (
-  select distinct from_actor as actor_id from facts where kind <> 'same'
+  select distinct d.actor_id
+  from (select from_actor from facts where kind in ('owned', 'alias') union
+        select actor_id from ids) a
+  cross join lateral device_of(%(site)s, a.from_actor, %(at)s) d (actor_id)
 )
-select from_actor, to_actor from facts where kind = 'same'
+select kind, from_actor, to_actor, null::timestamptz as since from facts where kind = 'same'
 union all
-select o.from_actor, o.to_actor from ({owners}) o
+select e.kind, e.from_actor, e.to_actor, null
+from devices d join identity_edges e on e.site_id = %(site)s and e.from_actor = d.actor_id
+where e.kind = 'device' and e.occurred_at <= %(at)s and e.undone_at is null
+union all
+select 'owned', o.from_actor, o.to_actor, o.since from ({owners}) o
 
 -- name: tombstones
 -- In key order, like every writer of actors. An id never seen gets its tombstone too: its events

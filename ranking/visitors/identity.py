@@ -1,15 +1,17 @@
 """Who an id belongs to. ingest records the facts of identity and calls `rebuild` when they change.
 
-An event belongs for ever to the id it was sent under (its actor). A visitor is a component of
-actors joined by *same* facts and by each anonymous id's one owner: the user of the earliest
-*owned* fact. Minimum and union are commutative and idempotent, so any order and any repetition
-of the facts give the same visitors, and two users are never joined through a device.
+An event belongs for ever to the id it was sent under (its actor). Anonymous ids joined by *device*
+facts are one browser's. A visitor is a component of actors joined by *same* facts and by each
+device's one owner: the user of its earliest *owned* fact. Minimum and union are commutative and
+idempotent, so any order and any repetition of the facts give the same visitors, and two users are
+never joined through a device.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 from uuid import UUID
@@ -23,17 +25,20 @@ SQL = database.queries(__file__)
 
 
 def owners(ids: str, until: sql.SQL) -> sql.Composed:
-    """The statement of the owners of the anonymous ids in a table, by facts that `until` keeps."""
+    """The statement of who may own the anonymous ids in a table, by facts that `until` keeps."""
     return SQL.fill("owners", ids=sql.Identifier(ids), until=until)
 
 
 NO_LIMIT = sql.SQL("")
 NEIGHBOURHOOD = SQL.fill(
     "neighbourhood",
-    touched_owners=owners("touched", NO_LIMIT),
+    reached_owners=owners("reached", NO_LIMIT),
     affected_owners=owners("affected", NO_LIMIT),
 )
-MOST_OWNERS = 5  # an anonymous id seen with more users is a kiosk or a bug: nobody owns it
+MOST_OWNERS = 5  # a device seen with more users is a kiosk or a bug: nobody owns it
+
+Owned = tuple[UUID, UUID, datetime]  # anonymous actor, user, since when
+Pair = tuple[UUID, UUID]
 
 
 def actor_id(pepper: bytes, kind: str, sent_id: str) -> UUID:
@@ -55,12 +60,31 @@ def rebuild(connection: Connection, site_id: int, touched: Iterable[UUID]) -> No
     rows = connection.execute(
         NEIGHBOURHOOD, {"site": site_id, "actors": actors, "most_owners": MOST_OWNERS}
     ).fetchall()
-    present = {actor: visitor for actor, other, visitor in rows if other is None}
-    joins = [(actor, other) for actor, other, _ in rows if other is not None]
+    present = {actor: visitor for kind, actor, _, _, visitor in rows if kind == "is"}
+    pairs = {kind: [row[1:3] for row in rows if row[0] == kind] for kind in ("same", "device")}
+    owned = [(actor, user, since) for kind, actor, user, since, _ in rows if kind == "owned"]
+    joins = pairs["same"] + joined(pairs["device"], owned)
     changed = _changed(present, _components(set(present), joins))
     if changed:
         parameters = {"site": site_id, "members": database.jsonb(changed)}
         connection.execute(SQL.replace_members, parameters)
+
+
+def joined(devices: Sequence[Pair], owned: Iterable[Owned]) -> list[Pair]:
+    """What devices join: the ids of each with one another, and with the device's one owner, the
+    user of its earliest fact, unless it has too many. Pure."""
+    facts = list(owned)
+    device = _components({anonymous for anonymous, _, _ in facts}, devices)
+    told: dict[UUID, list[tuple[datetime, UUID]]] = defaultdict(list)
+    for anonymous, user, since in facts:
+        told[device[anonymous]].append((since, user))
+    owners = {
+        root: min(users)[1]
+        for root, users in told.items()
+        if len({user for _, user in users}) <= MOST_OWNERS
+    }
+    own = ((anonymous, owners.get(root)) for anonymous, root in device.items())
+    return [*devices, *((anonymous, owner) for anonymous, owner in own if owner)]
 
 
 def undo(connection: Connection, site_id: int, kind: str, from_actor: UUID, to_actor: UUID) -> bool:
@@ -72,6 +96,14 @@ def undo(connection: Connection, site_id: int, kind: str, from_actor: UUID, to_a
         return False
     rebuild(connection, site_id, [from_actor, to_actor])
     return True
+
+
+def named(
+    connection: Connection, site_id: int, actors: Iterable[UUID]
+) -> list[tuple[UUID, str, str | None]]:
+    """(actor, kind, id as sent) of those that are known, None of an erased one's id."""
+    parameters = {"site": site_id, "actors": list(actors)}
+    return connection.execute(SQL.named, parameters).fetchall()
 
 
 def members_of(connection: Connection, site_id: int, actor: UUID) -> list[UUID]:
@@ -87,10 +119,10 @@ def edges_of(connection: Connection, site_id: int, actors: list[UUID]) -> list[d
     return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
-def _components(actors: set[UUID], joins: list[tuple[UUID, UUID]]) -> dict[UUID, UUID]:
+def _components(actors: set[UUID], joins: Sequence[Pair]) -> dict[UUID, UUID]:
     """The smallest actor of each actor's component (union-find with path halving)."""
     parent = {actor: actor for actor in actors}
-    parent.update({other: other for _, other in joins if other not in parent})
+    parent.update({one: one for pair in joins for one in pair if one not in parent})
 
     def root(actor: UUID) -> UUID:
         while parent[actor] != actor:

@@ -3,63 +3,80 @@
 select pg_advisory_xact_lock(%(site)s, hashtext('identity'))
 
 -- name: neighbourhood
--- Every actor whose visitor may change with the visitor it has now, and the effective joins among
--- them as they stand now: the old components of the touched actors, and those of the present owners
--- of touched anonymous ids. One person may own thousands of ids: each step is materialized, so that
--- no two members are paired, and a plain join, so that it is hashed where an index serves badly.
+-- Every actor whose visitor may change with the visitor it has now, and the facts among them as they
+-- stand now: the old components of the touched actors and of those one fact away, and those of
+-- whoever may own one of these. One person may own thousands of ids: each step is materialized, so
+-- that no two members are paired, and a plain join, so that it is hashed where an index serves badly.
 with touched as materialized (
   select unnest(%(actors)s::uuid[]) as actor_id
   union
   select e.from_actor from identity_edges e
   where e.site_id = %(site)s and e.unless_actor = any(%(actors)s::uuid[])
 ),
-seeds as materialized (
+near as materialized (
   select actor_id from touched
   union
-  select o.to_actor from ({touched_owners}) o
-  union
   select e.to_actor from touched t
-  join identity_edges e on e.site_id = %(site)s and e.kind = 'same' and e.from_actor = t.actor_id
-  where e.undone_at is null
+  join identity_edges e on e.site_id = %(site)s and e.from_actor = t.actor_id
+  where e.kind in ('same', 'device') and e.undone_at is null
   union
   select e.from_actor from touched t
-  join identity_edges e on e.site_id = %(site)s and e.kind = 'same' and e.to_actor = t.actor_id
-  where e.undone_at is null
+  join identity_edges e on e.site_id = %(site)s and e.to_actor = t.actor_id
+  where e.kind in ('same', 'device') and e.undone_at is null
 ),
-visitors as materialized (
+near_visitors as materialized (
   select distinct m.visitor_id
-  from seeds s join members m on m.site_id = %(site)s and m.actor_id = s.actor_id
+  from near n join members m on m.site_id = %(site)s and m.actor_id = n.actor_id
 ),
-affected as materialized (
-  select actor_id from seeds
+reached as materialized (
+  select actor_id from near
   union
   select m.actor_id
-  from visitors v join members m on m.site_id = %(site)s and m.visitor_id = v.visitor_id
+  from near_visitors v join members m on m.site_id = %(site)s and m.visitor_id = v.visitor_id
+),
+owners as materialized (
+  select o.from_actor, o.to_actor, o.since from ({reached_owners}) o
+),
+owner_visitors as materialized (
+  select distinct m.visitor_id
+  from owners o join members m on m.site_id = %(site)s and m.actor_id = o.to_actor
+),
+affected as materialized (
+  select actor_id from reached
+  union
+  select to_actor from owners
+  union
+  select m.actor_id
+  from owner_visitors v join members m on m.site_id = %(site)s and m.visitor_id = v.visitor_id
 )
-select a.actor_id, e.to_actor, null::uuid as visitor_id
+select e.kind, a.actor_id, e.to_actor, e.occurred_at, null::uuid as visitor_id
 from affected a
-join identity_edges e on e.site_id = %(site)s and e.kind = 'same' and e.from_actor = a.actor_id
-where e.undone_at is null
+join identity_edges e on e.site_id = %(site)s and e.from_actor = a.actor_id
+where e.kind in ('same', 'device') and e.undone_at is null
   -- an alias names ids that nobody ever was: those join nobody
-  and 2 = (select count(*) from actors s where s.site_id = %(site)s and s.sent_id is not null
-           and s.actor_id in (a.actor_id, e.to_actor))
+  and (e.kind = 'device'
+       or 2 = (select count(*) from actors s where s.site_id = %(site)s and s.sent_id is not null
+               and s.actor_id in (a.actor_id, e.to_actor)))
 union all
-select o.from_actor, o.to_actor, null from ({affected_owners}) o
+select 'owned', o.from_actor, o.to_actor, o.since, null from ({affected_owners}) o
 union all
-select a.actor_id, null, m.visitor_id
+select 'is', a.actor_id, null, null, m.visitor_id
 from affected a left join members m on m.site_id = %(site)s and m.actor_id = a.actor_id
 
 -- name: owners
--- The one owner of each anonymous id among these: the user of its earliest fact, unless it has too
--- many.
-select e.from_actor, (array_agg(e.to_actor order by e.occurred_at, e.to_actor))[1] as to_actor
-from {ids} t
-join identity_edges e on e.site_id = %(site)s and e.from_actor = t.actor_id
-where e.kind in ('owned', 'alias') and e.undone_at is null {until}
-  and (select a.sent_id from actors a
-       where a.site_id = %(site)s and a.actor_id = e.unless_actor) is null
-group by e.from_actor
-having count(distinct e.to_actor) <= %(most_owners)s
+-- Who may own each anonymous id among these, since when: the users of its facts, the earliest
+-- first, and no more of them than tell that there are too many.
+select f.from_actor, f.to_actor, f.since from (
+  select e.from_actor, e.to_actor, min(e.occurred_at) as since,
+         row_number() over (partition by e.from_actor order by min(e.occurred_at), e.to_actor) as n
+  from {ids} t
+  join identity_edges e on e.site_id = %(site)s and e.from_actor = t.actor_id
+  where e.kind in ('owned', 'alias') and e.undone_at is null {until}
+    and (select a.sent_id from actors a
+         where a.site_id = %(site)s and a.actor_id = e.unless_actor) is null
+  group by e.from_actor, e.to_actor
+) f
+where f.n <= %(most_owners)s + 1
 
 -- name: replace_members
 -- Only what changes; null: a visitor of one actor needs no row.
@@ -82,6 +99,10 @@ update identity_edges set undone_at = clock_timestamp()
 where site_id = %(site)s and kind = %(kind)s and from_actor = %(from)s and to_actor = %(to)s
   and undone_at is null
 returning 1
+
+-- name: named
+select actor_id, kind, sent_id from actors
+where site_id = %(site)s and actor_id = any(%(actors)s)
 
 -- name: members_of
 select other.actor_id

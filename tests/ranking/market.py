@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 
 import numpy as np
 
-from gateway import access, apply, reading, sealing
+from gateway import access, apply, effects, reading, sealing
 from gateway.access import Site, Source
 from ranking.answer import Answer, answer
 from ranking.catalog import embeddings, queries
@@ -146,9 +146,9 @@ class Market:
 
     def deliver(self, topic: str, body: bytes) -> None:
         """Apply a body as `ingest` does, inside the test's own transaction."""
-        records = reading.read("api", topic, body, self.source.settings, {})
+        records = reading.read("api", topic, body, self.source.settings, {}, self.now)
         self.now += timedelta(milliseconds=1)
-        incoming = apply.Incoming(self.source, topic, {}, body, self.now, uuid4())
+        incoming = effects.Incoming(self.source, topic, {}, body, self.now, uuid4())
         receipt = apply.apply(self.connection, incoming, records)
         assert receipt.outcome == "applied", receipt
 

@@ -14,15 +14,32 @@ from tests.conftest import Shop
 # The whole rule as one recursive query over the facts: what `members` must always say.
 ORACLE = """
 with recursive sent as (select actor_id from actors where sent_id is not null),
+browsers as (
+  select from_actor as a, to_actor as b from identity_edges
+  where kind = 'device' and undone_at is null
+  union all
+  select to_actor, from_actor from identity_edges where kind = 'device' and undone_at is null
+),
+device (actor, other) as (
+  select from_actor, from_actor from identity_edges where kind in ('owned', 'alias', 'device')
+  union
+  select to_actor, to_actor from identity_edges where kind = 'device'
+  union
+  select d.actor, b.b from device d join browsers b on b.a = d.other
+),
 owned as (
-  select e.from_actor, (array_agg(e.to_actor order by e.occurred_at, e.to_actor))[1] as to_actor
-  from identity_edges e
+  select d.actor as from_actor,
+         (array_agg(e.to_actor order by e.occurred_at, e.to_actor))[1] as to_actor
+  from device d
+  join identity_edges e on e.from_actor = d.other
   where e.kind in ('owned', 'alias') and e.undone_at is null
     and (e.unless_actor is null or e.unless_actor not in (select actor_id from sent))
-  group by e.from_actor having count(distinct e.to_actor) <= 5
+  group by d.actor having count(distinct e.to_actor) <= 5
 ),
 joins as (
   select from_actor as a, to_actor as b from owned
+  union all
+  select a, b from browsers
   union all
   select from_actor, to_actor from identity_edges
   where kind = 'same' and undone_at is null
