@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from ranking.catalog import products, stock
 from ranking.visitors import erase, identity, orders, users
 from schemas import database
 from schemas.database import Connection
-from schemas.facts import Event, Product
+from schemas.facts import Event, Export, Lifecycle, Product
 
 SQL = database.queries(__file__)
 
@@ -116,10 +117,9 @@ def apply(
     if admitted.notes:
         _note(connection, incoming, admitted.notes)
     _people(connection, incoming, effects)
-    changed = list(rejoin)
-    for ids, at in effects.erasures + _reached_by_erasure(late_edges or []):
-        changed += erase.erase(connection, site_id, ids, at)
+    changed = [*rejoin, *_erase(connection, incoming, effects, late_edges or [])]
     identity.rebuild(connection, site_id, changed)
+    _requests(connection, incoming, effects)
     receipt = _receipt(incoming, effects, records, left_out or [])
     receipt.applied, receipt.duplicate, receipt.ignored = applied, duplicate, ignored
     receipt.outcome = overall({name: getattr(receipt, name) for name in COUNTS})
@@ -179,6 +179,44 @@ def _leave_out_known(incoming: Incoming, effects: Effects) -> list[memory.Key]:
             told.append(one)
     effects.products = products
     return told
+
+
+def _erase(
+    connection: Connection, incoming: Incoming, effects: Effects, late_edges: list[list[str]]
+) -> list[UUID]:
+    """Erase whom the facts name, keep one receipt of all; returns whose visitors to derive anew."""
+    site_id = incoming.source.site_id
+    wanted = effects.erasures + _reached_by_erasure(late_edges)
+    for order_ids, at in effects.erased_orders:
+        wanted.append((erase.of_orders(connection, site_id, order_ids), at))
+    actors: list[UUID] = []
+    counts: Counter[str] = Counter()
+    for ids, at in wanted:
+        erased = erase.erase(connection, site_id, ids, at)
+        actors += erased.actors
+        counts.update(erased.counts)
+    if wanted:
+        told = {"actors": sorted(set(actors)), "counts": database.jsonb(counts)}
+        connection.execute(SQL.keep_erasure, _delivery(incoming) | told)
+    return actors
+
+
+def _requests(connection: Connection, incoming: Incoming, effects: Effects) -> None:
+    """Keep what a platform asks a person to do."""
+    rows = [
+        {"position": position, "kind": kind, "request_id": request_id, "person": person, "at": at}
+        for position, (kind, request_id, person, at) in enumerate(map(_request, effects.people))
+    ]
+    if rows:
+        source = {"source": incoming.source.source_id, "rows": database.jsonb(rows)}
+        connection.execute(SQL.keep_requests, _delivery(incoming) | source)
+
+
+def _request(fact: Export | Lifecycle) -> tuple[str, str | None, Any, datetime | None]:
+    if isinstance(fact, Lifecycle):
+        return fact.name, None, None, fact.at
+    person = {name: getattr(fact, name) for name in ("user_id", "anonymous_id", "order_ids")}
+    return "export", fact.request_id, person, fact.at
 
 
 def _reached_by_erasure(late_edges: list[list[str]]) -> list[tuple[list[UUID], datetime]]:

@@ -140,6 +140,20 @@ on conflict (site_id, received_at, delivery_id, position) do update set
   outcome = excluded.outcome, pointer = excluded.pointer, reason = excluded.reason,
   resolved_at = excluded.resolved_at
 
+-- name: keep_erasure
+insert into erasures (site_id, delivery_id, erased_at, actors, counts)
+values (%(site)s, %(delivery)s, %(received_at)s, %(actors)s, %(counts)s)
+on conflict (site_id, delivery_id) do nothing
+
+-- name: keep_requests
+insert into platform_requests
+  (site_id, delivery_id, position, source_id, kind, request_id, person, asked_at)
+select %(site)s, %(delivery)s, r.position, %(source)s, r.kind, r.request_id, r.person,
+       coalesce(r.at, %(received_at)s)
+from jsonb_to_recordset(%(rows)s)
+  as r(position int, kind text, request_id text, person jsonb, at timestamptz)
+on conflict do nothing
+
 -- name: keep_failed
 -- Our own code failed on this delivery: nothing of it was applied, all of it is kept.
 insert into deliveries (site_id, received_at, delivery_id, source_id, topic, outcome,

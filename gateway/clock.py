@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import structlog
 
-from gateway import instant, jobs, sync
+from gateway import erasing, instant, jobs, sync
 from gateway.settings import load
 from ranking.catalog import embeddings
 from schemas import database
@@ -112,6 +112,7 @@ TASKS = (
     Task("fit", timedelta(minutes=1), _sites_to_fit),
     Task("popularity", timedelta(minutes=1), _sites_with_news),
     Task("sweep_failed", timedelta(minutes=1), _sites_with_failures),
+    Task("erase_bodies", timedelta(minutes=5), erasing.sites),
     Task("feeds", timedelta(minutes=1), sync.due),
     Task("partitions", timedelta(hours=1), _once),
     Task("purge", timedelta(hours=1), _once),

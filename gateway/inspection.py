@@ -86,7 +86,7 @@ def actors(connection: Connection, site: Site, sent_id: str) -> list[UUID]:
     """All actors of the person whom an id names as user or as anonymous id; none if unknown."""
     members = {
         member
-        for actor in _named(connection, site, sent_id)
+        for actor in actors_of_id(connection, site, sent_id)
         for member in identity.members_of(connection, site.site_id, actor)
     }
     return sorted(members)
@@ -97,7 +97,7 @@ def visitor(connection: Connection, site: Site, sent_id: str, *, at: datetime) -
 
     An id that is both a user's and an anonymous one shows the user's profile.
     """
-    named = _named(connection, site, sent_id)
+    named = actors_of_id(connection, site, sent_id)
     if not named:
         raise Unknown(f"nobody was ever seen as {sent_id!r}")
     members = actors(connection, site, sent_id)
@@ -118,7 +118,7 @@ def visitor(connection: Connection, site: Site, sent_id: str, *, at: datetime) -
     }
 
 
-def _named(connection: Connection, site: Site, sent_id: str) -> list[UUID]:
+def actors_of_id(connection: Connection, site: Site, sent_id: str) -> list[UUID]:
     """The actors that carry this very id, the user before the anonymous one."""
     both = [identity.actor_id(site.pepper, kind, sent_id) for kind in ("user", "anonymous")]
     where = {"site_id": site.site_id, "actors": both}

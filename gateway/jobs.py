@@ -48,6 +48,7 @@ TASKS = {
     "words": "default",
     "sweep_failed": "default",
     "feeds": "default",
+    "erase_bodies": "default",
     "partitions": "default",
     "purge": "default",
 }

@@ -24,6 +24,8 @@ ALL_OR_NOTHING = "Attune-All-Or-Nothing"
 ONCE = "Attune-Once"
 CLAIMED = "Attune-Claimed"
 OF_ANOTHER = "another record of the same request is invalid"
+# What stands in a kept body for the record of a person who was erased since.
+ERASED: dict[str, Any] = {"erased": True}
 NOTHING_FOR_US = "nothing in this record concerns us"
 
 
@@ -116,6 +118,9 @@ def refuse_all_for_one(records: Sequence[Translated]) -> bool:
 def _translate(
     reader: Any, topic: str | None, one: Translated, settings: Mapping[str, Any]
 ) -> Translated:
+    if one.record == ERASED:
+        one.leave_out("ignored", problem(one, "ignored", "", "erased on the person's request"))
+        return one
     try:
         one.facts = [schemas.load(fact) for fact in reader.translate(topic, one.record, settings)]
     except (Ignored, Unsupported) as error:

@@ -17,7 +17,7 @@ import psycopg
 import structlog
 from prometheus_client import Counter, Histogram
 
-from gateway import idempotency, ingest, instant, jobs, retention, sync
+from gateway import erasing, idempotency, ingest, instant, jobs, retention, sync
 from gateway.importing import importer
 from gateway.settings import load
 from ranking.catalog import embeddings, popularity, queries, snapshot, words
@@ -162,6 +162,10 @@ def _sweep_failed(connection: Connection, site_id: int) -> Report:
         return {"mended": ingest.retry_failed(pool, site_id)}
 
 
+def _erase_bodies(connection: Connection, site_id: int) -> Report:
+    return {"records": erasing.overwrite(connection, site_id, stop=jobs.stopping)}
+
+
 def _partitions(connection: Connection, site_id: int) -> Report:
     settings, now = load(), instant.now()
     made = database.make_partitions(
@@ -193,6 +197,7 @@ TASKS: dict[str, Callable[[Connection, int], Report]] = {
     "words": _words,
     "feeds": _feeds,
     "sweep_failed": _sweep_failed,
+    "erase_bodies": _erase_bodies,
     "partitions": _partitions,
     "purge": _purge,
 }

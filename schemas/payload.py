@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from schemas.errors import Malformed
@@ -51,6 +52,65 @@ def parse(body: bytes) -> Any:
         raise _too_deep() from None
     _check_depth(value)
     return _clean(value) if _UNSTORABLE_ESCAPE.search(body) else value
+
+
+def overwritten(body: bytes, pointers: Iterable[str], by: bytes) -> bytes:
+    """The body with the values at these JSON pointers replaced and every other byte as it was.
+
+    What a pointer does not lead to stays. Raises Malformed for a body that `parse` refuses.
+    """
+    text = _decode(body)
+    try:
+        found = (_span(text, pointer) for pointer in set(pointers))
+        spans = sorted((span for span in found if span is not None), reverse=True)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise Malformed(f"The body is not valid JSON: {error}.") from None
+    for start, end in spans:
+        text = text[:start] + by.decode() + text[end:]
+    return text.encode()
+
+
+def _span(text: str, pointer: str) -> tuple[int, int] | None:
+    """Where the value at a pointer begins and ends in the text."""
+    at = _skip(text, 0)
+    for step in pointer.split("/")[1:]:
+        child = _child(text, at, step.replace("~1", "/").replace("~0", "~"))
+        if child is None:
+            return None
+        at = child
+    return at, _PLACES.raw_decode(text, at)[1]
+
+
+def _child(text: str, at: int, step: str) -> int | None:
+    """Where a member of the array or object that begins at `at` begins."""
+    is_object, found, position = text[at] == "{", None, 0
+    if text[at] not in "{[":
+        return None
+    at = _skip(text, at + 1)
+    while at < len(text) and text[at] not in "}]":
+        name = str(position)
+        if is_object:
+            name, at = _PLACES.raw_decode(text, at)
+            at = _skip(text, _skip(text, at) + 1)  # the colon
+        if name == step:
+            found = at  # of equal keys the last counts
+            if not is_object:
+                return found
+        at = _skip(text, _PLACES.raw_decode(text, at)[1])
+        if at < len(text) and text[at] == ",":
+            at = _skip(text, at + 1)
+        position += 1
+    return found
+
+
+def _skip(text: str, at: int) -> int:
+    while at < len(text) and text[at] in " \t\r\n":
+        at += 1
+    return at
+
+
+# Where a value ends; numbers stay text, since only places are asked for.
+_PLACES = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, strict=False)
 
 
 def _decode(body: bytes) -> str:

@@ -340,6 +340,12 @@ def _erase(record: Any, settings: Mapping[str, Any]) -> Facts:
     return [{"fact": "erase", "user_id": _id(record)}]
 
 
+def _merge(record: Any, settings: Mapping[str, Any]) -> Facts:
+    """Not on Miso's wire: what `merge` says of two ids, itself a delivery that can be looked up."""
+    kind = "same_device" if "other_id" in record else "merge"
+    return [{"fact": kind, **record}]
+
+
 def _id(record: Any) -> Any:
     if type(record) in (str, int, float):
         return record
@@ -354,6 +360,7 @@ _TOPICS: dict[str, Callable[[Any, Mapping[str, Any]], Facts]] = {
     "products/_patch": _product_patch,
     "products/_delete": _removed("product"),
     "users/_delete": _removed("user"),
+    "people/_merge": _merge,
 }
 
 

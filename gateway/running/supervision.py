@@ -77,6 +77,8 @@ def _environment(settings: Settings) -> dict[str, str]:
         "ATTUNE_SECRET_KEY": settings.secret_key or secret_key(settings.home),
         "PATH": os.pathsep.join([folder, os.environ.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",
+        # glibc gives each thread an arena of its own, and what one has freed no other uses.
+        "MALLOC_ARENA_MAX": "2",
         "LOG_FORMAT": _log_format(settings),
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from psycopg import sql
@@ -24,9 +25,16 @@ JOINED = SQL.fill("joined", owners=identity.owners("devices", UNTIL))
 TABLES = ("events", "identity_edges", "user_traits", "users", "profiles", "answers")
 
 
-def erase(connection: Connection, site_id: int, ids: Sequence[UUID], at: datetime) -> list[UUID]:
-    """Erase the visitors these actors belong to, up to `at`. Returns all their actors, for which
-    the caller derives the visitors again, once for all that its transaction changed.
+class Erased(NamedTuple):
+    """All actors of the person, for whom the caller derives the visitors again, once for all that
+    its transaction changed; and how many rows went, by table."""
+
+    actors: list[UUID]
+    counts: dict[str, int]
+
+
+def erase(connection: Connection, site_id: int, ids: Sequence[UUID], at: datetime) -> Erased:
+    """Erase the visitors these actors belong to, up to `at`.
 
     Locks as ingest does: actors in key order, then identity. Whoever joined the visitor before the
     lock was ours is erased with it.
@@ -37,11 +45,17 @@ def erase(connection: Connection, site_id: int, ids: Sequence[UUID], at: datetim
     late = sorted(set(_person(connection, site_id, ids, at)) - set(actors))
     connection.execute(SQL.tombstones, {"site": site_id, "actors": late, "at": at})
     parameters = {"site": site_id, "actors": actors + late, "at": at}
-    orders.unname(connection, site_id, actors + late, at)
+    counts = {"orders": orders.unname(connection, site_id, actors + late, at)}
     for table in TABLES:
-        connection.execute(getattr(SQL, table), parameters)
-    connection.execute(SQL.forget_ids, parameters)
-    return actors + late
+        counts[table] = connection.execute(getattr(SQL, table), parameters).rowcount
+    counts["actors"] = connection.execute(SQL.forget_ids, parameters).rowcount
+    return Erased(actors + late, counts)
+
+
+def of_orders(connection: Connection, site_id: int, order_ids: Sequence[str]) -> list[UUID]:
+    """Everybody who was told to have placed these orders."""
+    found = connection.execute(SQL.of_orders, {"site": site_id, "orders": list(order_ids)})
+    return [row[0] for row in found]
 
 
 def _person(connection: Connection, site_id: int, ids: Sequence[UUID], at: datetime) -> list[UUID]:

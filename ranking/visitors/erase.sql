@@ -27,6 +27,10 @@ where e.kind = 'device' and e.occurred_at <= %(at)s and e.undone_at is null
 union all
 select 'owned', o.from_actor, o.to_actor, o.since from ({owners}) o
 
+-- name: of_orders
+select distinct actor_id from order_people
+where site_id = %(site)s and order_id = any(%(orders)s)
+
 -- name: tombstones
 -- In key order, like every writer of actors. An id never seen gets its tombstone too: its events
 -- may still be on their way.

@@ -87,15 +87,23 @@ def joined(devices: Sequence[Pair], owned: Iterable[Owned]) -> list[Pair]:
     return [*devices, *((anonymous, owner) for anonymous, owner in own if owner)]
 
 
-def undo(connection: Connection, site_id: int, kind: str, from_actor: UUID, to_actor: UUID) -> bool:
-    """Mark one fact as undone and derive the visitors again; False if there was no such fact."""
-    row = connection.execute(
-        SQL.undo, {"site": site_id, "kind": kind, "from": from_actor, "to": to_actor}
-    ).fetchone()
-    if row is None:
-        return False
-    rebuild(connection, site_id, [from_actor, to_actor])
-    return True
+def undo_all(
+    connection: Connection, site_id: int, from_actor: UUID, to_actor: UUID
+) -> list[dict[str, Any]]:
+    """Mark every fact from one actor to the other as undone and derive the visitors again; returns
+    them with kind, time and delivery."""
+    where = {"site": site_id, "from": from_actor, "to": to_actor}
+    undone = _dicts(connection.execute(SQL.undo_all, where))
+    if undone:
+        rebuild(connection, site_id, [from_actor, to_actor])
+    return undone
+
+
+def redo(connection: Connection, site_id: int, from_actor: UUID, to_actor: UUID) -> None:
+    """Let undone facts from one actor to the other hold again."""
+    where = {"site": site_id, "from": from_actor, "to": to_actor}
+    if connection.execute(SQL.redo, where).rowcount:
+        rebuild(connection, site_id, [from_actor, to_actor])
 
 
 def named(
@@ -114,7 +122,10 @@ def members_of(connection: Connection, site_id: int, actor: UUID) -> list[UUID]:
 
 def edges_of(connection: Connection, site_id: int, actors: list[UUID]) -> list[dict[str, Any]]:
     """The facts behind a visitor: each with its kind, both ids, its time and its delivery."""
-    cursor = connection.execute(SQL.edges_of, {"site": site_id, "actors": actors})
+    return _dicts(connection.execute(SQL.edges_of, {"site": site_id, "actors": actors}))
+
+
+def _dicts(cursor: Any) -> list[dict[str, Any]]:
     names = [column.name for column in cursor.description or []]
     return [dict(zip(names, row, strict=True)) for row in cursor]
 

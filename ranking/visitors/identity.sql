@@ -94,11 +94,22 @@ select %(site)s, actor_id, visitor_id from changed where visitor_id is not null 
 on conflict (site_id, actor_id) do update set visitor_id = excluded.visitor_id
 where members.visitor_id <> excluded.visitor_id
 
--- name: undo
-update identity_edges set undone_at = clock_timestamp()
-where site_id = %(site)s and kind = %(kind)s and from_actor = %(from)s and to_actor = %(to)s
-  and undone_at is null
-returning 1
+-- name: undo_all
+with undone as (
+  update identity_edges set undone_at = clock_timestamp()
+  where site_id = %(site)s and from_actor = %(from)s and to_actor = %(to)s and undone_at is null
+  returning kind, from_actor, to_actor, occurred_at, delivery_id
+)
+select u.kind, f.sent_id as from_id, t.sent_id as to_id, u.occurred_at, u.delivery_id
+from undone u
+left join actors f on f.site_id = %(site)s and f.actor_id = u.from_actor
+left join actors t on t.site_id = %(site)s and t.actor_id = u.to_actor
+order by u.kind
+
+-- name: redo
+update identity_edges set undone_at = null
+where site_id = %(site)s and from_actor = %(from)s and to_actor = %(to)s
+  and undone_at is not null
 
 -- name: named
 select actor_id, kind, sent_id from actors

@@ -214,11 +214,12 @@ def tell(
     return _settle(connection, where, event_ids)
 
 
-def unname(connection: Connection, site_id: int, actors: Sequence[UUID], at: datetime) -> None:
-    """Orders placed up to an instant by erased actors stay, as nobody's."""
+def unname(connection: Connection, site_id: int, actors: Sequence[UUID], at: datetime) -> int:
+    """Orders placed up to an instant by erased actors stay, as nobody's; returns how many."""
     parameters = {"site": site_id, "actors": list(actors), "at": at}
-    for statement in (SQL.unname, SQL.disown, SQL.forget):
+    for statement in (SQL.unname, SQL.forget):
         connection.execute(statement, parameters)
+    return connection.execute(SQL.disown, parameters).rowcount
 
 
 def _settle(

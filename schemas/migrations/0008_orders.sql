@@ -155,3 +155,31 @@ returns uuid language sql stable as $$
     and (select a.sent_id from actors a
          where a.site_id = of_site and a.actor_id = e.unless_actor) is null
 $$;
+
+-- Each request to erase somebody: what went at once, by table, and how far the kept bodies are done.
+create table erasures (
+  site_id int not null,
+  delivery_id uuid not null,                -- the request
+  erased_at timestamptz not null,           -- when it was carried out
+  actors uuid[] not null,                   -- keyed hashes of the person's ids
+  counts jsonb not null,                    -- rows by table
+  bodies_until timestamptz not null default 'epoch', -- kept bodies received up to then are done
+  records int not null default 0,           -- overwritten inside bodies
+  finished_at timestamptz,
+  primary key (site_id, delivery_id)
+);
+create index erasures_open on erasures (site_id) where finished_at is null;
+
+-- What platforms ask of a person: a copy of somebody's data, the end of the connection.
+create table platform_requests (
+  site_id int not null,
+  delivery_id uuid not null,
+  position int not null,
+  source_id int not null,
+  kind text not null,                       -- export, or a lifecycle's name
+  request_id text,
+  person jsonb,                             -- for an export: user_id, anonymous_id, order_ids
+  asked_at timestamptz not null,
+  done_at timestamptz,
+  primary key (site_id, delivery_id, position)
+);

@@ -68,6 +68,13 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/admin/v1/feeds/<source>/pull"): ("/admin/v1/feeds/{feed}/pull", None),
     ("GET", "/admin/v1/attributes"): ("/admin/v1/attributes", None),
     ("GET", "/admin/v1/ledger"): ("/admin/v1/ledger", None),
+    ("GET", "/admin/v1/orders"): ("/admin/v1/orders", None),
+    ("GET", "/admin/v1/orders/<path:order_id>"): ("/admin/v1/orders/o1", None),
+    ("POST", "/admin/v1/merge"): ("/admin/v1/merge", {"ids": ["a1", "a2"]}),
+    ("POST", "/admin/v1/unmerge"): ("/admin/v1/unmerge", {"ids": ["a3", "a4"]}),
+    ("GET", "/admin/v1/export/<path:sent_id>"): ("/admin/v1/export/a1", None),
+    ("POST", "/admin/v1/erase"): ("/admin/v1/erase", {"id": "a9"}),
+    ("GET", "/admin/v1/erasures"): ("/admin/v1/erasures", None),
     **{
         (method, "/webhooks/<connector>/<source>"): (
             "/webhooks/segment/{segment}",
@@ -77,6 +84,21 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
         for method in ("POST", "PUT", "PATCH")
     },
 }  # fmt: skip
+
+STOCK: dict[str, list[dict[str, Any]]] = {
+    "products": [SENT, {"product_id": "p2", "title": "Hat"}],
+    "users": [{"user_id": "u1", "name": "Ann"}],
+    "interactions": [
+        VIEW | {"timestamp": ago(minutes=9), "anonymous_id": one}
+        for one in ("a1", "a2", "a3", "a4")
+    ],
+}
+BOUGHT = track(
+    "Order Completed",
+    userId="u1",
+    messageId="bought",
+    properties={"order_id": "o1", "revenue": 3, "products": [{"product_id": "p1"}]},
+)
 
 # Those that neither ask for a key nor need Postgres.
 NEED_NOTHING = ("/healthz", "/openapi.json", "/docs", "/metrics", "/demo")
@@ -171,19 +193,17 @@ def stocked(client: FlaskClient, shop: Shop) -> dict[str, str]:
     """Give a site something of everything; returns the ids of its deliveries by what they hold."""
     headers = {"X-API-KEY": shop.secret_key}
     deliveries = {}
-    for path, records in {
-        "products": [SENT, {"product_id": "p2", "title": "Hat"}],
-        "users": [{"user_id": "u1", "name": "Ann"}],
-        "interactions": [VIEW | {"timestamp": ago(minutes=9)}],
-    }.items():
+    for path, records in STOCK.items():
         answer = client.post(f"/v1/{path}", json={"data": records}, headers=headers)
         assert answer.status_code == 200 and answer.json, answer.text
         deliveries[path] = str(answer.json.get("task_id") or answer.json["data"]["task_id"])
     # Not numbered: what number it gets depends on what ran before, and others send m1 to m6.
-    body = compact(track(userId="u1", messageId="stocked"))
-    signed = sign(body, shop.segment.secrets[0])
+    body = compact([track(userId="u1", messageId="stocked"), BOUGHT])
+    signed = sign(signed_text(body), shop.segment.secrets[0])
     answer = client.post(f"/webhooks/segment/{shop.segment.public_id}", data=body, headers=signed)
     assert answer.status_code == 200 and answer.json, answer.text
+    joined = client.post("/admin/v1/merge", json={"ids": ["a3", "a4"]}, headers=headers)
+    assert joined.status_code == 200, joined.text
     return deliveries | {"delivery": str(answer.json["delivery"]), "feed": _a_feed(shop)}
 
 

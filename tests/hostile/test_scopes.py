@@ -56,6 +56,13 @@ SCOPES: dict[tuple[str, str], str | None] = {
     ("POST", "/admin/v1/feeds/<source>/pull"): "admin:write",
     ("GET", "/admin/v1/attributes"): "admin:read",
     ("GET", "/admin/v1/ledger"): "admin:read",
+    ("GET", "/admin/v1/orders"): "admin:read",
+    ("GET", "/admin/v1/orders/<path:order_id>"): "admin:read",
+    ("POST", "/admin/v1/merge"): "admin:write",
+    ("POST", "/admin/v1/unmerge"): "admin:write",
+    ("GET", "/admin/v1/export/<path:sent_id>"): "admin:read",
+    ("POST", "/admin/v1/erase"): "admin:write",
+    ("GET", "/admin/v1/erasures"): "admin:read",
 }
 
 EACH = [(kind, scope) for kind, scopes in access.SCOPES.items() for scope in scopes]

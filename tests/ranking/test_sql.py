@@ -35,7 +35,7 @@ PARTS = {("identity.sql", "owners")}
 _CLOCK = re.compile(r"\b(?:now|clock_timestamp|statement_timestamp|transaction_timestamp)\s*\(|"
                     r"\bcurrent_(?:timestamp|date|time)\b|\blocaltime", re.IGNORECASE)  # fmt: skip
 # These stamp when a row was written, which no list depends on.
-STAMPS = {("identity.sql", "undo")}
+STAMPS = {("identity.sql", "undo_all")}
 BOOKKEEPING = ("embeddings.sql", "models.sql")
 
 

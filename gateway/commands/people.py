@@ -1,0 +1,152 @@
+"""`orders`, `merge`, `unmerge`, `export`, `erase`: people and what they bought."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway import access, people
+from gateway.access import Site
+from gateway.commands import console
+from gateway.commands.inspect import limit_option
+from gateway.ingest import Pool
+from ranking.visitors import orders as all_orders
+from schemas import database
+
+
+@click.command()
+@click.argument("site")
+@click.argument("order_id", required=False)
+@limit_option
+@console.json_option
+def orders(site: str, order_id: str | None, limit: int, as_json: bool) -> None:
+    """List the newest orders, or show one: whether it counts, and what each source told of it."""
+    with console.connected() as connection:
+        site_id = access.site(connection, site).site_id
+        if order_id is None:
+            rows = all_orders.newest(connection, site_id, limit)
+            _list(rows, as_json)
+            return
+        found = all_orders.get(connection, site_id, order_id)
+    if found is None:
+        raise click.ClickException(f"nobody told of an order {order_id!r}")
+    if as_json:
+        console.show_json(found)
+    else:
+        _show(found)
+
+
+def _list(rows: list[dict[str, Any]], as_json: bool) -> None:
+    names = ["order_id", "placed_at", "status", "count", "revenue", "currency", "products",
+             "sources"]  # fmt: skip
+    if as_json:
+        console.show_json({"orders": rows})
+    else:
+        table = [[row[name] for name in names] for row in rows]
+        console.show_table(names, table, "No orders were told of yet.")
+
+
+def _show(order: dict[str, Any]) -> None:
+    who = order["user_id"] or order["anonymous_id"] or "nobody"
+    revenue = f"{console.plain(order['revenue'])} {order['currency'] or ''}".strip()
+    click.echo(
+        f"Order {order['order_id']} of {who}: {order['status'] or 'not placed yet'}, {revenue}"
+    )
+    for line in order["lines"]:
+        back = f", {line['returned']:g} came back" if line["returned"] else ""
+        count = "some" if line["quantity"] is None else f"{line['quantity']:g}"
+        click.echo(f"  {count} × {line['product_id']}{back}")
+    names = ["as_of", "connector", "source", "told", "delivery"]
+    console.show_table(names, [[one[name] for name in names] for one in order["tellings"]], "")
+
+
+@click.command()
+@click.argument("site")
+@click.argument("one")
+@click.argument("other")
+@console.json_option
+def merge(site: str, one: str, other: str, as_json: bool) -> None:
+    """Say that two ids are one person's."""
+    with _site(site) as (pool, of_site):
+        done = people.merge(pool, of_site, one, other)
+    if as_json:
+        console.show_json(done)
+    else:
+        ids = ", ".join(f"{known['kind']} {known['id']}" for known in done["ids"])
+        click.echo(f"One person now: {ids}\nThe fact is delivery {done['delivery']}.")
+
+
+@click.command()
+@click.argument("site")
+@click.argument("one")
+@click.argument("other")
+@console.json_option
+def unmerge(site: str, one: str, other: str, as_json: bool) -> None:
+    """Undo the facts that join two ids directly; told again they stay undone, until `merge`."""
+    with _site(site) as (pool, of_site):
+        done = people.unmerge(pool, of_site, one, other)
+    if as_json:
+        console.show_json(done)
+        return
+    for fact in done["undone"]:
+        click.echo(
+            f"Undone: {fact['from_id']} {fact['kind']} {fact['to_id']} "
+            f"since {console.plain(fact['occurred_at'])}, told by delivery {fact['delivery_id']}"
+        )
+
+
+@click.command()
+@click.argument("site")
+@click.argument("id")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Into this file.")
+def export(site: str, id: str, output: Path | None) -> None:
+    """Write all that is known of a person as JSON."""
+    with console.connected() as connection:
+        found = people.export(connection, access.site(connection, site), id, at=datetime.now(UTC))
+    if output is None:
+        console.show_json(found)
+        return
+    output.write_text(console.encoded(found), encoding="utf-8")
+    click.echo(f"{len(found['events'])} events and {len(found['orders'])} orders in {output}")
+
+
+@click.command()
+@click.argument("site")
+@click.argument("id")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@console.json_option
+def erase(site: str, id: str, yes: bool, as_json: bool) -> None:
+    """Erase a person, for ever; answers with a receipt."""
+    if not yes:
+        click.confirm(f"Erase all that is known of {id!r} in {site}?", abort=True, err=True)
+    with _site(site) as (pool, of_site):
+        receipt = people.erase(pool, of_site, id)
+    if as_json:
+        console.show_json(receipt)
+        return
+    click.echo(f"Erased; the request is delivery {receipt['delivery']}.")
+    rows = [[table, count] for table, count in receipt["rows"].items()]
+    console.show_table(["table", "rows"], rows, "")
+    click.echo("What kept bodies say of the person is overwritten within a day.")
+
+
+@contextmanager
+def _site(name: str) -> Iterator[tuple[Pool, Site]]:
+    """A site and a pool for its deliveries; what goes wrong ends the command with a sentence."""
+    with (
+        console.sentences() as settings,
+        database.open_pool(
+            settings.database_url, size=1, options=database.INGEST_OPTIONS, name="command"
+        ) as pool,
+    ):
+        with pool.connection() as connection:
+            found = access.site(connection, name)
+        yield pool, found
+
+
+COMMANDS: list[click.Command] = [orders, merge, unmerge, export, erase]

@@ -1,0 +1,176 @@
+"""A person by any of their ids: merged and unmerged by hand, exported, erased.
+
+Merging and erasing are deliveries of the site's own source, so each fact has a body that can be
+looked up, and whatever holds for a sender's words holds for these.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from itertools import product
+from typing import Any
+from uuid import UUID
+
+from gateway import access, ingest, inspection
+from gateway.access import Site
+from gateway.ingest import Pool
+from gateway.inspection import Unknown
+from ranking.visitors import identity, orders, users
+from schemas import database
+from schemas.database import Connection
+from schemas.errors import AttuneError
+
+SQL = database.queries(__file__)
+
+KINDS = ("user", "anonymous")
+
+
+class NotJoined(AttuneError):
+    """No fact says directly that two ids are one person's."""
+
+
+# merge and unmerge --------------------------------------------------------------------------------
+
+
+def merge(pool: Pool, site: Site, one: str, other: str) -> dict[str, Any]:
+    """Say that two ids are one person's; a user and an anonymous id, two users, or two anonymous
+    ids of one browser. What was undone between them holds again. Raises Unknown.
+
+    Returns {"site", "delivery", "visitor_id", "ids"}.
+    """
+    with pool.connection() as connection:
+        kinds = _kind(connection, site, one), _kind(connection, site, other)
+        source = access.api_source(connection, site.site_id)
+    body = json.dumps({"data": [_told(one, other, kinds)]}).encode()
+    receipt = ingest.deliver(pool, source, topic="people/_merge", headers={}, body=body)
+    with pool.connection() as connection, connection.transaction():
+        for pair in _pairs(site, one, other):
+            identity.redo(connection, site.site_id, *pair)
+    with pool.connection() as connection:
+        return {"site": site.name, "delivery": receipt.delivery_id} | _ids(connection, site, other)
+
+
+def _told(one: str, other: str, kinds: tuple[str, str]) -> dict[str, str]:
+    if kinds == ("anonymous", "anonymous"):
+        return {"anonymous_id": one, "other_id": other}
+    if kinds == ("user", "anonymous"):
+        one, other = other, one
+    return {"previous_id": one, "user_id": other}
+
+
+def unmerge(pool: Pool, site: Site, one: str, other: str) -> dict[str, Any]:
+    """Undo every fact that joins two ids directly; told again it stays undone, until `merge`.
+
+    Raises Unknown, and NotJoined with the facts by which they hang together through others.
+    Returns {"site", "undone": [facts]}.
+    """
+    with pool.connection() as connection, connection.transaction():
+        for sent_id in (one, other):
+            _kind(connection, site, sent_id)
+        pairs = _pairs(site, one, other)
+        undone = [
+            fact for pair in pairs for fact in identity.undo_all(connection, site.site_id, *pair)
+        ]
+        if not undone:
+            raise NotJoined(_how_joined(connection, site, one, other))
+    return {"site": site.name, "undone": undone}
+
+
+def _how_joined(connection: Connection, site: Site, one: str, other: str) -> str:
+    members = inspection.actors(connection, site, one)
+    if set(members).isdisjoint(inspection.actors(connection, site, other)):
+        return f"{one!r} and {other!r} are two persons already"
+    facts = identity.edges_of(connection, site.site_id, members)
+    told = ", ".join(f"{fact['from_id']} – {fact['to_id']} ({fact['kind']})" for fact in facts[:20])
+    return f"no fact joins {one!r} and {other!r} directly; undo one of these: {told}"
+
+
+def _pairs(site: Site, one: str, other: str) -> list[tuple[UUID, UUID]]:
+    """The actors that two ids may be, both ways round."""
+    first, second = (
+        [identity.actor_id(site.pepper, kind, sent_id) for kind in KINDS]
+        for sent_id in (one, other)
+    )
+    return [*product(first, second), *product(second, first)]
+
+
+def _kind(connection: Connection, site: Site, sent_id: str) -> str:
+    """What an id was sent as, a user before an anonymous id; raises Unknown."""
+    named = inspection.actors_of_id(connection, site, sent_id)
+    if not named:
+        raise Unknown(f"nobody was ever seen as {sent_id!r}")
+    return "user" if named[0] == identity.actor_id(site.pepper, "user", sent_id) else "anonymous"
+
+
+def _ids(connection: Connection, site: Site, sent_id: str) -> dict[str, Any]:
+    members = inspection.actors(connection, site, sent_id)
+    named = identity.named(connection, site.site_id, members)
+    ids = sorted((kind, told) for _, kind, told in named if told)
+    return {
+        "visitor_id": min(members, key=str),
+        "ids": [{"kind": kind, "id": told} for kind, told in ids],
+    }
+
+
+# export and erase ---------------------------------------------------------------------------------
+
+
+def export(connection: Connection, site: Site, sent_id: str, *, at: datetime) -> dict[str, Any]:
+    """All that is known of a person: ids and the facts that join them, records, events, orders,
+    profile, lists that were shown, and the deliveries that told. Raises Unknown."""
+    seen = inspection.visitor(connection, site, sent_id, at=at)
+    members = inspection.actors(connection, site, sent_id)
+    where = {"site": site.site_id, "actors": members}
+    user_ids = [one["id"] for one in seen["ids"] if one["kind"] == "user" and one["id"]]
+    events = _rows(connection, SQL.events, where)
+    return {
+        "site": site.name,
+        "exported_at": at,
+        **seen,
+        "records": [
+            record
+            for user_id in user_ids
+            if (record := users.get(connection, site.site_id, user_id)) is not None
+        ],
+        "events": events,
+        "orders": [
+            orders.get(connection, site.site_id, row["order_id"])
+            for row in _rows(connection, SQL.orders, where)
+        ],
+        "answers": _rows(connection, SQL.answers, where),
+        "deliveries": sorted({row["delivery_id"] for row in events}, key=str),
+    }
+
+
+def erase(pool: Pool, site: Site, sent_id: str) -> dict[str, Any]:
+    """Erase the person whom an id names: at once all but kept bodies, which a job overwrites within
+    a day. Of an id nobody knows what may still be on its way is refused.
+
+    Returns the receipt: {"site", "delivery", "erased_at", "rows" by table, "bodies"}.
+    """
+    with pool.connection() as connection:
+        source = access.api_source(connection, site.site_id)
+    body = json.dumps({"user_ids": [sent_id], "anonymous_ids": [sent_id]}).encode()
+    receipt = ingest.deliver(pool, source, topic="interactions/_delete", headers={}, body=body)
+    with pool.connection() as connection:
+        return erasure(connection, site, receipt.delivery_id)
+
+
+def erasure(connection: Connection, site: Site, delivery_id: UUID) -> dict[str, Any]:
+    """The receipt of one request to erase; raises Unknown."""
+    found = _rows(connection, SQL.erasure, {"site": site.site_id, "delivery": delivery_id})
+    if not found:
+        raise Unknown(f"{delivery_id} was no request to erase anybody")
+    return {"site": site.name, **found[0]}
+
+
+def erasures(connection: Connection, site: Site, *, limit: int) -> list[dict[str, Any]]:
+    """The receipts of a site, newest first."""
+    return _rows(connection, SQL.erasures, {"site": site.site_id, "limit": limit})
+
+
+def _rows(connection: Connection, statement: str, parameters: dict[str, Any]) -> list[Any]:
+    cursor = connection.execute(statement, parameters)
+    names = [column.name for column in cursor.description or []]
+    return [dict(zip(names, row, strict=True)) for row in cursor]

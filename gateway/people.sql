@@ -1,0 +1,39 @@
+-- What a person's export holds, and the receipts of erasures.
+
+-- name: events
+select e.event_id, e.message_id, s.public_id as source, e.type::text as type, e.product_ids,
+       e.quantities, e.revenue, e.data, e.occurred_at, e.received_at, e.delivery_id
+from events e
+left join sources s on s.site_id = e.site_id and s.source_id = e.source_id
+where e.site_id = %(site)s
+  and (e.actor_id = any(%(actors)s) or e.anonymous_actor_id = any(%(actors)s))
+order by e.occurred_at desc, e.event_id
+
+-- name: orders
+select order_id from orders
+where site_id = %(site)s and actor_id = any(%(actors)s)
+order by placed_at desc, order_id
+
+-- name: answers
+-- The lists that this person was shown.
+select a.answered_at, a.miso_id, a.endpoint,
+       array(select p.product_id from unnest(a.product_nos) with ordinality as n(number, place)
+             join products p on p.site_id = a.site_id and p.product_no = n.number
+             order by n.place) as product_ids
+from answers a
+where a.site_id = %(site)s and a.actor_id = any(%(actors)s)
+order by a.answered_at desc, a.miso_id
+
+-- name: erasure
+select delivery_id as delivery, erased_at, counts as rows, records as records_in_bodies,
+       case when finished_at is null then 'waiting' else 'done' end as bodies, finished_at
+from erasures
+where site_id = %(site)s and delivery_id = %(delivery)s
+
+-- name: erasures
+select delivery_id as delivery, erased_at, counts as rows, records as records_in_bodies,
+       case when finished_at is null then 'waiting' else 'done' end as bodies, finished_at
+from erasures
+where site_id = %(site)s
+order by erased_at desc, delivery_id
+limit %(limit)s
