@@ -16,7 +16,7 @@ HEALTH = ("/healthz", "/readyz")
 SIGNED = ("webhooks", "collect")
 UNKNOWN = "unknown"  # one lane for all keys and addresses that nobody has used successfully
 PAGES = "pages"
-LIMITED = (b"/v1/", b"/admin/v1/")
+LIMITED = (b"/v1/", b"/admin/v1/", b"/collect/")
 
 
 def of(conn: Connection) -> Hashable:

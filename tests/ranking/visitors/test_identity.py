@@ -121,9 +121,32 @@ def test_thousands_of_devices_in_two_uploads_are_one_visitor(shop: Shop) -> None
     assert visitors(shop) == rows(shop.pool, ORACLE)
 
 
+def test_ids_of_one_browser_have_one_owner_the_earliest(shop: Shop) -> None:
+    deliver(shop.pool, shop.api, same_device("a1", "a2"), "people/_merge")
+    deliver(shop.pool, shop.segment, identify("u2", "a1", timestamp=ago(hours=1)))
+    assert visitor(shop, "anonymous", "a2") == visitor(shop, "user", "u2")
+    deliver(shop.pool, shop.segment, identify("u1", "a2", timestamp=ago(hours=2)))
+    for device in ("a1", "a2"):
+        assert visitor(shop, "anonymous", device) == visitor(shop, "user", "u1")
+    assert visitor(shop, "user", "u1") != visitor(shop, "user", "u2")
+
+
+def test_a_browser_with_too_many_owners_is_nobodys_and_still_one(shop: Shop) -> None:
+    deliver(shop.pool, shop.segment, [identify(f"u{n}", f"a{n % 2}") for n in range(6)])
+    deliver(shop.pool, shop.api, same_device("a0", "a1"), "people/_merge")
+    assert visitor(shop, "anonymous", "a0") == visitor(shop, "anonymous", "a1")
+    assert len(visitors(shop)) == 2
+
+
+def same_device(one_id: str, other_id: str) -> dict[str, object]:
+    return {"data": [{"anonymous_id": one_id, "other_id": other_id}]}
+
+
 USERS, DEVICES = ["u1", "u2", "u3"], ["a1", "a2", "u1"]
 FACTS = st.lists(
     st.one_of(
+        st.tuples(st.just("device"), st.sampled_from(DEVICES), st.sampled_from(["a1", "a3"]),
+                  st.just(0)),
         st.tuples(st.just("seen"), st.sampled_from(DEVICES), st.sampled_from(USERS),
                   st.integers(1, 9)),
         st.tuples(st.just("alias"), st.sampled_from(DEVICES + USERS), st.sampled_from(USERS),
@@ -142,8 +165,10 @@ def messages(facts: list[tuple[str, str, str, int]]) -> list[dict[str, object]]:
             made.append(identify(user, device, **common))
         elif kind == "alias":
             made.append(alias(device, user, **common))
-        else:
+        elif kind == "sent":
             made.append(track(userId=user, anonymousId=None, **common))
+        else:
+            made.append(same_device(device, user))
     return made
 
 
@@ -157,7 +182,9 @@ def test_members_follow_the_facts_in_any_order(shop: Shop, facts, order) -> None
             for table in ("events", "event_keys", "members", "identity_edges", "actors"):
                 connection.execute(f"delete from {table}")
         for message in sent:
-            deliver(shop.pool, shop.segment, message)
+            by_hand = "data" in message
+            source, topic = (shop.api, "people/_merge") if by_hand else (shop.segment, None)
+            deliver(shop.pool, source, message, topic)
         found.append(visitors(shop))
         assert found[-1] == rows(shop.pool, ORACLE)
         order.shuffle(sent)
