@@ -87,7 +87,7 @@ def test_the_words_say_what_the_json_says(gateway: Gateway) -> None:
         (["sites", "create", "shop"], 1, "already"),
         (["sites", "create", "a b"], 1, "letters"),
         (["sources", "create", "shpo", "segment"], 1, "there are: shop"),
-        (["sources", "create", "shop", "segmnt"], 1, "there are: feed, segment"),
+        (["sources", "create", "shop", "segmnt"], 1, "there are: feed, segment, wordpress"),
         (["sources", "create", "shop", "segment", "--secret", ""], 1, "empty"),
         (["sources", "rotate", "shop", "nope"], 1, "no source"),
         (["keys", "revoke", "shop", "999999"], 1, "no key"),
