@@ -12,6 +12,8 @@ from connectors.feed import translate as feed_translate
 from connectors.segment import receive as segment_receive
 from connectors.segment import track as segment_track
 from connectors.segment import translate as segment_translate
+from connectors.wordpress import receive as wordpress_receive
+from connectors.wordpress import translate as wordpress_translate
 
 Settings = Mapping[str, Any]
 Headers = Mapping[str, str]  # names in lower case
@@ -19,6 +21,10 @@ Headers = Mapping[str, str]  # names in lower case
 
 def _nothing(headers: Headers) -> dict[str, Any]:
     return {}
+
+
+def _no_ping(headers: Headers, body: bytes) -> bool:
+    return False
 
 
 def _no_topic(headers: Headers) -> str | None:
@@ -35,6 +41,8 @@ class Connector:
     or Malformed. Beside the source's settings it is given `received_at` and what `told` finds in
     the headers that are kept with the body; a `message_id` among that names the delivery: sent
     again it changes nothing. `topic` finds there what the platform says the body is.
+    `ping(headers, body)` knows the unsigned request by which a platform tries a new address: it is
+    answered 200 without being authentic, and leaves nothing.
     """
 
     name: str
@@ -47,6 +55,7 @@ class Connector:
     about_products: frozenset[str] = frozenset()  # custom actions kept so for want of a product
     topic: Callable[[Headers], str | None] = _no_topic
     told: Callable[[Headers], dict[str, Any]] = _nothing
+    ping: Callable[[Headers, bytes], bool] = _no_ping
     # Whether its shops' pages may send to /collect, with a publishable key and the topic `browser`.
     browser: bool = False
 
@@ -68,6 +77,17 @@ CONNECTORS: dict[str, Connector] = {
         segment_translate.SETTINGS,
         segment_translate.POINTERS,
         segment_track.ABOUT_PRODUCTS,
+    ),
+    "wordpress": Connector(
+        "wordpress",
+        wordpress_receive.authenticate,
+        wordpress_receive.records,
+        wordpress_translate.translate,
+        wordpress_translate.SETTINGS,
+        wordpress_translate.POINTERS,
+        topic=wordpress_receive.topic,
+        told=wordpress_receive.told,
+        ping=wordpress_receive.is_ping,
     ),
 }
 

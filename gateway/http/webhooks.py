@@ -29,9 +29,11 @@ PROBLEMS_SHOWN = 20
 CREDENTIALS = frozenset(("authorization", "cookie", "proxy-authorization", "x-api-key"))
 
 
+# Of a platform's ping there is only the message.
 TAKEN = shapes.record(
-    {"message": shapes.TEXT, "delivery": shapes.UUID, "problems": shapes.many(shapes.PROBLEM)}
-    | dict.fromkeys(COUNTS, shapes.COUNT)
+    {"message": shapes.TEXT},
+    {"delivery": shapes.UUID, "problems": shapes.many(shapes.PROBLEM)}
+    | dict.fromkeys(COUNTS, shapes.COUNT),
 )
 
 
@@ -47,17 +49,22 @@ TAKEN = shapes.record(
 def webhook(connector: str, source: str) -> Response:
     """Take one delivery of a platform: authentic, then applied in one transaction."""
     found = auth.source(source, connector)
+    reader = CONNECTORS[connector]
     body = read_body(LIMIT_BYTES)
-    verdict = CONNECTORS[connector].authenticate(
-        dict(request.headers), body, found.secrets, found.settings
-    )
+    if reader.ping(_lowered(dict(request.headers)), body):
+        return jsonify({"message": "pong: this address is ready"})
+    verdict = reader.authenticate(dict(request.headers), body, found.secrets, found.settings)
     if isinstance(verdict, connectors.NotAuthentic):
         raise NotAuthentic(verdict.reason)
     headers = _headers(found)
-    topic = CONNECTORS[connector].topic({name.lower(): value for name, value in headers.items()})
+    topic = reader.topic(_lowered(headers))
     receipt = ingest.deliver(state.ingest(), found, topic=topic, headers=headers, body=body)
     g.delivery_id = str(receipt.delivery_id)
     return jsonify(_answer(receipt))
+
+
+def _lowered(headers: dict[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def _headers(source: Source) -> dict[str, str]:

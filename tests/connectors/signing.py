@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from collections.abc import Callable
@@ -13,5 +14,18 @@ def segment(body: bytes, secret: str) -> dict[str, str]:
     return {"Content-Type": "application/json", "X-Signature": digest}
 
 
-SIGN: dict[str, Callable[[bytes, str], dict[str, str]]] = {"segment": segment}
-SIGNATURE = {"segment": "X-Signature"}
+def wordpress(body: bytes, secret: str, topic: str = "product.updated") -> dict[str, str]:
+    """Headers of a delivery of WooCommerce."""
+    digest = hmac.new(secret.encode(), body, hashlib.sha256).digest()
+    return {
+        "Content-Type": "application/json",
+        "X-WC-Webhook-Topic": topic,
+        "X-WC-Webhook-Signature": base64.b64encode(digest).decode(),
+    }
+
+
+SIGN: dict[str, Callable[[bytes, str], dict[str, str]]] = {
+    "segment": segment,
+    "wordpress": wordpress,
+}
+SIGNATURE = {"segment": "X-Signature", "wordpress": "X-WC-Webhook-Signature"}

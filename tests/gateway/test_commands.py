@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 
 from gateway.__main__ import cli
+from gateway.commands.access import CONNECT
 from tests.builders import ago, deliver, identify, track
 from tests.conftest import Shop
 
@@ -87,7 +88,7 @@ def test_the_words_say_what_the_json_says(gateway: Gateway) -> None:
         (["sites", "create", "shop"], 1, "already"),
         (["sites", "create", "a b"], 1, "letters"),
         (["sources", "create", "shpo", "segment"], 1, "there are: shop"),
-        (["sources", "create", "shop", "segmnt"], 1, "there are: feed, segment"),
+        (["sources", "create", "shop", "segmnt"], 1, "there are: feed, segment, wordpress"),
         (["sources", "create", "shop", "segment", "--secret", ""], 1, "empty"),
         (["sources", "rotate", "shop", "nope"], 1, "no source"),
         (["keys", "revoke", "shop", "999999"], 1, "no key"),
@@ -137,10 +138,11 @@ def test_a_source_says_where_to_send(gateway: Gateway, shop: Shop) -> None:
     assert made["write_key"].startswith("wk_")
 
 
+@pytest.mark.parametrize("connector", CONNECT)
 def test_the_printed_curl_works_when_pasted(
-    gateway: Gateway, client: FlaskClient, shop: Shop
+    gateway: Gateway, client: FlaskClient, shop: Shop, connector: str
 ) -> None:
-    said = gateway("sources", "create", "shop", "segment").stdout
+    said = gateway("sources", "create", "shop", connector).stdout
     command = said[said.index("curl ") : said.index("Watch what")].replace("\\\n", " ")
     words = shlex.split(command)
     headers = dict(
@@ -149,7 +151,8 @@ def test_the_printed_curl_works_when_pasted(
     path = words[words.index("POST") + 1].removeprefix("https://attune.example")
     sent = client.post(path, data=words[words.index("-d") + 1], headers=headers)
     assert sent.status_code == 200, sent.text
-    assert len(answer(gateway("events", "shop", "--json"))["events"]) == 1
+    assert sent.json and (sent.json["received"], sent.json["applied"]) == (1, 1)
+    assert len(answer(gateway("events", "shop", "--json"))["events"]) == (connector == "segment")
 
 
 def test_a_rotated_source_secret_is_shown(gateway: Gateway, shop: Shop) -> None:

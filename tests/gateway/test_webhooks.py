@@ -22,6 +22,7 @@ from tests.builders import ago, identify, one, rows, track
 from tests.conftest import Shop
 from tests.connectors.reading import ROOT
 from tests.connectors.signing import segment as sign
+from tests.connectors.signing import wordpress as sign_as_woocommerce
 
 Send = Callable[..., TestResponse]
 TIMESTAMP = re.compile(rb'"timestamp"\s*:\s*("[^"]*"|\d+)')
@@ -309,3 +310,66 @@ def test_with_every_connection_taken_segment_is_asked_to_come_again(
             pool.putconn(connection)
     assert answer.status_code == 503
     assert counts(send(track())) == {"received": 1, "applied": 1}
+
+
+# a platform that tries the address ---------------------------------------------------------------
+
+PING = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.fixture
+def woocommerce(shop: Shop) -> access.Source:
+    with shop.pool.connection() as connection:
+        return access.create_source(connection, shop.site, "wordpress").source
+
+
+def test_a_ping_is_answered_200_and_leaves_nothing(
+    client: FlaskClient, shop: Shop, woocommerce: access.Source
+) -> None:
+    before = metrics.NOT_AUTHENTIC.labels("webhook")._value.get()
+    url = f"/webhooks/wordpress/{woocommerce.public_id}"
+    answer = client.post(url, data=b"webhook_id=12", headers=PING)
+    assert answer.status_code == 200
+    assert answer.json and answer.json["message"].startswith("pong")
+    assert metrics.NOT_AUTHENTIC.labels("webhook")._value.get() == before
+    assert one(shop.pool, "select count(*) from deliveries") == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        (PING, b"webhook_id=12&more=1"),
+        (PING, b"webhook_id=12x"),
+        (PING, b""),
+        ({"Content-Type": "application/json"}, b"webhook_id=12"),
+        ({"Content-Type": "application/json"}, b'{"id":1}'),
+    ],
+)
+def test_what_only_looks_like_a_ping_must_be_signed(
+    client: FlaskClient, woocommerce: access.Source, headers: dict[str, str], body: bytes
+) -> None:
+    url = f"/webhooks/wordpress/{woocommerce.public_id}"
+    assert client.post(url, data=body, headers=headers).status_code == 401
+
+
+def test_a_ping_means_nothing_elsewhere(
+    client: FlaskClient, shop: Shop, woocommerce: access.Source
+) -> None:
+    segment = client.post(
+        f"/webhooks/segment/{shop.segment.public_id}", data=b"webhook_id=1", headers=PING
+    )
+    assert segment.status_code == 401
+    unknown = client.post("/webhooks/wordpress/none", data=b"webhook_id=1", headers=PING)
+    assert unknown.status_code == 404
+
+
+def test_a_delivery_of_woocommerce_is_applied_by_its_topic(
+    client: FlaskClient, shop: Shop, woocommerce: access.Source
+) -> None:
+    url = f"/webhooks/wordpress/{woocommerce.public_id}"
+    body = b'[{"id":7,"name":"Mug &amp; lid"},{"id":8,"type":"variation"},{"id":0}]'
+    headers = sign_as_woocommerce(body, woocommerce.secrets[0])
+    answer = client.post(url, data=body, headers=headers)
+    assert counts(answer) == {"received": 3, "applied": 1, "ignored": 1, "refused": 1}
+    assert answer.json and answer.json["problems"][1]["pointer"] == "/2/id"
+    assert one(shop.pool, "select record->>'title' from products") == "Mug & lid"
