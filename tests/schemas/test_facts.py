@@ -208,7 +208,7 @@ def test_a_user_has_miso_fields() -> None:
         ({"fact": "removed", "kind": "product"}, "/id"),
         ({"fact": "erase", "user_id": "undefined"}, "/user_id"),
         ({"fact": "lifecycle"}, "/name"),
-        ({"fact": "order"}, "/fact"),
+        ({"fact": "invoice"}, "/fact"),
         ({}, "/fact"),
     ],
 )
