@@ -56,6 +56,8 @@ class Connector:
     topic: Callable[[Headers], str | None] = _no_topic
     told: Callable[[Headers], dict[str, Any]] = _nothing
     ping: Callable[[Headers, bytes], bool] = _no_ping
+    # The shop that the headers name, for platforms that send all shops' deliveries to one address.
+    shop_of: Callable[[Headers], str | None] | None = None
     # Whether its shops' pages may send to /collect, with a publishable key and the topic `browser`.
     browser: bool = False
 

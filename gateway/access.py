@@ -237,6 +237,12 @@ def source_by_public_id(connection: Connection, public_id: str) -> Source | None
     )
 
 
+def sources_of(connection: Connection, connector: str, shop: str) -> list[Source]:
+    """The sources whose setting `shop` that is, the newest first."""
+    rows = connection.execute(SQL.sources_of, {"connector": connector, "shop": shop})
+    return [_opened(row) for row in rows]
+
+
 def source_by_id(connection: Connection, site_id: int, source_id: int) -> Source | None:
     """A site's source by number, None if that site has none such."""
     return _sources.get_or(
@@ -307,8 +313,10 @@ def _find_key(connection: Connection, text: str) -> Key | None:
 
 def _source(connection: Connection, statement: str, **params: Any) -> Source | None:
     row = connection.execute(statement, params).fetchone()
-    if row is None:
-        return None
+    return None if row is None else _opened(row)
+
+
+def _opened(row: tuple[Any, ...]) -> Source:
     site_id, source_id, public_id, connector, dedupe_scope, sealed, settings, pepper = row
     now = instant.now().timestamp()
     live = [

@@ -29,6 +29,12 @@ select site_id, source_id, public_id, connector, dedupe_scope, secrets_sealed, s
 from sources s join sites using (site_id)
 where public_id = %(public_id)s
 
+-- name: sources_of
+select site_id, source_id, public_id, connector, dedupe_scope, secrets_sealed, s.settings, pepper
+from sources s join sites using (site_id)
+where connector = %(connector)s and s.settings->>'shop' = %(shop)s
+order by s.created_at desc, source_id desc
+
 -- name: source_by_id
 select site_id, source_id, public_id, connector, dedupe_scope, secrets_sealed, s.settings, pepper
 from sources s join sites using (site_id)

@@ -11,14 +11,13 @@ from typing import Any
 from flask import Response, g, jsonify, request
 from flask_smorest import Blueprint
 
-import connectors
 from connectors import CONNECTORS
-from gateway import ingest
+from gateway import access, ingest
 from gateway.access import Source
 from gateway.apply import COUNTS, Receipt
 from gateway.http import auth, shapes, state
 from gateway.http.door import read_body
-from gateway.http.errors import NotAuthentic
+from gateway.http.errors import NotAuthentic, NotFound
 
 blueprint = Blueprint("webhooks", __name__, description="What platforms push to us")
 
@@ -37,28 +36,58 @@ TAKEN = shapes.record(
 )
 
 
+RESPONSES = shapes.ok(TAKEN, "Kept and applied; bad records are counted and reported") | {
+    401: {"description": "Not signed with the source's secret; nothing is kept"},
+    404: {"description": "No such source"},
+    503: {"description": "Not kept: send it again"},
+}
+
+
 @blueprint.route("/webhooks/<connector>/<source>", methods=["POST", "PUT", "PATCH"])
-@blueprint.doc(
-    responses=shapes.ok(TAKEN, "Kept and applied; bad records are counted and reported")
-    | {
-        401: {"description": "Not signed with the source's secret; nothing is kept"},
-        404: {"description": "No such source"},
-        503: {"description": "Not kept: send it again"},
-    }
-)
+@blueprint.doc(responses=RESPONSES)
 def webhook(connector: str, source: str) -> Response:
     """Take one delivery of a platform: authentic, then applied in one transaction."""
     found = auth.source(source, connector)
-    reader = CONNECTORS[connector]
     body = read_body(LIMIT_BYTES)
-    if reader.ping(_lowered(dict(request.headers)), body):
+    if CONNECTORS[connector].ping(_lowered(dict(request.headers)), body):
         return jsonify({"message": "pong: this address is ready"})
-    verdict = reader.authenticate(dict(request.headers), body, found.secrets, found.settings)
-    if isinstance(verdict, connectors.NotAuthentic):
-        raise NotAuthentic(verdict.reason)
-    headers = _headers(found)
-    topic = reader.topic(_lowered(headers))
-    receipt = ingest.deliver(state.ingest(), found, topic=topic, headers=headers, body=body)
+    return _taken(_of_authentic([found], body), body)
+
+
+@blueprint.post("/webhooks/<connector>")
+@blueprint.doc(responses=RESPONSES)
+def webhook_of_shop(connector: str) -> Response:
+    """The same for platforms that send all their shops' deliveries to one address: the source is
+    found by the shop that the headers name."""
+    shop_of = CONNECTORS[connector].shop_of if connector in CONNECTORS else None
+    shop = shop_of(_lowered(dict(request.headers))) if shop_of else None
+    if shop is None:
+        raise NotFound(f"say whose {connector} delivery it is: send it to its source's address")
+    with state.ingest().connection() as connection:
+        found = access.sources_of(connection, connector, shop)
+    if not found:
+        raise NotFound(f"no source of {connector} has the setting shop = {shop}")
+    body = read_body(LIMIT_BYTES)
+    return _taken(_of_authentic(found, body), body)
+
+
+def _of_authentic(sources: list[Source], body: bytes) -> Source:
+    """The first source whose secret the request shows; raises NotAuthentic."""
+    reason = ""
+    for source in sources:
+        judge = CONNECTORS[source.connector].authenticate
+        verdict = judge(dict(request.headers), body, source.secrets, source.settings)
+        if verdict:
+            return source
+        reason = reason or getattr(verdict, "reason", "")
+    raise NotAuthentic(reason)
+
+
+def _taken(source: Source, body: bytes) -> Response:
+    g.site_id, g.source_id = source.site_id, source.source_id
+    headers = _headers(source)
+    topic = CONNECTORS[source.connector].topic(_lowered(headers))
+    receipt = ingest.deliver(state.ingest(), source, topic=topic, headers=headers, body=body)
     g.delivery_id = str(receipt.delivery_id)
     return jsonify(_answer(receipt))
 
