@@ -29,6 +29,7 @@ COMMANDS = {
     "sources": "gateway.commands.access",
     "feeds": "gateway.commands.feeds",
     "pull": "gateway.commands.feeds",
+    "mappings": "gateway.commands.mappings",
     "keys": "gateway.commands.access",
     "deliveries": "gateway.commands.inspect",
     "replay": "gateway.commands.inspect",

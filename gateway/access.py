@@ -453,6 +453,29 @@ def change_settings(connection: Connection, source: Source, changes: Mapping[str
     forget()
 
 
+def source_of_site(connection: Connection, site: Site, public_id: str) -> Source:
+    """A site's source by the id in its URL; raises UnknownSource."""
+    found = source_by_public_id(connection, public_id)
+    if found is None or found.site_id != site.site_id:
+        raise UnknownSource(f"site {site.name} has no source {public_id!r}")
+    return found
+
+
+def lock_source(connection: Connection, source: Source) -> None:
+    """Let nobody else change the source until the end of the transaction."""
+    where = {"site_id": source.site_id, "source_id": source.source_id}
+    connection.execute(SQL.lock_source, where)
+
+
+def set_mapping(
+    connection: Connection, source: Source, version: int, document: Mapping[str, Any]
+) -> None:
+    """Let a source's records be read by this mapping; gateway/mappings.py keeps its versions."""
+    where = {"site_id": source.site_id, "source_id": source.source_id}
+    values = {"version": version, "document": Jsonb(dict(document))}
+    connection.execute(SQL.set_mapping, where | values)
+
+
 def sources(connection: Connection, site: Site) -> list[dict[str, Any]]:
     """The site's sources, oldest first, without their secrets."""
     with connection.cursor(row_factory=dict_row) as cursor:

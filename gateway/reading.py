@@ -1,5 +1,5 @@
-"""From a body's bytes to facts: parse, take apart, translate, load. Pure; ingest, dry runs and the
-raw-beside-mapped view all read a delivery through here."""
+"""From a body's bytes to facts: parse, take apart, map, translate, load. Pure; ingest, dry runs and
+the raw-beside-mapped view all read a delivery through here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 import schemas
-from connectors import CONNECTORS
+from connectors import CONNECTORS, mapping
 from schemas import payload, v1
 from schemas.errors import AttuneError, Ignored, Malformed, Unsupported
 from schemas.facts import Fact
@@ -43,7 +43,8 @@ class RecordProblem:
 
 @dataclass(slots=True)
 class Translated:
-    """One record of a body: its facts, or why there are none."""
+    """One record of a body: its facts, or why there are none. `record` is as it was sent, before
+    the source's mapping."""
 
     position: int
     pointer: str
@@ -84,6 +85,7 @@ def read(
     settings = {**settings, "received_at": received_at}
     if ANONYMOUS_ID in headers:
         settings["anonymous_id"] = headers[ANONYMOUS_ID]
+    rules = mapping.compiled(settings["mapping"]) if settings.get("mapping") else ()
     if connector in CONNECTORS:
         settings |= reader.told({name.lower(): value for name, value in headers.items()})
     try:
@@ -96,6 +98,7 @@ def read(
             topic,
             Translated(position, pointer, record, topic, settings.get("message_id")),
             settings,
+            rules,
         )
         for position, (pointer, record) in enumerate(records)
     ]
@@ -116,13 +119,18 @@ def refuse_all_for_one(records: Sequence[Translated]) -> bool:
 
 
 def _translate(
-    reader: Any, topic: str | None, one: Translated, settings: Mapping[str, Any]
+    reader: Any,
+    topic: str | None,
+    one: Translated,
+    settings: Mapping[str, Any],
+    rules: mapping.Mapping,
 ) -> Translated:
     if one.record == ERASED:
         one.leave_out("ignored", problem(one, "ignored", "", "erased on the person's request"))
         return one
     try:
-        one.facts = [schemas.load(fact) for fact in reader.translate(topic, one.record, settings)]
+        record = mapping.applied(one.record, rules)
+        one.facts = [schemas.load(fact) for fact in reader.translate(topic, record, settings)]
     except (Ignored, Unsupported) as error:
         one.leave_out("ignored", problem(one, "ignored", "", str(error)))
     except Malformed as error:

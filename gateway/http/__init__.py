@@ -38,6 +38,7 @@ BLUEPRINTS = (
     "gateway.http.v1.search:blueprint",
     "gateway.http.admin:blueprint",
     "gateway.http.people:blueprint",
+    "gateway.http.mappings:blueprint",
     "gateway.http.demo:blueprint",
 )
 SLOW_S = 1.0

@@ -20,6 +20,7 @@ from tests.connectors.signing import segment as sign
 SENT = {"product_id": "p1", "title": "Mug", "sale_price": 3}
 VIEW = {"type": "product_detail_page_view", "product_ids": ["p1"], "anonymous_id": "a1"}
 VISITOR = {"anonymous_id": "a1"}
+MAPPING = {"rules": [{"when": {"/event": "Gesehen"}, "set": {"/event": "Product Viewed"}}]}
 
 # (method, rule) → (path, body); {names} are filled with what the site has.
 VALID: dict[tuple[str, str], tuple[str, Any]] = {
@@ -75,6 +76,13 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/admin/v1/export/<path:sent_id>"): ("/admin/v1/export/a1", None),
     ("POST", "/admin/v1/erase"): ("/admin/v1/erase", {"id": "a9"}),
     ("GET", "/admin/v1/erasures"): ("/admin/v1/erasures", None),
+    ("GET", "/admin/v1/sources/<source>/mapping"): ("/admin/v1/sources/{segment}/mapping", None),
+    ("PUT", "/admin/v1/sources/<source>/mapping"): (
+        "/admin/v1/sources/{segment}/mapping", MAPPING
+    ),
+    ("POST", "/admin/v1/sources/<source>/mapping/try"): (
+        "/admin/v1/sources/{segment}/mapping/try", {"mapping": MAPPING, "last": 5}
+    ),
     **{
         (method, "/webhooks/<connector>/<source>"): (
             "/webhooks/segment/{segment}",

@@ -28,6 +28,9 @@ NAME_A_THING = {
     ("GET", "/admin/v1/deliveries/<delivery_id>"),
     ("POST", "/admin/v1/deliveries/<delivery_id>/replay"),
     ("POST", "/admin/v1/feeds/<source>/pull"),
+    ("GET", "/admin/v1/sources/<source>/mapping"),
+    ("PUT", "/admin/v1/sources/<source>/mapping"),
+    ("POST", "/admin/v1/sources/<source>/mapping/try"),
     ("POST", "/v1/recommendation/product_to_products"),
     ("PATCH", "/v1/products/<id:product_id>"),
 }

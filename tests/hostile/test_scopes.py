@@ -63,6 +63,9 @@ SCOPES: dict[tuple[str, str], str | None] = {
     ("GET", "/admin/v1/export/<path:sent_id>"): "admin:read",
     ("POST", "/admin/v1/erase"): "admin:write",
     ("GET", "/admin/v1/erasures"): "admin:read",
+    ("GET", "/admin/v1/sources/<source>/mapping"): "admin:read",
+    ("PUT", "/admin/v1/sources/<source>/mapping"): "admin:write",
+    ("POST", "/admin/v1/sources/<source>/mapping/try"): "admin:read",
 }
 
 EACH = [(kind, scope) for kind, scopes in access.SCOPES.items() for scope in scopes]
