@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from selectolax.lexbor import LexborHTMLParser
-
 from connectors import values
 from connectors.feed import attributes
+from connectors.prose import plain
 from schemas import Malformed, v1
 from schemas.fields import escape
 
@@ -66,12 +65,9 @@ AVAILABILITY = {
 # What may come several times is always a list, so that its type does not change.
 LISTS = attributes.REPEATED - {CATEGORY}
 LONGEST_ATTRIBUTE = 5000
-# Markup that stands inside a word or sentence; any other ends one.
-INLINE = ["a", "abbr", "b", "code", "em", "font", "i", "mark", "small", "span", "strong", "u"]
 _CURRENCY = re.compile(r"(?<![A-Z])[A-Z]{3}(?![A-Z])")
 _DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _NOT_WORDS = re.compile(r"[\W_]+")
-_TAG = re.compile(r"<[a-zA-Z/!]|&#?\w+;")
 
 
 def records(payload: Any) -> Iterator[tuple[str, Any]]:
@@ -182,17 +178,6 @@ def _prose(named: Named, name: str) -> str | None:
     """Text without its markup, entities resolved."""
     text = _text(named, name)
     return plain(text) or None if text else None
-
-
-def plain(text: str) -> str:
-    """What a reader of the HTML would see, on one line."""
-    if _TAG.search(text):
-        parsed = LexborHTMLParser(text)
-        parsed.strip_tags(["script", "style", "template", "noscript"])
-        parsed.unwrap_tags(INLINE)
-        parsed.merge_text_nodes()
-        text = parsed.body.text(separator=" ") if parsed.body else ""
-    return " ".join(text.split())
 
 
 def _date(named: Named, name: str) -> str | None:
