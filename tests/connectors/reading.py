@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from schemas import payload
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "fixtures"
-
+RECEIVED_AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 FEED_SETTINGS = {
     "shop__semicolons.csv": {
@@ -39,21 +39,40 @@ def body_of(path: Path) -> tuple[bytes, Mapping[str, Any]]:
     return json.dumps(body).encode(), settings
 
 
-def outcomes(connector: str, body: bytes, settings: Mapping[str, Any] | None = None) -> list[Any]:
-    """Each record's facts, or {"ignored": reason} or {"refused": reason, "pointer": …}."""
+def headers_of(path: Path) -> dict[str, str]:
+    """The headers that a fixture comes with, where a file beside it says so (`X.headers.json`)."""
+    beside = path.with_name(f"{path.stem}.headers.json")
+    return json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
+
+
+def outcomes(
+    connector: str,
+    body: bytes,
+    settings: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> list[Any]:
+    """Each record's facts, or {"ignored": reason} or {"refused": reason, "pointer": …}. The header
+    `Topic` is the topic where not the platform but our door says it."""
     reader = CONNECTORS[connector]
+    given = {name.lower(): value for name, value in (headers or {}).items()}
+    topic = given.pop("topic", None) or reader.topic(given)
+    settings = {"received_at": RECEIVED_AT, **(settings or {}), **reader.told(given)}
     return [
-        outcome(connector, record, settings, pointer)
+        outcome(connector, record, settings, pointer, topic)
         for pointer, record in reader.records(payload.parse(body))
     ]
 
 
 def outcome(
-    connector: str, record: Any, settings: Mapping[str, Any] | None = None, pointer: str = ""
+    connector: str,
+    record: Any,
+    settings: Mapping[str, Any] | None = None,
+    pointer: str = "",
+    topic: str | None = None,
 ) -> Any:
     """One record's facts without their absent parts; every fact must also load."""
     try:
-        facts = CONNECTORS[connector].translate(None, record, settings or {})
+        facts = CONNECTORS[connector].translate(topic, record, settings or {})
     except schemas.Malformed as error:
         return {"refused": error.reason, "pointer": pointer + error.pointer}
     except (schemas.Ignored, schemas.Unsupported) as error:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from connectors import CONNECTORS
-from tests.connectors.reading import ROOT, body_of, outcomes
+from tests.connectors.reading import ROOT, body_of, headers_of, outcomes
 
 PAIRS = [
     pytest.param(name, path, id=f"{name}-{path.stem}")
     for name in CONNECTORS
     for path in sorted((ROOT / "connectors" / name / "fixtures").iterdir())
-    if path.suffix != ".md" and not path.name.endswith(".expected.json")
+    if path.suffix != ".md" and not path.name.endswith((".expected.json", ".headers.json"))
 ]
 
 
@@ -22,7 +22,7 @@ PAIRS = [
 def test_a_body_becomes_the_facts_beside_it(connector: str, path: Path) -> None:
     expected = path.with_name(f"{path.stem}.expected.json").read_text(encoding="utf-8")
     body, settings = body_of(path)
-    assert outcomes(connector, body, settings) == json.loads(expected)
+    assert outcomes(connector, body, settings, headers_of(path)) == json.loads(expected)
 
 
 @pytest.mark.parametrize("connector", CONNECTORS)
