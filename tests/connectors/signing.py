@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from collections.abc import Callable
@@ -13,5 +14,11 @@ def segment(body: bytes, secret: str) -> dict[str, str]:
     return {"Content-Type": "application/json", "X-Signature": digest}
 
 
-SIGN: dict[str, Callable[[bytes, str], dict[str, str]]] = {"segment": segment}
-SIGNATURE = {"segment": "X-Signature"}
+def shopify(body: bytes, secret: str) -> dict[str, str]:
+    digest = hmac.new(secret.encode(), body, hashlib.sha256).digest()
+    signature = base64.b64encode(digest).decode()
+    return {"Content-Type": "application/json", "X-Shopify-Hmac-Sha256": signature}
+
+
+SIGN: dict[str, Callable[[bytes, str], dict[str, str]]] = {"segment": segment, "shopify": shopify}
+SIGNATURE = {"segment": "X-Signature", "shopify": "X-Shopify-Hmac-Sha256"}
