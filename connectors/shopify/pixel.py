@@ -238,16 +238,21 @@ def _checkout_started(event: PixelEvent) -> list[Fact]:
 def _checkout_completed(event: PixelEvent) -> list[Fact]:
     """An order, where its id is there; else only whose checkout it was, and the webhook, which has
     the same token, tells the order."""
-    checkout, lines = event.data("checkout"), _checkout_lines(event)
-    order_id = identifier(an_object(checkout.get("order")).get("id"))
+    order_id = identifier(an_object(event.data("checkout").get("order")).get("id"))
     links = _of_checkout(event)
+    if order_id is None and not links:
+        raise Ignored("The order has no id yet and the checkout no token.")
     if order_id is None:
-        if not links:
-            raise Ignored("The order has no id yet and the checkout no token.")
         return links
+    lines = _checkout_lines(event)
+    return [_claimed_order(event, order_id, lines), *links, *_provisional(event, lines)]
+
+
+def _claimed_order(event: PixelEvent, order_id: str, lines: list[Line]) -> Fact:
+    checkout = event.data("checkout")
     subtotal = an_object(checkout.get("subtotalPrice"))
     code = subtotal.get("currencyCode") or checkout.get("currencyCode")
-    fact = {
+    return {
         "fact": "order",
         "order_id": order_id,
         "told": "placed",
@@ -260,7 +265,6 @@ def _checkout_completed(event: PixelEvent) -> list[Fact]:
         "revenue": of.price(subtotal.get("amount")),
         "currency": of.currency(code),
     }
-    return [fact, *links, *_provisional(event, lines)]
 
 
 def _of_checkout(event: PixelEvent) -> list[Fact]:

@@ -190,8 +190,8 @@ def _categories(record: Mapping[str, Any]) -> list[list[str]] | None:
 def _image(record: Mapping[str, Any], variant: Mapping[str, Any]) -> str | None:
     """The variant's own picture, else the product's."""
     images = values.objects(record.get("images"))
-    own = variant.get("image_id")
-    chosen = [image for image in images if own is not None and image.get("id") == own]
+    own = identifier(variant.get("image_id"))
+    chosen = [image for image in images if own and identifier(image.get("id")) == own]
     candidates = [*chosen, an_object(record.get("image")), *images]
     return next(filter(None, (address(image.get("src")) for image in candidates)), None)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from connectors.shopify.bulk import bulk
-from connectors.shopify.receive import authenticate
+from connectors.shopify.receive import authenticate, told, topic
 from connectors.shopify.translate import IGNORED, TOPICS
 from tests.connectors import shopify_outcomes as expected
 from tests.connectors.reading import SHARED, outcome, outcomes
@@ -74,8 +75,8 @@ def test_no_file_is_left_out() -> None:
 
 
 def test_each_topic_of_a_fixture_is_known_by_name() -> None:
-    for topic in topics().values():
-        assert topic in TOPICS or topic in IGNORED or topic.partition("/")[0] in IGNORED
+    for name in topics().values():
+        assert name in TOPICS or name in IGNORED or name.partition("/")[0] in IGNORED
 
 
 def test_every_fixture_is_signed_as_its_index_says() -> None:
@@ -95,6 +96,17 @@ def test_the_published_signature_is_of_the_bytes_as_they_came() -> None:
         assert authenticate(headers, body.encode(), [vector["secret"]], {})
         written_anew = json.dumps(json.loads(body)).encode()
         assert not authenticate(headers, written_anew, [vector["secret"]], {})
+
+
+def test_the_headers_of_a_real_delivery_are_read() -> None:
+    shared = json.loads((FOLDER / "webhooks" / "headers.json").read_text(encoding="utf-8"))
+    captured = shared["captured_real"]
+    assert topic(captured) == "products/update"
+    assert told(captured) == {
+        "message_id": captured["x-shopify-webhook-id"],
+        "triggered_at": datetime(2025, 9, 12, 0, 48, 41, 964744, tzinfo=UTC),
+        "shop": "09fe59-3.myshopify.com",
+    }
 
 
 @pytest.mark.parametrize("name", expected.WEBHOOKS)
