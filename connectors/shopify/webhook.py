@@ -64,7 +64,7 @@ def identifier(value: Any) -> str | None:
     Null-like ones are None."""
     found = values.text(value)
     if found and found.startswith("gid://"):
-        found = found.rpartition("/")[2].partition("?")[0]
+        found = found.partition("?")[0].rpartition("/")[2]
     return present(found)
 
 

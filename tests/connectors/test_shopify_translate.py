@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import schemas
 from connectors.shopify.translate import IGNORED, SETTINGS, TOPICS, translate
+from connectors.shopify.webhook import identifier
 from tests.connectors.reading import ROOT, outcome
 
 TRIGGERED = datetime(2026, 10, 4, 12, tzinfo=UTC)
@@ -74,6 +75,26 @@ def test_what_is_no_object_is_refused(topic: str, record: Any) -> None:
 def test_an_empty_object_tells_nothing(topic: str) -> None:
     if not topic.startswith("app/"):
         assert reason(topic, {})
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (BEYOND_DOUBLES, "9007199254740993"),
+        ("9007199254740993", "9007199254740993"),
+        ("gid://shopify/Customer/9007199254740993", "9007199254740993"),
+        ("gid://shopify/Cart/t1?key=a/b", "t1"),
+        ("gid://shopify/Customer/", None),
+        (0, None),
+        ("null", None),
+        (None, None),
+        (True, None),
+        ([1], None),
+    ],
+    ids=str,
+)
+def test_one_thing_has_one_id_however_it_is_written(written: Any, read: str | None) -> None:
+    assert identifier(written) == read
 
 
 # products ---------------------------------------------------------------------------------------
