@@ -37,6 +37,7 @@ BLUEPRINTS = (
     "gateway.http.v1.search:blueprint",
     "gateway.http.admin:blueprint",
     "gateway.http.demo:blueprint",
+    "gateway.http.snippet:blueprint",
 )
 SLOW_S = 1.0
 # Asked every few seconds by machines: a line each only where something is wrong.

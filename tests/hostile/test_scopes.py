@@ -22,6 +22,7 @@ SCOPES: dict[tuple[str, str], str | None] = {
     ("GET", "/docs"): None,
     ("GET", "/demo"): None,
     ("GET", "/demo/<file>"): None,
+    ("GET", "/snippet.js"): None,
     ("POST", "/webhooks/<connector>/<source>"): None,
     ("PUT", "/webhooks/<connector>/<source>"): None,
     ("PATCH", "/webhooks/<connector>/<source>"): None,
