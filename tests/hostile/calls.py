@@ -35,6 +35,7 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/docs"): ("/docs", None),
     ("GET", "/demo"): ("/demo", None),
     ("GET", "/demo/<file>"): ("/demo/page.js", None),
+    ("GET", "/snippet.js"): ("/snippet.js", None),
     ("POST", "/v1/interactions"): ("/v1/interactions", {"data": [VIEW]}),
     ("DELETE", "/v1/interactions"): ("/v1/interactions", {"user_ids": ["u9"]}),
     ("POST", "/v1/products"): ("/v1/products", {"data": [SENT]}),
@@ -108,7 +109,7 @@ BOUGHT = track(
 )
 
 # Those that neither ask for a key nor need Postgres.
-NEED_NOTHING = ("/healthz", "/openapi.json", "/docs", "/metrics", "/demo")
+NEED_NOTHING = ("/healthz", "/openapi.json", "/docs", "/metrics", "/demo", "/snippet.js")
 
 
 def compact(value: Any) -> bytes:

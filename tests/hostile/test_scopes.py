@@ -23,6 +23,7 @@ SCOPES: dict[tuple[str, str], str | None] = {
     ("GET", "/demo"): None,
     ("GET", "/demo/<file>"): None,
     ("POST", "/webhooks/<connector>"): None,
+    ("GET", "/snippet.js"): None,
     ("POST", "/webhooks/<connector>/<source>"): None,
     ("POST", "/collect/<connector>/<source>"): "interactions:write",
     ("PUT", "/webhooks/<connector>/<source>"): None,
