@@ -7,6 +7,7 @@ looked up, and whatever holds for a sender's words holds for these.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import product
 from typing import Any
@@ -24,6 +25,7 @@ from schemas.errors import AttuneError
 SQL = database.queries(__file__)
 
 KINDS = ("user", "anonymous")
+ERASED_AT_ONCE = 500
 
 
 class NotJoined(AttuneError):
@@ -155,6 +157,40 @@ def erase(pool: Pool, site: Site, sent_id: str) -> dict[str, Any]:
     receipt = ingest.deliver(pool, source, topic="interactions/_delete", headers={}, body=body)
     with pool.connection() as connection:
         return erasure(connection, site, receipt.delivery_id)
+
+
+def erase_all(pool: Pool, site: Site) -> Iterator[int]:
+    """Erase everybody of a site, as a platform asks that was left by its shop (Shopify's
+    `shop/redact`); gives how many ids went so far, after each piece."""
+    with pool.connection() as connection:
+        source = access.api_source(connection, site.site_id)
+    where: dict[str, Any] = {"site": site.site_id, "after": UUID(int=0), "limit": ERASED_AT_ONCE}
+    erased = 0
+    while True:
+        with pool.connection() as connection:
+            found = connection.execute(SQL.known_ids, where).fetchall()
+        if not found:
+            return
+        lists = {
+            f"{name}_ids": [sent_id for _, kind, sent_id in found if kind == name] for name in KINDS
+        }
+        body = json.dumps(lists).encode()
+        ingest.deliver(pool, source, topic="interactions/_delete", headers={}, body=body)
+        erased += len(found)
+        where["after"] = found[-1][0]
+        yield erased
+
+
+def requests(connection: Connection, site: Site, *, limit: int) -> list[dict[str, Any]]:
+    """What platforms asked a person to do: exports, the end of a connection; open ones first."""
+    return _rows(connection, SQL.requests, {"site": site.site_id, "limit": limit})
+
+
+def done(connection: Connection, site: Site, delivery_id: UUID, *, at: datetime) -> None:
+    """Note that a request was carried out; raises Unknown."""
+    where = {"site": site.site_id, "delivery": delivery_id, "at": at}
+    if connection.execute(SQL.done, where).fetchone() is None:
+        raise Unknown(f"no open request came with delivery {delivery_id}")
 
 
 def erasure(connection: Connection, site: Site, delivery_id: UUID) -> dict[str, Any]:

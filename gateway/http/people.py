@@ -69,6 +69,9 @@ MERGED = shapes.record(
         "ids": shapes.many(shapes.OPEN),
     }
 )
+REQUEST = shapes.record(
+    {"delivery": shapes.UUID, "kind": shapes.TEXT, "asked_at": shapes.TEXT}, more=True
+)
 UNMERGED = shapes.record({"site": shapes.TEXT, "undone": shapes.many(shapes.OPEN)})
 
 
@@ -161,6 +164,19 @@ def erasures() -> Response:
     limit = parameters.count("limit", ROWS)
     with state.serving().connection() as connection:
         return jsonify(erasures=people.erasures(connection, site, limit=limit))
+
+
+@blueprint.get("/requests")
+@blueprint.doc(
+    parameters=[{"in": "query", "name": "limit", "schema": {"type": "string"}}],
+    responses=shapes.ok(shapes.record({"requests": shapes.many(REQUEST)})),
+)
+def requests() -> Response:
+    """What platforms asked you to do: exports of people, the end of a connection; open first."""
+    site = _site("admin:read")
+    limit = parameters.count("limit", ROWS)
+    with state.serving().connection() as connection:
+        return jsonify(requests=people.requests(connection, site, limit=limit))
 
 
 # what they share --------------------------------------------------------------------------------

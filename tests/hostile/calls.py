@@ -81,6 +81,7 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/admin/v1/export/<path:sent_id>"): ("/admin/v1/export/a1", None),
     ("POST", "/admin/v1/erase"): ("/admin/v1/erase", {"id": "a9"}),
     ("GET", "/admin/v1/erasures"): ("/admin/v1/erasures", None),
+    ("GET", "/admin/v1/requests"): ("/admin/v1/requests", None),
     ("POST", "/webhooks/<connector>"): ("/webhooks/shopify", ORDER),
     ("POST", "/collect/<connector>/<source>"): ("/collect/shopify/{shopify}", PIXEL),
     **{

@@ -66,6 +66,7 @@ SCOPES: dict[tuple[str, str], str | None] = {
     ("GET", "/admin/v1/export/<path:sent_id>"): "admin:read",
     ("POST", "/admin/v1/erase"): "admin:write",
     ("GET", "/admin/v1/erasures"): "admin:read",
+    ("GET", "/admin/v1/requests"): "admin:read",
 }
 
 EACH = [(kind, scope) for kind, scopes in access.SCOPES.items() for scope in scopes]
