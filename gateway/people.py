@@ -39,7 +39,7 @@ def merge(pool: Pool, site: Site, one: str, other: str) -> dict[str, Any]:
     """Say that two ids are one person's; a user and an anonymous id, two users, or two anonymous
     ids of one browser. What was undone between them holds again. Raises Unknown.
 
-    Returns {"site", "delivery", "visitor_id", "ids"}.
+    Returns {"delivery", "visitor_id", "ids"}.
     """
     with pool.connection() as connection:
         kinds = _kind(connection, site, one), _kind(connection, site, other)
@@ -50,7 +50,7 @@ def merge(pool: Pool, site: Site, one: str, other: str) -> dict[str, Any]:
         for pair in _pairs(site, one, other):
             identity.redo(connection, site.site_id, *pair)
     with pool.connection() as connection:
-        return {"site": site.name, "delivery": receipt.delivery_id} | _ids(connection, site, other)
+        return {"delivery": receipt.delivery_id} | _ids(connection, site, other)
 
 
 def _told(one: str, other: str, kinds: tuple[str, str]) -> dict[str, str]:
@@ -65,7 +65,7 @@ def unmerge(pool: Pool, site: Site, one: str, other: str) -> dict[str, Any]:
     """Undo every fact that joins two ids directly; told again it stays undone, until `merge`.
 
     Raises Unknown, and NotJoined with the facts by which they hang together through others.
-    Returns {"site", "undone": [facts]}.
+    Returns {"undone": [facts]}.
     """
     with pool.connection() as connection, connection.transaction():
         for sent_id in (one, other):
@@ -76,7 +76,7 @@ def unmerge(pool: Pool, site: Site, one: str, other: str) -> dict[str, Any]:
         ]
         if not undone:
             raise NotJoined(_how_joined(connection, site, one, other))
-    return {"site": site.name, "undone": undone}
+    return {"undone": undone}
 
 
 def _how_joined(connection: Connection, site: Site, one: str, other: str) -> str:
@@ -127,7 +127,6 @@ def export(connection: Connection, site: Site, sent_id: str, *, at: datetime) ->
     user_ids = [one["id"] for one in seen["ids"] if one["kind"] == "user" and one["id"]]
     events = _rows(connection, SQL.events, where)
     return {
-        "site": site.name,
         "exported_at": at,
         **seen,
         "records": [
@@ -149,7 +148,7 @@ def erase(pool: Pool, site: Site, sent_id: str) -> dict[str, Any]:
     """Erase the person whom an id names: at once all but kept bodies, which a job overwrites within
     a day. Of an id nobody knows what may still be on its way is refused.
 
-    Returns the receipt: {"site", "delivery", "erased_at", "rows" by table, "bodies"}.
+    Returns the receipt: {"delivery", "erased_at", "rows" by table, "bodies", …}.
     """
     with pool.connection() as connection:
         source = access.api_source(connection, site.site_id)
@@ -198,7 +197,8 @@ def erasure(connection: Connection, site: Site, delivery_id: UUID) -> dict[str, 
     found = _rows(connection, SQL.erasure, {"site": site.site_id, "delivery": delivery_id})
     if not found:
         raise Unknown(f"{delivery_id} was no request to erase anybody")
-    return {"site": site.name, **found[0]}
+    receipt: dict[str, Any] = found[0]
+    return receipt
 
 
 def erasures(connection: Connection, site: Site, *, limit: int) -> list[dict[str, Any]]:
