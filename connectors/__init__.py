@@ -12,6 +12,8 @@ from connectors.feed import translate as feed_translate
 from connectors.segment import receive as segment_receive
 from connectors.segment import track as segment_track
 from connectors.segment import translate as segment_translate
+from connectors.shopify import receive as shopify_receive
+from connectors.shopify import translate as shopify_translate
 from connectors.wordpress import receive as wordpress_receive
 from connectors.wordpress import translate as wordpress_translate
 
@@ -79,6 +81,18 @@ CONNECTORS: dict[str, Connector] = {
         segment_translate.SETTINGS,
         segment_translate.POINTERS,
         segment_track.ABOUT_PRODUCTS,
+    ),
+    "shopify": Connector(
+        "shopify",
+        shopify_receive.authenticate,
+        shopify_receive.records,
+        shopify_translate.translate,
+        shopify_translate.SETTINGS,
+        shopify_translate.POINTERS,
+        topic=shopify_receive.topic,
+        told=shopify_receive.told,
+        shop_of=shopify_receive.shop_of,
+        browser=True,
     ),
     "wordpress": Connector(
         "wordpress",

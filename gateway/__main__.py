@@ -41,6 +41,7 @@ COMMANDS = {
     "unmerge": "gateway.commands.people",
     "export": "gateway.commands.people",
     "erase": "gateway.commands.people",
+    "requests": "gateway.commands.people",
     "attributes": "gateway.commands.attributes",
     "import": "gateway.commands.imports",
     "encode": "gateway.commands.encode",

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from connectors.segment import connect as segment
+from connectors.shopify import connect as shopify
 from connectors.wordpress import connect as wordpress
 from gateway import access, sync
 from gateway.commands import console, feeds
@@ -21,6 +22,7 @@ Request = tuple[dict[str, str], str]
 # The clicks to make in a platform, and a signed request to try, by connector.
 CONNECT: dict[str, tuple[str, Callable[[str, datetime], Request]]] = {
     "segment": (segment.CLICKS, segment.test_request),
+    "shopify": (shopify.CLICKS, shopify.test_request),
     "wordpress": (wordpress.CLICKS, wordpress.test_request),
 }
 

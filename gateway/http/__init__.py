@@ -40,6 +40,7 @@ BLUEPRINTS = (
     "gateway.http.people:blueprint",
     "gateway.http.mappings:blueprint",
     "gateway.http.demo:blueprint",
+    "gateway.http.snippet:blueprint",
 )
 SLOW_S = 1.0
 # Asked every few seconds by machines: a line each only where something is wrong.

@@ -26,9 +26,9 @@ where i.site_id = %(site_id)s and i.source_id = %(source_id)s and i.item_id = r.
   and (i.product_as_of is null or r.product_as_of >= i.product_as_of)
 
 -- name: available
--- By stock where any of it is newer than the product's own word, else by that.
+-- By stock where some place counts and any of it is newer than the product's own word, else by that.
 select i.product_id,
-       case when max(l.as_of) > i.product_as_of then coalesce(sum(l.quantity), 0) > 0
+       case when max(l.as_of) > i.product_as_of and count(l.quantity) > 0 then sum(l.quantity) > 0
             else i.available end
 from stock_items i
 left join stock_levels l using (site_id, source_id, item_id)

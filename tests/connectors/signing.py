@@ -14,6 +14,12 @@ def segment(body: bytes, secret: str) -> dict[str, str]:
     return {"Content-Type": "application/json", "X-Signature": digest}
 
 
+def shopify(body: bytes, secret: str) -> dict[str, str]:
+    digest = hmac.new(secret.encode(), body, hashlib.sha256).digest()
+    signature = base64.b64encode(digest).decode()
+    return {"Content-Type": "application/json", "X-Shopify-Hmac-Sha256": signature}
+
+
 def wordpress(body: bytes, secret: str, topic: str = "product.updated") -> dict[str, str]:
     """Headers of a delivery of WooCommerce."""
     digest = hmac.new(secret.encode(), body, hashlib.sha256).digest()
@@ -26,6 +32,11 @@ def wordpress(body: bytes, secret: str, topic: str = "product.updated") -> dict[
 
 SIGN: dict[str, Callable[[bytes, str], dict[str, str]]] = {
     "segment": segment,
+    "shopify": shopify,
     "wordpress": wordpress,
 }
-SIGNATURE = {"segment": "X-Signature", "wordpress": "X-WC-Webhook-Signature"}
+SIGNATURE = {
+    "segment": "X-Signature",
+    "shopify": "X-Shopify-Hmac-Sha256",
+    "wordpress": "X-WC-Webhook-Signature",
+}

@@ -66,6 +66,20 @@ def test_a_category_is_a_path(written: Any, read: list[str]) -> None:
     assert values.path(written) == read
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("2026-10-04T12:00:00.964744581Z", "2026-10-04T12:00:00.964744+00:00"),
+        ("2026-10-04T09:30:00-05:00", "2026-10-04T14:30:00+00:00"),
+        ("2026-10-04T12:00:1500:00", None),
+    ],
+    ids=["nanoseconds", "offset", "broken"],
+)
+def test_an_instant_is_read_as_platforms_write_it(written: str, read: str | None) -> None:
+    at = values.instant(written)
+    assert (at and at.isoformat()) == read
+
+
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),

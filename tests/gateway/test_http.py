@@ -27,6 +27,7 @@ OPEN = {
     "/docs": "the same for everybody",
     "/webhooks/<connector>/<source>": "signed with the source's secret",
     "/demo": "a page that brings its own publishable key",
+    "/snippet.js": "a script that is the same for everybody",
 }
 OPEN_PREFIXES = ("/demo/", "/webhooks/")
 

@@ -15,12 +15,17 @@ from werkzeug.test import TestResponse
 from gateway import access
 from tests.builders import ago, one, track
 from tests.conftest import Shop
+from tests.connectors import signing
 from tests.connectors.signing import segment as sign
 
 SENT = {"product_id": "p1", "title": "Mug", "sale_price": 3}
 VIEW = {"type": "product_detail_page_view", "product_ids": ["p1"], "anonymous_id": "a1"}
 VISITOR = {"anonymous_id": "a1"}
 MAPPING = {"rules": [{"when": {"/event": "Gesehen"}, "set": {"/event": "Product Viewed"}}]}
+ORDER = {"id": 5, "created_at": ago(minutes=5), "updated_at": ago(minutes=5), "currency": "EUR",
+         "line_items": [{"id": 1, "product_id": 2, "variant_id": 3, "quantity": 1}]}  # fmt: skip
+PIXEL = {"id": "e1", "name": "product_viewed", "type": "standard", "clientId": "c1",
+         "timestamp": ago(minutes=5), "data": {"productVariant": {"id": "3"}}}  # fmt: skip
 
 # (method, rule) → (path, body); {names} are filled with what the site has.
 VALID: dict[tuple[str, str], tuple[str, Any]] = {
@@ -31,6 +36,7 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/docs"): ("/docs", None),
     ("GET", "/demo"): ("/demo", None),
     ("GET", "/demo/<file>"): ("/demo/page.js", None),
+    ("GET", "/snippet.js"): ("/snippet.js", None),
     ("POST", "/v1/interactions"): ("/v1/interactions", {"data": [VIEW]}),
     ("DELETE", "/v1/interactions"): ("/v1/interactions", {"user_ids": ["u9"]}),
     ("POST", "/v1/products"): ("/v1/products", {"data": [SENT]}),
@@ -83,6 +89,9 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/admin/v1/sources/<source>/mapping/try"): (
         "/admin/v1/sources/{segment}/mapping/try", {"mapping": MAPPING, "last": 5}
     ),
+    ("GET", "/admin/v1/requests"): ("/admin/v1/requests", None),
+    ("POST", "/webhooks/<connector>"): ("/webhooks/shopify", ORDER),
+    ("POST", "/collect/<connector>/<source>"): ("/collect/shopify/{shopify}", PIXEL),
     **{
         (method, "/webhooks/<connector>/<source>"): (
             "/webhooks/segment/{segment}",
@@ -109,7 +118,7 @@ BOUGHT = track(
 )
 
 # Those that neither ask for a key nor need Postgres.
-NEED_NOTHING = ("/healthz", "/openapi.json", "/docs", "/metrics", "/demo")
+NEED_NOTHING = ("/healthz", "/openapi.json", "/docs", "/metrics", "/demo", "/snippet.js")
 
 
 def compact(value: Any) -> bytes:
@@ -136,6 +145,7 @@ class Call:
     body: bytes | None
     key: str
     secret: str
+    shop: str  # at Shopify
 
     def __str__(self) -> str:
         return f"{self.method} {self.rule}"
@@ -143,6 +153,15 @@ class Call:
     @property
     def is_webhook(self) -> bool:
         return self.rule.startswith("/webhooks/")
+
+    @property
+    def connector(self) -> str:
+        return self.path.split("/")[2]
+
+    @property
+    def signature(self) -> str:
+        """The header in which a webhook's platform signs."""
+        return signing.SIGNATURE[self.connector]
 
     @property
     def is_upload(self) -> bool:
@@ -159,6 +178,9 @@ class Call:
 
     def headers(self) -> dict[str, str]:
         kind = {"Content-Type": "application/json"}
+        if self.is_webhook and self.connector == "shopify":
+            said = {"X-Shopify-Topic": "orders/create", "X-Shopify-Shop-Domain": self.shop}
+            return signing.shopify(self.body or b"", self.secret) | said
         if self.is_webhook:
             return sign(signed_text(self.body or b""), self.secret)
         return kind | {"X-API-KEY": self.key}
@@ -183,7 +205,12 @@ def every_call(app: Flask, shop: Shop, deliveries: Mapping[str, str]) -> list[Ca
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     assert rules == set(VALID), "tests/hostile/calls.py must hold a request of every route"
-    names = {"segment": shop.segment.public_id, **deliveries}
+    names = {
+        "segment": shop.segment.public_id,
+        "secret": shop.segment.secrets[0],
+        **_at_shopify(shop),
+        **deliveries,
+    }
     return [
         Call(
             method,
@@ -191,7 +218,8 @@ def every_call(app: Flask, shop: Shop, deliveries: Mapping[str, str]) -> list[Ca
             path.format(**names),
             None if body is None else compact(body),
             shop.secret_key,
-            shop.segment.secrets[0],
+            names["shopify_secret"] if rule == "/webhooks/<connector>" else names["secret"],
+            names["shop"],
         )
         for (method, rule), (path, body) in sorted(VALID.items())
     ]
@@ -213,6 +241,17 @@ def stocked(client: FlaskClient, shop: Shop) -> dict[str, str]:
     joined = client.post("/admin/v1/merge", json={"ids": ["a3", "a4"]}, headers=headers)
     assert joined.status_code == 200, joined.text
     return deliveries | {"delivery": str(answer.json["delivery"]), "feed": _a_feed(shop)}
+
+
+def _at_shopify(shop: Shop) -> dict[str, str]:
+    domain = f"{shop.site.name}.myshopify.com"
+    with shop.pool.connection() as connection:
+        made = access.create_source(connection, shop.site, "shopify", settings={"shop": domain})
+    return {
+        "shopify": made.source.public_id,
+        "shopify_secret": made.secret,
+        "shop": domain,
+    }
 
 
 def _a_feed(shop: Shop) -> str:

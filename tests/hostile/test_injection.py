@@ -105,7 +105,12 @@ def test_every_answer_says_what_it_is_and_is_not_to_be_guessed(
     app: Flask, client: FlaskClient, shop: Shop
 ) -> None:
     calls = every_call(app, shop, stocked(client, shop))
-    pages = {"/docs": "text/html", "/demo": "text/html", "/metrics": "text/plain"}
+    pages = {
+        "/docs": "text/html",
+        "/demo": "text/html",
+        "/metrics": "text/plain",
+        "/snippet.js": "text/javascript",
+    }
     for call in calls:
         for key in (call.key, "wrong"):
             answer = client.open(

@@ -22,7 +22,10 @@ SCOPES: dict[tuple[str, str], str | None] = {
     ("GET", "/docs"): None,
     ("GET", "/demo"): None,
     ("GET", "/demo/<file>"): None,
+    ("POST", "/webhooks/<connector>"): None,
+    ("GET", "/snippet.js"): None,
     ("POST", "/webhooks/<connector>/<source>"): None,
+    ("POST", "/collect/<connector>/<source>"): "interactions:write",
     ("PUT", "/webhooks/<connector>/<source>"): None,
     ("PATCH", "/webhooks/<connector>/<source>"): None,
     ("POST", "/v1/interactions"): "interactions:write",
@@ -66,6 +69,7 @@ SCOPES: dict[tuple[str, str], str | None] = {
     ("GET", "/admin/v1/sources/<source>/mapping"): "admin:read",
     ("PUT", "/admin/v1/sources/<source>/mapping"): "admin:write",
     ("POST", "/admin/v1/sources/<source>/mapping/try"): "admin:read",
+    ("GET", "/admin/v1/requests"): "admin:read",
 }
 
 EACH = [(kind, scope) for kind, scopes in access.SCOPES.items() for scope in scopes]

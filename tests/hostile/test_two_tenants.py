@@ -50,6 +50,7 @@ OF_EVERYBODY = (
     "/docs",
     "/demo",
     "/demo/<file>",
+    "/snippet.js",
 )
 
 
