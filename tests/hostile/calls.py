@@ -162,7 +162,8 @@ class Call:
 
     @property
     def is_engine(self) -> bool:
-        return self.rule.startswith(("/v1/recommendation/", "/v1/search/"))
+        """A question, or a request of ours: what cannot be read leaves nothing."""
+        return self.rule.startswith(("/v1/recommendation/", "/v1/search/", "/admin/"))
 
     @property
     def needs_services(self) -> bool:

@@ -173,9 +173,10 @@ def check_odd(client: FlaskClient, shop: Shop, call: Call, sent: Any) -> None:
     """Whatever it is: a 2xx that names what was refused, or a 4xx of the door's own."""
     answer = call.saying(compact(sent)).send(client)
     if call.is_webhook:
-        allowed = {200} if sent != [] else {401}  # of an empty array there is nothing to sign
+        # Segment signs nothing of an empty array.
+        allowed = {200} if sent != [] or call.connector != "segment" else {401}
     else:
-        allowed = {200, 422} | ({404} if call.is_engine else set())
+        allowed = {200, 422} | ({404, 409} if call.is_engine else set())
     assert answer.status_code in allowed, f"{call} {sent!r}: {answer.text}"
     if answer.status_code != 200:
         check_error(answer)
@@ -226,6 +227,14 @@ FULL: dict[str, Any] = {
          "properties": {"url": "https://a.b/"}},
         {"type": "delete", "messageId": "m6", "userId": "u1"},
     ],
+    "/webhooks/<connector>": {
+        "id": 5, "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+        "currency": "EUR", "subtotal_price": "3.00", "customer": {"id": 7}, "checkout_token": "t",
+        "note_attributes": [{"name": "__attune_anonymous_id", "value": "a1"}],
+        "line_items": [{"id": 1, "product_id": 2, "variant_id": 3, "quantity": 1}],
+        "refunds": [{"id": 9, "refund_line_items": [
+            {"line_item_id": 1, "quantity": 1, "subtotal": 3}]}],
+    },
     "/v1/interactions": {"data": [
         {
             "type": "checkout", "product_ids": ["p1"], "quantities": [1], "revenue": 2.5,
