@@ -21,6 +21,10 @@ def _nothing(headers: Headers) -> dict[str, Any]:
     return {}
 
 
+def _no_id(record: Any) -> str | None:
+    return None
+
+
 def _no_topic(headers: Headers) -> str | None:
     return None
 
@@ -47,6 +51,8 @@ class Connector:
     about_products: frozenset[str] = frozenset()  # custom actions kept so for want of a product
     topic: Callable[[Headers], str | None] = _no_topic
     told: Callable[[Headers], dict[str, Any]] = _nothing
+    # What the sender names one record by, whether it says an event or something else.
+    record_id: Callable[[Any], str | None] = _no_id
     # Whether its shops' pages may send to /collect, with a publishable key and the topic `browser`.
     browser: bool = False
 
@@ -68,6 +74,7 @@ CONNECTORS: dict[str, Connector] = {
         segment_translate.SETTINGS,
         segment_translate.POINTERS,
         segment_track.ABOUT_PRODUCTS,
+        record_id=segment_receive.record_id,
     ),
 }
 

@@ -29,6 +29,12 @@ TYPES: dict[str, Callable[[Message], list[Fact]]] = {
 OUR_NAMES = ("Attune", "Webhooks", "Webhooks (Actions)", "Actions Webhook", "Extensible Webhook")
 
 MAX_EVENT_BYTES = 1_000_000
+# https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/#max-request-size
+MAX_CLIENT_EVENT_BYTES = 32 * 1024
+
+# What a client library may call here itself. Its write key lies open in web pages, so it erases
+# nobody.
+CALLS = tuple(name for name in TYPES if name != "delete")
 
 SETTINGS = {
     "product_id": "the property that holds the catalog's key, or a list of them in order",
@@ -63,36 +69,43 @@ POINTERS = {
 
 
 def translate(topic: str | None, record: Any, settings: Mapping[str, Any]) -> list[Fact]:
-    """The facts of one call; `topic` is not used, because a record says its own type.
+    """The facts of one call. `topic` is None for what Segment passes on; of what a client library
+    sent here itself it is the path's word: the type of a single call, `batch` or `import`.
 
-    Settings: `product_id`, `events`, `consent` (see README.md). Raises Ignored and Malformed.
+    Settings: `product_id`, `events`, `consent` (see README.md), and `received_at`, by which a
+    client's clock is corrected. Raises Ignored and Malformed.
     """
     if not isinstance(record, dict):
         raise Malformed("An event must be a JSON object.")
-    read = _kind(record)
-    _check_size(record)
+    from_client = topic is not None
+    if topic in CALLS:
+        record = record | {"type": topic}
+    read = _kind(record, from_client)
+    _check_size(record, from_client)
     if read is not people.delete:
         _check_wanted(record, settings)
-    return read(message.read(record, settings))
+    return read(message.read(record, settings, from_client=from_client))
 
 
-def _kind(record: dict[str, Any]) -> Callable[[Message], list[Fact]]:
+def _kind(record: dict[str, Any], from_client: bool) -> Callable[[Message], list[Fact]]:
     name = values.text(record.get("type"))
     if name is None:
         raise Malformed("It has no `type`: let Segment send the whole event.", "/type")
     read = TYPES.get(name.lower())
-    if read is None:
+    if read is None or (from_client and name.lower() not in CALLS):
         raise Ignored(f"Calls of the type {name[:100]!r} are not known.")
     return read
 
 
-def _check_size(record: dict[str, Any]) -> None:
+def _check_size(record: dict[str, Any], from_client: bool) -> None:
+    limit, told = (MAX_CLIENT_EVENT_BYTES, "32 KB") if from_client else (MAX_EVENT_BYTES, "1 MB")
     # JSON text is at most six times marshal's bytes, which cost a third of it to make.
-    if len(marshal.dumps(record, 2)) * 6 <= MAX_EVENT_BYTES:
+    if len(marshal.dumps(record, 2)) * 6 <= limit:
         return
-    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
-    if len(text.encode("utf-8", "replace")) > MAX_EVENT_BYTES:
-        raise Malformed("The event is larger than 1 MB.")
+    sent = {name: value for name, value in record.items() if name != "sentAt"}  # it is the batch's
+    text = json.dumps(sent, ensure_ascii=False, separators=(",", ":"))
+    if len(text.encode("utf-8", "replace")) > limit:
+        raise Malformed(f"The event is larger than {told}.")
 
 
 def _check_wanted(record: dict[str, Any], settings: Mapping[str, Any]) -> None:
