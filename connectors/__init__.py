@@ -9,8 +9,8 @@ from typing import Any
 from connectors.authenticity import Authenticity, NotAuthentic, Verified
 from connectors.feed import receive as feed_receive
 from connectors.feed import translate as feed_translate
+from connectors.segment import events as segment_events
 from connectors.segment import receive as segment_receive
-from connectors.segment import track as segment_track
 from connectors.segment import translate as segment_translate
 
 Settings = Mapping[str, Any]
@@ -19,6 +19,10 @@ Headers = Mapping[str, str]  # names in lower case
 
 def _nothing(headers: Headers) -> dict[str, Any]:
     return {}
+
+
+def _any(settings: Settings) -> None:
+    pass
 
 
 def _no_id(record: Any) -> str | None:
@@ -51,6 +55,8 @@ class Connector:
     about_products: frozenset[str] = frozenset()  # custom actions kept so for want of a product
     topic: Callable[[Headers], str | None] = _no_topic
     told: Callable[[Headers], dict[str, Any]] = _nothing
+    # Raises Malformed for values that none of its settings may have; None takes one away.
+    check: Callable[[Settings], None] = _any
     # What the sender names one record by, whether it says an event or something else.
     record_id: Callable[[Any], str | None] = _no_id
     # Whether its shops' pages may send to /collect, with a publishable key and the topic `browser`.
@@ -73,7 +79,8 @@ CONNECTORS: dict[str, Connector] = {
         segment_translate.translate,
         segment_translate.SETTINGS,
         segment_translate.POINTERS,
-        segment_track.ABOUT_PRODUCTS,
+        segment_events.ABOUT_PRODUCTS,
+        check=segment_translate.check,
         record_id=segment_receive.record_id,
     ),
 }

@@ -15,14 +15,16 @@ Fact = dict[str, Any]
 MAX_MESSAGE_ID = 100
 TIMES = ("timestamp", "originalTimestamp", "receivedAt")
 CLIENT_TIMES = ("timestamp", "originalTimestamp")  # nobody has received it before us
-QUANTITIES = frozenset(("add_to_cart", "remove_from_cart", "checkout_started", "purchase"))
+QUANTITIES = frozenset(
+    ("add_to_cart", "remove_from_cart", "checkout_started", "purchase", "refund")
+)
 
 # Of an event's properties we keep what has no place of its own. A product's own text goes into
 # the product; somebody's name or address goes nowhere.
 PERSONAL = frozenset(
     (
-        "recipient", "email", "phone", "first_name", "firstName", "last_name", "lastName",
-        "invitee_email", "invitee_first_name", "invitee_last_name",
+        "recipient", "share_message", "email", "phone", "first_name", "firstName", "last_name",
+        "lastName", "invitee_email", "invitee_first_name", "invitee_last_name",
     )
 )  # fmt: skip
 PLACED = PERSONAL | {"products", "product_id", "productId", "currency", "order_id", "orderId"}
@@ -112,7 +114,6 @@ def event(
     placed: frozenset[str] = PLACED,
 ) -> Fact:
     """An event of the products in `lines`; `placed` properties are not kept among the rest."""
-    currency = values.text(properties.get("currency"))
     return {
         "fact": "event",
         "type": type_,
@@ -122,11 +123,21 @@ def event(
         "occurred_at": message.at,
         "product_ids": [line.product_id for line in lines],
         "quantities": [line.quantity for line in lines] if type_ in QUANTITIES and lines else None,
-        "currency": currency.upper() if currency and len(currency) == 3 else None,
-        "order_id": values.text(properties.get("order_id") or properties.get("orderId")),
+        "currency": currency_of(properties),
+        "order_id": order_id_of(properties),
         "context": context_of(message),
         "properties": _left_over(properties, placed, lines),
     }
+
+
+def currency_of(properties: dict[str, Any]) -> str | None:
+    currency = values.text(properties.get("currency"))
+    return currency.upper() if currency and len(currency) == 3 else None
+
+
+def order_id_of(properties: dict[str, Any]) -> str | None:
+    """V2 writes `order_id`, V1 `orderId`."""
+    return values.text(properties.get("order_id") or properties.get("orderId"))
 
 
 def _left_over(

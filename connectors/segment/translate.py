@@ -5,13 +5,14 @@ Names and rules: https://segment.com/docs/connections/spec/ (V2, and V1 as alias
 
 from __future__ import annotations
 
+import difflib
 import json
 import marshal
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from connectors import values
-from connectors.segment import message, page, people, track
+from connectors.segment import events, message, page, people, track
 from connectors.segment.message import Fact, Message, an_object
 from schemas import Ignored, Malformed
 
@@ -43,6 +44,8 @@ SETTINGS = {
     "header": "name of the header that carries the secret, instead of X-Signature",
 }
 
+TEXTS = ("product_id", "consent")  # one, or a list of them
+
 # What a fact has at a pointer came from there in the call.
 POINTERS = {
     "/user_id": "/userId",
@@ -66,6 +69,44 @@ POINTERS = {
     "/record/user_id": "/userId",
     "/record/product_id": "/properties",
 }
+
+
+def check(settings: Mapping[str, Any]) -> None:
+    """Raise Malformed for settings that mean nothing: own names for events that the Spec has not,
+    values of another kind."""
+    for name in TEXTS:
+        value = settings.get(name)
+        if not (
+            value is None or _is_text(value) or (_is_list(value) and all(map(_is_text, value)))
+        ):
+            raise Malformed(f"`{name}` must be a text or a list of texts.")
+    if not (settings.get("header") is None or _is_text(settings["header"])):
+        raise Malformed("`header` must be the name of a header.")
+    _check_events(settings.get("events"))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and bool(value)
+
+
+def _check_events(own: Any) -> None:
+    if own is None:
+        return
+    if not isinstance(own, dict):
+        raise Malformed('`events` must be an object: {"Artikel gesehen": "Product Viewed"}.')
+    for name, target in own.items():
+        key = events.normalized(target) if isinstance(target, str) else ""
+        if key not in events.EVENTS:
+            near = difflib.get_close_matches(key, events.EVENTS, 1)
+            hint = f"; did you mean {near[0].title()!r}?" if near else ""
+            raise Malformed(
+                f"`events` gives {name!r} the meaning {target!r}, which is no event of the table "
+                f"in connectors/segment/README.md{hint}"
+            )
 
 
 def translate(topic: str | None, record: Any, settings: Mapping[str, Any]) -> list[Fact]:
