@@ -1,0 +1,118 @@
+"""Segment's unmodified library for browsers in a real Chromium: whatever the network does, and
+however a page is left, each call has one effect."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.clients.conftest import Receiver
+from tests.clients.proxy import LOSE, UNAVAILABLE, Proxy, proxy
+from tests.journeys.gateway_process import until
+
+pytestmark = pytest.mark.heavy
+
+ARRIVED_S = 60
+PRODUCTS = [f"p{number}" for number in range(6)]
+PAGES = ["Home", "Mugs", "Checkout"]
+
+STANDARD: dict[str, Any] = {"strategy": "standard", "config": {"keepalive": True}}
+BATCHING: dict[str, Any] = {
+    "strategy": "batching",
+    "config": {"size": 3, "timeout": 300, "keepalive": True},
+}
+# Before 1.84 batches went by https only.
+CLIENTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "1.84": ("analytics-next-1.84", STANDARD),
+    "1.84 in batches": ("analytics-next-1.84", BATCHING),
+    "1.83": ("analytics-next-1.83", STANDARD),
+}
+NETWORKS: dict[str, Sequence[str]] = {
+    "good": (),
+    "lost acknowledgements": (LOSE, LOSE, LOSE),
+    "unavailable": (UNAVAILABLE, UNAVAILABLE),
+}
+
+
+def address(page_url: str, between: Proxy, key: str, strategy: dict[str, Any]) -> str:
+    told = {"key": key, "gateway": between.url, "strategy": strategy}
+    return f"{page_url}#{quote(json.dumps(told))}"
+
+
+def visit(page: Page, url: str) -> None:
+    """A page, another view in it, and it is left while its events are under way."""
+    page.goto(url)
+    page.evaluate("shop.page('Home'); view('p0'); view('p1')")
+    page.evaluate("shop.identify('u1', { name: 'Ann' })")
+    page.evaluate("history.pushState({}, '', '/mugs' + location.hash)")
+    page.evaluate("shop.page('Mugs'); view('p2')")
+    page.evaluate("url => { view('p3'); view('p4'); location.href = url }", next_of(url))
+    page.wait_for_url(re.compile(r"\?second"))
+
+
+def next_of(url: str) -> str:
+    return url.replace("#", "?second#")
+
+
+def finish(page: Page) -> None:
+    """On the next page the library sends what it could not before."""
+    page.evaluate("shop.page('Checkout'); view('p5')")
+
+
+def products(receiver: Receiver) -> list[str]:
+    return sorted(product for event in receiver.events() for product in event["product_ids"])
+
+
+def check_each_call_once(receiver: Receiver) -> dict[str, int]:
+    until(
+        lambda: products(receiver) == PRODUCTS and len(receiver.events()) == 9,
+        ARRIVED_S,
+        what=f"each event once ({products(receiver)})",
+    )
+    ledger = receiver.ledger()
+    assert ledger["applied"] == len(PRODUCTS) + len(PAGES) + 1
+    assert ledger["refused"] == ledger["failed"] == ledger["ignored"] == 0
+    return ledger
+
+
+@pytest.fixture
+def page(browser: Browser) -> Any:
+    context = browser.new_context()
+    yield context.new_page()
+    context.close()
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_each_call_has_one_effect(
+    page: Page, serve_page: Callable[[str], str], receiver: Receiver, client: str, network: str
+) -> None:
+    package, strategy = CLIENTS[client]
+    with proxy(receiver.url, NETWORKS[network]) as between:
+        url = address(serve_page(package), between, receiver.write_key, strategy)
+        visit(page, url)
+        finish(page)
+        ledger = check_each_call_once(receiver)
+        if network == "lost acknowledgements":
+            until(lambda: receiver.ledger()["duplicate"] > 0, ARRIVED_S, what="a repeat")
+        assert between.plan == []
+    print(f"\n{client}, {network}: {between.told}, {ledger}")
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_it_comes_again_when_it_is_told_to(
+    page: Page, serve_page: Callable[[str], str], receiver: Receiver, client: str
+) -> None:
+    package, strategy = CLIENTS[client]
+    with proxy(receiver.url, ()) as between:
+        url = address(serve_page(package), between, receiver.slow_key, strategy)
+        visit(page, url)
+        finish(page)
+        check_each_call_once(receiver)
+    assert 429 in between.told
