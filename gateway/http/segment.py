@@ -131,8 +131,11 @@ def metrics() -> Response:
 @blueprint.route(f"{PREFIX}/v1/projects/<write_key>/settings", methods=["GET"])
 @blueprint.doc(responses=shapes.ok(SETTINGS, "Where the browser library sends to"))
 def settings(write_key: str) -> Response:
-    """What the browser library asks for first, at its `cdnURL`; without it it sends nothing."""
-    auth.admitted(write_key[: auth.LONGEST_KEY], SCOPE)
+    """What the browser library asks for first, at its `cdnURL`.
+
+    Without it the library sends nothing for as long as its page lives, so this is never limited.
+    """
+    auth.admitted(write_key[: auth.LONGEST_KEY], SCOPE, limited=False)
     own = urlsplit(state.settings().public_url)
     prefix = PREFIX if request.path.startswith(PREFIX) else ""
     return jsonify(

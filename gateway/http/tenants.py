@@ -46,6 +46,8 @@ def limited_key_of(conn: Connection) -> Key | None:
     """The key of a request that its limit holds for, where this process knows it for good."""
     if not conn.path.startswith(LIMITED) or conn.method == b"OPTIONS":
         return None
+    if _IN_PATH.search(conn.path):  # gateway.http.segment says why
+        return None
     text = _key_of(conn)
     return access.known_key(text) if text else None
 

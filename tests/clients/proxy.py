@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 
 LOSE = "the answer is lost"  # the gateway has applied it, the client hears nothing
-UNAVAILABLE = "503"
+UNAVAILABLE, TOO_FAST = "503", "429"  # in the gateway's own words
 NOT_PASSED_ON = {"host", "connection", "content-length", "transfer-encoding", "accept-encoding"}
 BY_THE_CONNECTION = {"connection", "content-length", "transfer-encoding", "content-encoding"}
 
@@ -57,9 +57,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         is_post = self.command == "POST"
         planned = self.server.next_of_plan() if is_post else None
-        if planned == UNAVAILABLE:
-            self.server.told.append(503)
-            self._answer(httpx.Response(503, headers=self._retry_headers(), json={"message": "-"}))
+        if planned in (UNAVAILABLE, TOO_FAST):
+            self.server.told.append(int(planned))
+            later = self._retry_headers()
+            self._answer(httpx.Response(int(planned), headers=later, json={"message": "-"}))
             return
         answer = httpx.request(
             self.command,
@@ -90,9 +91,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.content)
 
     def _retry_headers(self) -> dict[str, str]:
-        """As the gateway says it."""
         return {
             "Retry-After": "1",
+            "X-RateLimit-Reset": "1",
             "Access-Control-Allow-Origin": self.headers.get("Origin") or "*",
             "Access-Control-Expose-Headers": "Retry-After, X-RateLimit-Reset",
         }

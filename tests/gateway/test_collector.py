@@ -532,6 +532,15 @@ def test_a_key_that_is_too_fast_is_told_when_to_come_again(
     assert events(shop) == 1
 
 
+def test_what_a_browser_asks_for_first_is_not_limited(
+    client: FlaskClient, shop: Shop, slow_key: str
+) -> None:
+    """Without it a page sends nothing at all."""
+    with time_machine.travel(NOW, tick=False):
+        for _ in range(5):
+            assert client.get(f"/v1/projects/{slow_key}/settings").status_code == 200
+
+
 def test_without_postgres_clients_are_asked_to_come_again(
     app_settings: Settings, shop: Shop
 ) -> None:
