@@ -50,6 +50,7 @@ class Translated:
     record: Any
     topic: str | None = None
     message_id: str | None = None  # of the delivery, where its platform names it
+    record_id: str | None = None  # of the record, where its sender names it
     facts: list[Fact] = field(default_factory=list)
     outcome: Literal["ready", "ignored", "refused"] = "ready"
     problems: list[RecordProblem] = field(default_factory=list)
@@ -90,15 +91,21 @@ def read(
         records = list(reader.records(payload.parse(body) if parsed is None else parsed))
     except Malformed as error:
         raise Unreadable(str(error), error.pointer) from error
+    message_id = settings.get("message_id")
+    read_id = reader.record_id if connector in CONNECTORS else _no_id
     return [
         _translate(
             reader,
             topic,
-            Translated(position, pointer, record, topic, settings.get("message_id")),
+            Translated(position, pointer, record, topic, message_id, read_id(record)),
             settings,
         )
         for position, (pointer, record) in enumerate(records)
     ]
+
+
+def _no_id(record: Any) -> None:
+    return None
 
 
 def refuse_all_for_one(records: Sequence[Translated]) -> bool:
