@@ -14,7 +14,7 @@ from typing import Any
 from connectors import values
 from connectors.segment import events, message, page, people, track
 from connectors.segment.message import Fact, Message, an_object
-from schemas import Ignored, Malformed
+from schemas import Ignored, Malformed, Withheld
 
 TYPES: dict[str, Callable[[Message], list[Fact]]] = {
     "track": track.track,
@@ -154,7 +154,7 @@ def _check_wanted(record: dict[str, Any], settings: Mapping[str, Any]) -> None:
     if _is_opted_out(record.get("integrations")):
         raise Ignored("Its `integrations` leave us out.")
     if (required := settings.get("consent")) and _is_without_consent(record, required):
-        raise Ignored("It lacks a consent category that this source requires.")
+        raise Withheld("It lacks a consent category that this source requires.")
 
 
 def _is_opted_out(integrations: Any) -> bool:

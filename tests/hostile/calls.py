@@ -170,11 +170,6 @@ class Call:
         return signing.SIGNATURE[self.connector]
 
     @property
-    def is_upload(self) -> bool:
-        """Of `/v1` data: what cannot be read is refused and kept."""
-        return self.body is not None and not self.is_webhook and not self.is_engine
-
-    @property
     def is_collector(self) -> bool:
         return "<call:call>" in self.rule or "<write_key>" in self.rule
 
