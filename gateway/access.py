@@ -27,7 +27,7 @@ from gateway import instant, sealing
 from ranking.catalog import embeddings
 from schemas import database
 from schemas.database import Connection
-from schemas.errors import AttuneError
+from schemas.errors import AttuneError, Malformed
 
 SQL = database.queries(__file__)
 
@@ -435,13 +435,19 @@ def rotate_source_secret(
 
 
 def change_settings(connection: Connection, source: Source, changes: Mapping[str, Any]) -> None:
-    """Set a source's settings; None takes one away. Raises BadRequest for one it does not have."""
-    known = connectors.CONNECTORS[source.connector].settings
+    """Set a source's settings; None takes one away. Raises BadRequest for one it does not have,
+    or a value that it cannot have."""
+    connector = connectors.CONNECTORS[source.connector]
+    known = connector.settings
     for name in changes:
         if name not in known:
             raise BadRequest(
                 f"{source.connector} has no setting {name!r}; there are: {', '.join(sorted(known))}"
             )
+    try:
+        connector.check(changes)
+    except Malformed as error:
+        raise BadRequest(str(error)) from None
     connection.execute(
         SQL.change_settings,
         {

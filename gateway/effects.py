@@ -130,6 +130,8 @@ class Collector:
             return []
         if one.message_id:
             return [self._hash(b"delivery", f"{one.message_id} {one.position}".encode())]
+        if one.record_id:
+            return [self._hash(b"named", one.record_id.encode())]
         if any(_is_undated(fact) for fact in one.facts):
             return []  # removed, made anew, removed again: the same words mean another time
         topic = f"{one.topic}\0".encode() if one.topic else b""

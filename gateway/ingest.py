@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -30,6 +31,7 @@ from gateway.reading import (
     Unreadable,
     read,
     refuse_all_for_one,
+    without_withheld,
 )
 from schemas import tracing
 from schemas.database import Connection
@@ -90,6 +92,7 @@ def deliver(
     try:
         with tracing.span("read", connector=source.connector, bytes=len(body)):
             records = read(source.connector, topic, body, source.settings, headers, at, parsed)
+        incoming = replace(incoming, body=without_withheld(body, records))
         if all_or_nothing:
             refuse_all_for_one(records)
         with tracing.span("apply", records=len(records)):

@@ -122,7 +122,7 @@ def _instructions(connector: str, answer: dict[str, Any]) -> str:
     clicks, test_request = CONNECT[connector]
     parts = [
         f"Source {answer['source']} of site {answer['site']} is made.",
-        clicks.format(**answer),
+        clicks.format(**answer, **segment.hosts(load().public_url)),
         "Try it now, signed as the platform would sign it:",
         curl(answer["url"], *test_request(answer["secret"], datetime.now(UTC))),
         "Watch what arrives:",

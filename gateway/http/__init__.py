@@ -31,6 +31,7 @@ BLUEPRINTS = (
     "gateway.http.documents:blueprint",
     "gateway.http.webhooks:blueprint",
     "gateway.http.collect:blueprint",
+    "gateway.http.segment:blueprint",
     "gateway.http.v1.interactions:blueprint",
     "gateway.http.v1.products:blueprint",
     "gateway.http.v1.users:blueprint",

@@ -23,7 +23,7 @@ from schemas import payload
 from schemas.errors import Malformed, Problem
 from schemas.fields import Items, PersonId, Reader, problems
 
-LIMIT_BYTES = 64 * 1024
+LIMIT_BYTES = 1024 * 1024
 ROWS = 100
 
 blueprint = Blueprint(
