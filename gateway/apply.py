@@ -260,7 +260,7 @@ def _orders(connection: Connection, collector: Collector, horizon: datetime) -> 
     site_id = incoming.source.site_id
     told = orders.tell(connection, site_id, effects.orders, effects.purchases, horizon)
     collector.sightings(told.sightings)
-    for actor_id, kind, sent_id in identity.named(connection, site_id, told.actors):
+    for actor_id, kind, sent_id in told.actors:
         row = {"actor_id": actor_id, "kind": kind, "sent_id": sent_id}
         effects.actors.setdefault(actor_id, row)["told_at"] = incoming.received_at
 

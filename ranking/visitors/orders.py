@@ -85,9 +85,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Whose events changed, and the anonymous ids that were seen with a user on one order."""
+    """Whose events changed (actor, kind, id as sent), and the anonymous ids that were seen with a
+    user on one order, since when."""
 
-    actors: list[UUID]
+    actors: list[tuple[UUID, str, str | None]]
     sightings: list[tuple[UUID, UUID, datetime]]
 
 
@@ -207,10 +208,7 @@ def tell(
     One placed before `horizon` is an order without an event."""
     ids = sorted({row["order_id"] for row in told})
     where = {"site": site_id, "ids": ids, "horizon": horizon}
-    connection.execute(SQL.lock, where)
-    parameters = where | {"rows": database.jsonb(told)}
-    connection.execute(SQL.tell, parameters)
-    connection.execute(SQL.people, parameters)
+    connection.execute(SQL.tell, where | {"rows": database.jsonb(told)})
     return _settle(connection, where, event_ids)
 
 
@@ -232,9 +230,11 @@ def _settle(
     rows = [
         _row(settled(order_id, told), event_ids[order_id]) for order_id, told in by_order.items()
     ]
-    changed = connection.execute(SQL.settle, dict(where) | {"rows": database.jsonb(rows)})
-    sightings = connection.execute(SQL.sightings, where).fetchall()
-    return Told(sorted({row[0] for row in changed}), sightings)
+    found = connection.execute(SQL.settle, dict(where) | {"rows": database.jsonb(rows)}).fetchall()
+    return Told(
+        [(actor, kind, sent_id) for actor, kind, sent_id, user, _ in found if user is None],
+        [(actor, user, since) for actor, _, _, user, since in found if user is not None],
+    )
 
 
 def _row(order: Order, event_id: UUID) -> dict[str, Any]:
