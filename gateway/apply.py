@@ -285,14 +285,14 @@ def _orders(
         connection, site_id, effects.orders, effects.purchases, horizon, instead_of=earlier
     )
     collector.sightings(told.sightings)
-    _changed(connection, collector, told.actors)
+    _changed(collector, told.actors)
 
 
-def _changed(connection: Connection, collector: Collector, actors: Iterable[UUID]) -> None:
-    """Let the one statement raise the versions of all whose events changed, so that it alone locks
-    actors."""
+def _changed(collector: Collector, actors: Iterable[tuple[UUID, str, str | None]]) -> None:
+    """Let the one statement raise the versions of all whose events changed (actor, kind, id as
+    sent), so that it alone locks actors."""
     effects, incoming = collector.effects, collector.incoming
-    for actor_id, kind, sent_id in identity.named(connection, incoming.source.site_id, actors):
+    for actor_id, kind, sent_id in actors:
         row = {"actor_id": actor_id, "kind": kind, "sent_id": sent_id}
         effects.actors.setdefault(actor_id, row)["told_at"] = incoming.received_at
 
@@ -308,7 +308,7 @@ def _take_back(connection: Connection, collector: Collector, earlier: Earlier) -
     freed |= rest - {event_id for (event_id,) in others}
     connection.execute(SQL.free_keys, where | {"ids": sorted(freed)})
     actors = {actor for _, *both in brought for actor in both if actor is not None}
-    _changed(connection, collector, actors)
+    _changed(collector, identity.named(connection, where["site"], actors))
 
 
 def _people(connection: Connection, incoming: Incoming, effects: Effects) -> None:

@@ -118,20 +118,21 @@ INTERACTIONS = {name: _interaction_schema(name) for name in INTERACTION_TYPES}
 
 def upload_shape(topic: str) -> dict[str, Any]:
     """The OpenAPI schema of a topic's request body, with marshmallow schemas inside."""
-    return _object(data={"type": "array", "items": _ITEMS[topic]})
+    return an_object(data={"type": "array", "items": _ITEMS[topic]})
 
 
 def deletion_shape(topic: str) -> dict[str, Any]:
     """The OpenAPI schema of a deletion's request body."""
     ids: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
     if topic == "interactions/_delete":
-        people = _object(user_ids=ids, anonymous_ids=ids)
+        people = an_object(user_ids=ids, anonymous_ids=ids)
         return people | {"required": []}
     name = "product_ids" if topic == "products/_delete" else "user_ids"
-    return _object(data=_object(**{name: ids}))
+    return an_object(data=an_object(**{name: ids}))
 
 
-def _object(**properties: Any) -> dict[str, Any]:
+def an_object(**properties: Any) -> dict[str, Any]:
+    """The OpenAPI schema of an object that has these."""
     return {"type": "object", "required": list(properties), "properties": properties}
 
 

@@ -14,8 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import after_this_request, request
-from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
+from gunicorn.http.errors import (  # type: ignore[import-untyped]
+    ChunkMissingTerminator,
+    InvalidChunkExtension,
+    InvalidChunkSize,
+    ParseException,
+)
 
+from gateway.http import refusals
 from gateway.http.deadline import watch
 from gateway.http.errors import BodyLate, HttpError, TooLarge, Unavailable, Unreadable
 
@@ -23,6 +29,8 @@ DEADLINE_S = 10.0
 LARGE_BYTES = 4 * 1024 * 1024
 LARGE_AT_ONCE = 2
 LONGEST_LENGTH = 30  # digits of a Content-Length
+
+BAD_CHUNKS = (ChunkMissingTerminator, InvalidChunkExtension, InvalidChunkSize)
 
 _READ_BYTES = 256 * 1024
 _INFLATE_BYTES = 4 * 1024 * 1024
@@ -90,6 +98,8 @@ def _received(budget: _Budget, deadline_s: float) -> bytes:
     with _deadline(deadline_s) as late:
         try:
             chunks = list(_chunks(length, budget))
+        except BAD_CHUNKS:
+            raise Unreadable(refusals.BAD_CHUNKS) from None
         except (OSError, ParseException):  # gunicorn's own name for a body that ends too early
             chunks, length = [], -1
     if late():

@@ -6,6 +6,8 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
+from schemas import v1
+
 Shape = dict[str, Any]
 
 TEXT: Shape = {"type": "string"}
@@ -33,12 +35,9 @@ def map_of(shape: Shape) -> Shape:
 
 def record(required: Shape, maybe: Shape | None = None, *, more: bool = False) -> Shape:
     """An object with these fields and those that may be absent; others only with `more`."""
-    return {
-        "type": "object",
-        "required": list(required),
-        "properties": required | (maybe or {}),
-        "additionalProperties": more,
-    }
+    shape = v1.an_object(**required)
+    shape["properties"] |= maybe or {}
+    return shape | {"additionalProperties": more}
 
 
 def ok(shape: Shape, description: str = "Success", status: int = 200) -> dict[int, Shape]:

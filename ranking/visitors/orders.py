@@ -85,9 +85,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Whose events changed, and the anonymous ids that were seen with a user on one order."""
+    """Whose events changed (actor, kind, id as sent), and the anonymous ids that were seen with a
+    user on one order, since when."""
 
-    actors: list[UUID]
+    actors: list[tuple[UUID, str, str | None]]
     sightings: list[tuple[UUID, UUID, datetime]]
 
 
@@ -216,12 +217,10 @@ def tell(
     order that is to be made. One placed before `horizon` is an order without an event. What was
     told `instead_of` this is forgotten first, and the orders of which nobody tells then."""
     where = {"site": site_id, "ids": sorted(event_ids), "horizon": horizon}
-    connection.execute(SQL.lock, where)
     if instead_of is not None:
+        connection.execute(SQL.lock, where)
         connection.execute(SQL.take_back, where | instead_of._asdict())
-    parameters = where | {"rows": database.jsonb(told)}
-    connection.execute(SQL.tell, parameters)
-    connection.execute(SQL.people, parameters)
+    connection.execute(SQL.tell, where | {"rows": database.jsonb(told)})
     settled = _settle(connection, where, event_ids)
     if instead_of is not None:
         for statement in (SQL.forget_untold, SQL.forget_people):
@@ -253,9 +252,11 @@ def _settle(
     rows = [
         _row(settled(order_id, told), event_ids[order_id]) for order_id, told in by_order.items()
     ]
-    changed = connection.execute(SQL.settle, dict(where) | {"rows": database.jsonb(rows)})
-    sightings = connection.execute(SQL.sightings, where).fetchall()
-    return Told(sorted({row[0] for row in changed}), sightings)
+    found = connection.execute(SQL.settle, dict(where) | {"rows": database.jsonb(rows)}).fetchall()
+    return Told(
+        [(actor, kind, sent_id) for actor, kind, sent_id, user, _ in found if user is None],
+        [(actor, user, since) for actor, _, _, user, since in found if user is not None],
+    )
 
 
 def _row(order: Order, event_id: UUID) -> dict[str, Any]:

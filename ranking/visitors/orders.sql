@@ -1,7 +1,7 @@
 -- Orders, what was told of them, and the one purchase in `events` that each comes to.
 
 -- name: lock
--- Whoever tells of an order holds it to the end, so that the next one sees all that was told.
+-- Before what was told is taken back, also of orders of which nothing more is told.
 insert into orders (site_id, order_id)
 select %(site)s, order_id from unnest(%(ids)s::text[]) as o(order_id) order by order_id
 on conflict (site_id, order_id) do update set version = orders.version + 1
@@ -29,27 +29,49 @@ where p.site_id = %(site)s and p.order_id = any(%(ids)s)
                   where o.site_id = p.site_id and o.order_id = p.order_id)
 
 -- name: tell
--- Ids of somebody who was erased since are not stored, nor what else may tell of them.
+-- Whoever tells of an order holds it to the end, so that the next one reads all that was told. Ids of
+-- somebody who was erased since are not stored, nor what else may tell of them.
+with sent as materialized (
+  select r.*, gone.id is null as is_known
+  from jsonb_to_recordset(%(rows)s) as r(
+    order_id text, source_id int, told text, reference text, trust smallint, as_of timestamptz,
+    told_hash uuid, occurred_at timestamptz, user_actor_id uuid, anonymous_actor_id uuid,
+    content jsonb, delivery_id uuid, position int, received_at timestamptz)
+  left join lateral (
+    select a.actor_id as id from actors a
+    where a.site_id = %(site)s and a.actor_id in (r.user_actor_id, r.anonymous_actor_id)
+      and a.erased_at >= r.occurred_at
+    limit 1
+  ) gone on true
+),
+held as (
+  insert into orders (site_id, order_id)
+  select distinct %(site)s, order_id from sent order by order_id
+  on conflict (site_id, order_id) do update set version = orders.version + 1
+  returning order_id
+),
+people as (
+  insert into order_people (site_id, order_id, actor_id, is_user, since)
+  select %(site)s, order_id, coalesce(user_actor_id, anonymous_actor_id),
+         bool_or(user_actor_id is not null), min(occurred_at)
+  from sent
+  where is_known and coalesce(user_actor_id, anonymous_actor_id) is not null
+    and (select count(*) from held) > 0
+  group by 2, 3
+  order by 2, 3
+  on conflict (site_id, order_id, actor_id) do update set since = excluded.since
+  where excluded.since < order_people.since
+)
 insert into order_tellings
   (site_id, order_id, source_id, told, reference, trust, as_of, told_hash, occurred_at,
    user_actor_id, anonymous_actor_id, content, delivery_id, position, received_at)
-select distinct on (r.order_id, r.source_id, r.told, r.reference)
-  %(site)s, r.order_id, r.source_id, r.told, r.reference, r.trust, r.as_of, r.told_hash,
-  r.occurred_at, case when gone.id is null then r.user_actor_id end,
-  case when gone.id is null then r.anonymous_actor_id end,
-  case when gone.id is null then r.content else r.content - 'data' end,
-  r.delivery_id, r.position, r.received_at
-from jsonb_to_recordset(%(rows)s) as r(
-  order_id text, source_id int, told text, reference text, trust smallint, as_of timestamptz,
-  told_hash uuid, occurred_at timestamptz, user_actor_id uuid, anonymous_actor_id uuid,
-  content jsonb, delivery_id uuid, position int, received_at timestamptz)
-left join lateral (
-  select a.actor_id as id from actors a
-  where a.site_id = %(site)s and a.actor_id in (r.user_actor_id, r.anonymous_actor_id)
-    and a.erased_at >= r.occurred_at
-  limit 1
-) gone on true
-order by r.order_id, r.source_id, r.told, r.reference, r.as_of desc, r.told_hash desc
+select distinct on (order_id, source_id, told, reference)
+  %(site)s, order_id, source_id, told, reference, trust, as_of, told_hash, occurred_at,
+  case when is_known then user_actor_id end, case when is_known then anonymous_actor_id end,
+  case when is_known then content else content - 'data' end, delivery_id, position, received_at
+from sent
+where (select count(*) from held) > 0
+order by order_id, source_id, told, reference, as_of desc, told_hash desc
 on conflict (site_id, order_id, source_id, told, reference) do update set
   trust = excluded.trust, as_of = excluded.as_of, told_hash = excluded.told_hash,
   occurred_at = excluded.occurred_at, user_actor_id = excluded.user_actor_id,
@@ -57,28 +79,6 @@ on conflict (site_id, order_id, source_id, told, reference) do update set
   delivery_id = excluded.delivery_id, position = excluded.position,
   received_at = excluded.received_at
 where (excluded.as_of, excluded.told_hash) > (order_tellings.as_of, order_tellings.told_hash)
-
--- name: people
-insert into order_people (site_id, order_id, actor_id, is_user, since)
-select %(site)s, r.order_id, coalesce(r.user_actor_id, r.anonymous_actor_id),
-       bool_or(r.user_actor_id is not null), min(r.occurred_at)
-from jsonb_to_recordset(%(rows)s)
-  as r(order_id text, user_actor_id uuid, anonymous_actor_id uuid, occurred_at timestamptz)
-where coalesce(r.user_actor_id, r.anonymous_actor_id) is not null
-  and not exists (select from actors a
-                  where a.site_id = %(site)s and a.erased_at >= r.occurred_at
-                    and a.actor_id in (r.user_actor_id, r.anonymous_actor_id))
-group by 2, 3
-order by 2, 3
-on conflict (site_id, order_id, actor_id) do update set since = excluded.since
-where excluded.since < order_people.since
-
--- name: sightings
--- Anonymous ids and users that sources told of one order.
-select a.actor_id, u.actor_id, a.since
-from order_people a
-join order_people u on u.site_id = a.site_id and u.order_id = a.order_id and u.is_user
-where a.site_id = %(site)s and a.order_id = any(%(ids)s) and not a.is_user
 
 -- name: forget
 delete from order_people
@@ -91,7 +91,8 @@ from order_tellings
 where site_id = %(site)s and order_id = any(%(ids)s)
 
 -- name: settle
--- Returns whose events changed: whoever the purchase was of, and whoever it is of now.
+-- Returns whose events changed, whoever the purchase was of and whoever it is of now, with kind and
+-- id; and the anonymous ids and users that sources told of one order, since when.
 with sent as materialized (
   select r.*, o.actor_id as actor_before, o.event_at as event_before,
          case when r.counts and r.placed_at >= %(horizon)s then r.placed_at end as event_at
@@ -129,9 +130,15 @@ stored as (
     currency = s.currency, lines = s.lines, actor_id = s.actor_id, event_at = s.event_at
   from sent s where o.site_id = %(site)s and o.order_id = s.order_id
 )
-select actor_before from sent where event_before is not null and actor_before is not null
-union
-select actor_id from sent where event_at is not null
+select a.actor_id, a.kind, a.sent_id, null::uuid as user_id, null::timestamptz as since
+from (select actor_before as actor_id from sent where event_before is not null
+      union select actor_id from sent where event_at is not null) changed
+join actors a on a.site_id = %(site)s and a.actor_id = changed.actor_id
+union all
+select p.actor_id, null, null, u.actor_id, p.since
+from order_people p
+join order_people u on u.site_id = p.site_id and u.order_id = p.order_id and u.is_user
+where p.site_id = %(site)s and p.order_id = any(%(ids)s) and not p.is_user
 
 -- name: unname
 update order_tellings set

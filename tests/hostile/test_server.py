@@ -242,6 +242,12 @@ def test_broken_chunks_are_refused(server: Server, chunks: bytes) -> None:
     assert server.says(server.head(CHUNKED) + chunks) in (400, 401, 408)
 
 
+def test_chunks_that_break_late_are_refused_as_early_ones(server: Server) -> None:
+    """Beyond what the loop gathers, where the application reads them."""
+    good = b"180000\r\n" + b" " * 0x180000 + b"\r\n"
+    assert server.says(server.head(CHUNKED) + good + b"no size\r\n") == 400
+
+
 # requests ---------------------------------------------------------------------------------------
 
 
