@@ -167,6 +167,20 @@ def test_a_rotated_source_secret_is_shown(gateway: Gateway, shop: Shop) -> None:
     assert rotated["secret"] not in gateway("sources", "list", "shop").stdout
 
 
+def test_sources_are_listed_with_their_settings(gateway: Gateway, shop: Shop) -> None:
+    source = shop.segment.public_id
+    gateway("sources", "set", "shop", source, "product_id", "sku")
+    gateway("sources", "set", "shop", source, "consent", '["ads"]')
+    heading, *lines = gateway("sources", "list", "shop").stdout.splitlines()
+    assert heading.split() == ["source", "connector", "created_at", "url", "settings"]
+    assert lines[-1].startswith(source)
+    assert lines[-1].endswith('consent=["ads"], product_id=sku')
+    [_, listed] = answer(gateway("sources", "list", "shop", "--json"))["sources"]
+    assert (listed["source"], listed["settings"]) == (
+        source, {"consent": ["ads"], "product_id": "sku"}
+    )  # fmt: skip
+
+
 # looking inside ----------------------------------------------------------------------------------
 
 
