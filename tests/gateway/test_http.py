@@ -74,7 +74,7 @@ def test_each_route_of_another_kind_refuses_a_publishable_key(
 ) -> None:
     """All but sending interactions and asking for lists."""
     for method, url in guarded(app):
-        if url.startswith(("/v1/recommendation/", "/v1/search/")) or (
+        if url.startswith(("/v1/recommendation/", "/v1/search/", "/collect/")) or (
             (method, url) == ("POST", "/v1/interactions")
         ):
             continue
@@ -222,7 +222,7 @@ def test_a_preflight_needs_no_key_on_any_path(client: FlaskClient, path: str) ->
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/v1/interactions", 401), ("/v1/nope", 404), ("/collect/x/y", 404), ("/segment/v1/b", 404)],
+    [("/v1/interactions", 401), ("/v1/nope", 404), ("/collect/x/y", 401), ("/segment/v1/b", 404)],
 )
 def test_an_error_can_be_read_by_the_page_that_caused_it(
     client: FlaskClient, path: str, status: int
