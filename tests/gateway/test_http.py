@@ -13,13 +13,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
-from gateway import access, sealing
+from gateway import VERSION, access, sealing
 from gateway.http import create_app, limits, state
 from gateway.settings import Settings
 from tests.conftest import Shop
 
 # Routes that ask for no key, each with its reason.
 OPEN = {
+    "/": "what this is, the same for everybody",
     "/healthz": "a load balancer has no key",
     "/readyz": "a load balancer has no key",
     "/metrics": "private networks, or a token of its own",
@@ -127,11 +128,18 @@ def test_a_revoked_key_is_refused(client: FlaskClient, shop: Shop) -> None:
 # errors ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/", "/nope", "/v1/nope", "/admin/v1/nope", "//v1/events", "/v1"])
+@pytest.mark.parametrize("path", ["/nope", "/v1/nope", "/admin/v1/nope", "//v1/events", "/v1"])
 def test_an_unknown_path_is_a_404_in_json(client: FlaskClient, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 404
     assert answer.json == {"message": "not found", "problems": []}
+
+
+def test_the_bare_address_leads_on(app: Flask, client: FlaskClient) -> None:
+    answer = client.get("/")
+    assert answer.status_code == 200 and answer.json
+    assert (answer.json["name"], answer.json["version"]) == ("Attune", VERSION)
+    assert set(answer.json["links"].values()) <= {rule.rule for rule, _ in routes(app)}
 
 
 def test_a_wrong_method_says_which_are_allowed(client: FlaskClient) -> None:

@@ -28,6 +28,7 @@ PIXEL = {"id": "e1", "name": "product_viewed", "type": "standard", "clientId": "
 
 # (method, rule) → (path, body); {names} are filled with what the site has.
 VALID: dict[tuple[str, str], tuple[str, Any]] = {
+    ("GET", "/"): ("/", None),
     ("GET", "/healthz"): ("/healthz", None),
     ("GET", "/readyz"): ("/readyz", None),
     ("GET", "/metrics"): ("/metrics", None),
@@ -165,7 +166,7 @@ class Call:
 
     @property
     def needs_services(self) -> bool:
-        return not self.rule.startswith(NEED_NOTHING)
+        return self.rule != "/" and not self.rule.startswith(NEED_NOTHING)
 
     def headers(self) -> dict[str, str]:
         kind = {"Content-Type": "application/json"}
