@@ -84,6 +84,12 @@ def interaction(number: int) -> dict[str, Any]:
 
 
 def _send(on: Stage, port: int, bodies: list[bytes]) -> None:
+    headers = {"X-API-KEY": on.keys["secret_key"], "Content-Type": "application/json"}
+    send(f"http://127.0.0.1:{port}/v1/interactions", headers, bodies)
+
+
+def send(url: str, headers: dict[str, str], bodies: list[bytes]) -> None:
+    """Every body, by four senders."""
     waiting = iter(bodies)
     lock = threading.Lock()
 
@@ -93,11 +99,7 @@ def _send(on: Stage, port: int, bodies: list[bytes]) -> None:
                 body = next(waiting, None)
             if body is None:
                 return
-            request = urllib.request.Request(
-                f"http://127.0.0.1:{port}/v1/interactions",
-                data=body,
-                headers={"X-API-KEY": on.keys["secret_key"], "Content-Type": "application/json"},
-            )
+            request = urllib.request.Request(url, data=body, headers=headers)
             with urllib.request.urlopen(request) as answer:
                 answer.read()
 

@@ -23,26 +23,26 @@ HISTORY = 50  # batches of 1,000: no shop is empty for long
 
 def run() -> Iterator[Line]:
     with stage() as on:
-        with on.pool.connection() as connection:
-            connection.execute("create table bare (id bigserial primary key, body bytea not null)")
-        _remember(on)
+        remember(on)
         ours, bare = load.Result(), load.Result()
         for number in range(ROUNDS):
             note(f"webhook: round {number + 1} of {ROUNDS}")
-            _add(bare, _bare(on))
-            _add(ours, _ours(on))
+            add(bare, bare_inserts(on))
+            add(ours, _ours(on))
     yield against("webhook single events", ours.rate, "requests/s", bare.rate, least=0.6)
     slow, fast = percentile(ours.latencies, 99), percentile(bare.latencies, 99)
     yield against("webhook single events p99", slow, "ms", fast, most=2.5)
     yield known("webhook single events, goal 1000", ours.rate, "requests/s")
 
 
-def _remember(on: Stage) -> None:
-    note("webhook: a history of 50,000 events")
+def remember(on: Stage) -> None:
+    """A history, and the table of the bare handler."""
+    note("bench: a history of 50,000 events")
     for _ in range(HISTORY):
         body = b"[" + b",".join(event() for _ in range(1000)) + b"]"
         ingest.deliver(on.pool, on.segment, topic=None, headers={}, body=body)
     with on.pool.connection() as connection:
+        connection.execute("create table bare (id bigserial primary key, body bytea not null)")
         connection.execute("vacuum analyze")
 
 
@@ -56,23 +56,27 @@ def _ours(on: Stage) -> load.Result:
         return load.post(path, body, headers)
 
     with web(on) as port:
-        return _measure(port, signed)
+        return measure(port, signed)
 
 
-def _bare(on: Stage) -> load.Result:
+def bare_inserts(on: Stage) -> load.Result:
+    """The baseline: a handler that inserts the body and commits."""
+
     def plain() -> bytes:
         return load.post("/bare", event(), {"Content-Type": "application/json"})
 
     with web(on, "bench.bare:create_app()") as port:
-        return _measure(port, plain)
+        return measure(port, plain)
 
 
-def _measure(port: int, requests: Callable[[], bytes]) -> load.Result:
+def measure(port: int, requests: Callable[[], bytes]) -> load.Result:
+    """As many as eight connections can have answered, after a warm-up."""
     load.closed(port, requests, connections=CONNECTIONS, seconds=WARM_S)
     return load.closed(port, requests, connections=CONNECTIONS, seconds=SECONDS).check()
 
 
-def _add(total: load.Result, part: load.Result) -> None:
+def add(total: load.Result, part: load.Result) -> None:
+    """Count one round into the total."""
     total.latencies += part.latencies
     total.seconds += part.seconds
 

@@ -9,8 +9,8 @@ from typing import Any
 from connectors.authenticity import Authenticity, NotAuthentic, Verified
 from connectors.feed import receive as feed_receive
 from connectors.feed import translate as feed_translate
+from connectors.segment import events as segment_events
 from connectors.segment import receive as segment_receive
-from connectors.segment import track as segment_track
 from connectors.segment import translate as segment_translate
 from connectors.shopify import receive as shopify_receive
 from connectors.shopify import translate as shopify_translate
@@ -27,6 +27,14 @@ def _nothing(headers: Headers) -> dict[str, Any]:
 
 def _no_ping(headers: Headers, body: bytes) -> bool:
     return False
+
+
+def _any(settings: Settings) -> None:
+    pass
+
+
+def _no_id(record: Any) -> str | None:
+    return None
 
 
 def _no_topic(headers: Headers) -> str | None:
@@ -60,6 +68,10 @@ class Connector:
     ping: Callable[[Headers, bytes], bool] = _no_ping
     # The shop that the headers name, for platforms that send all shops' deliveries to one address.
     shop_of: Callable[[Headers], str | None] | None = None
+    # Raises Malformed for values that none of its settings may have; None takes one away.
+    check: Callable[[Settings], None] = _any
+    # What the sender names one record by, whether it says an event or something else.
+    record_id: Callable[[Any], str | None] = _no_id
     # Whether its shops' pages may send to /collect, with a publishable key and the topic `browser`.
     browser: bool = False
 
@@ -80,7 +92,9 @@ CONNECTORS: dict[str, Connector] = {
         segment_translate.translate,
         segment_translate.SETTINGS,
         segment_translate.POINTERS,
-        segment_track.ABOUT_PRODUCTS,
+        segment_events.ABOUT_PRODUCTS,
+        check=segment_translate.check,
+        record_id=segment_receive.record_id,
     ),
     "shopify": Connector(
         "shopify",

@@ -27,7 +27,7 @@ from gateway import instant, sealing
 from ranking.catalog import embeddings
 from schemas import database
 from schemas.database import Connection
-from schemas.errors import AttuneError
+from schemas.errors import AttuneError, Malformed
 
 SQL = database.queries(__file__)
 
@@ -435,13 +435,19 @@ def rotate_source_secret(
 
 
 def change_settings(connection: Connection, source: Source, changes: Mapping[str, Any]) -> None:
-    """Set a source's settings; None takes one away. Raises BadRequest for one it does not have."""
-    known = connectors.CONNECTORS[source.connector].settings
+    """Set a source's settings; None takes one away. Raises BadRequest for one it does not have,
+    or a value that it cannot have."""
+    connector = connectors.CONNECTORS[source.connector]
+    known = connector.settings
     for name in changes:
         if name not in known:
             raise BadRequest(
                 f"{source.connector} has no setting {name!r}; there are: {', '.join(sorted(known))}"
             )
+    try:
+        connector.check(changes)
+    except Malformed as error:
+        raise BadRequest(str(error)) from None
     connection.execute(
         SQL.change_settings,
         {
@@ -451,6 +457,29 @@ def change_settings(connection: Connection, source: Source, changes: Mapping[str
         },
     )
     forget()
+
+
+def source_of_site(connection: Connection, site: Site, public_id: str) -> Source:
+    """A site's source by the id in its URL; raises UnknownSource."""
+    found = source_by_public_id(connection, public_id)
+    if found is None or found.site_id != site.site_id:
+        raise UnknownSource(f"site {site.name} has no source {public_id!r}")
+    return found
+
+
+def lock_source(connection: Connection, source: Source) -> None:
+    """Let nobody else change the source until the end of the transaction."""
+    where = {"site_id": source.site_id, "source_id": source.source_id}
+    connection.execute(SQL.lock_source, where)
+
+
+def set_mapping(
+    connection: Connection, source: Source, version: int, document: Mapping[str, Any]
+) -> None:
+    """Let a source's records be read by this mapping; gateway/mappings.py keeps its versions."""
+    where = {"site_id": source.site_id, "source_id": source.source_id}
+    values = {"version": version, "document": Jsonb(dict(document))}
+    connection.execute(SQL.set_mapping, where | values)
 
 
 def sources(connection: Connection, site: Site) -> list[dict[str, Any]]:

@@ -52,8 +52,18 @@ select source_id, public_id as source, connector, dedupe_scope, settings, create
 from sources where site_id = %(site_id)s order by source_id
 
 -- name: change_settings
-update sources set settings = jsonb_strip_nulls(settings || %(changes)s)
-where site_id = %(site_id)s and source_id = %(source_id)s;
+-- Null takes one away; a null inside another one stays.
+update sources set settings = (settings || %(changes)s)
+  - array(select key from jsonb_each(%(changes)s::jsonb) where value = 'null')
+where site_id = %(site_id)s and source_id = %(source_id)s
+
+-- name: lock_source
+select from sources where site_id = %(site_id)s and source_id = %(source_id)s for update
+
+-- name: set_mapping
+update sources set settings = settings || jsonb_build_object(
+  'mapping', jsonb_build_object('version', %(version)s::int) || %(document)s::jsonb)
+where site_id = %(site_id)s and source_id = %(source_id)s
 
 -- name: lock_source_secrets
 select secrets_sealed from sources

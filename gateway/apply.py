@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -15,10 +15,18 @@ from psycopg import sql
 from gateway import admission, memory
 from gateway.access import Source
 from gateway.effects import Collector, Effects, Incoming
-from gateway.reading import ALL_OR_NOTHING, OF_ANOTHER, RecordProblem, Translated, Unreadable
+from gateway.reading import (
+    ALL_OR_NOTHING,
+    ERASED,
+    OF_ANOTHER,
+    RecordProblem,
+    Translated,
+    Unreadable,
+)
 from gateway.settings import load
 from ranking.catalog import products, stock
 from ranking.visitors import erase, identity, orders, users
+from ranking.visitors.orders import Earlier
 from schemas import database
 from schemas.database import Connection
 from schemas.facts import Event, Export, Lifecycle, Product
@@ -87,9 +95,11 @@ def apply(
     records: Sequence[Translated],
     *,
     again: bool = False,
+    anew: bool = False,
 ) -> Receipt:
     """Apply the ready records inside the caller's transaction; with `again` the delivery exists
-    (a replay) and only its effects are written."""
+    (a replay) and only its effects are written, `anew` after the events and orders that it brought
+    are gone."""
     site_id = incoming.source.site_id
     admitted = admission.admit(
         connection,
@@ -106,7 +116,10 @@ def apply(
     to_encode = products.patch(connection, site_id, admitted.patched)
     to_encode += _catalog(connection, incoming, effects)
     horizon = _horizon(incoming, again)
-    _orders(connection, collector, horizon)
+    earlier = _earlier(incoming, records) if anew else None
+    _orders(connection, collector, horizon, earlier)
+    if earlier:
+        _take_back(connection, collector, earlier)
     old = any(record["occurred_at"] < horizon for record in effects.records)
     row = (
         APPLY[not again, old]
@@ -251,18 +264,51 @@ def _catalog(connection: Connection, incoming: Incoming, effects: Effects) -> in
     return to_encode
 
 
-def _orders(connection: Connection, collector: Collector, horizon: datetime) -> None:
-    """Tell of orders, and let the one statement raise the versions of all whose purchases changed,
-    so that it alone locks actors."""
-    effects, incoming = collector.effects, collector.incoming
-    if not effects.orders:
+def _earlier(incoming: Incoming, records: Sequence[Translated]) -> Earlier:
+    """What the delivery brought before, but of records whose person was erased since: they can be
+    read no more, and an order stays without its name."""
+    erased = [one.position for one in records if one.record == ERASED]
+    return Earlier(incoming.delivery_id, erased)
+
+
+def _orders(
+    connection: Connection, collector: Collector, horizon: datetime, earlier: Earlier | None
+) -> None:
+    """Tell of orders, instead of what this delivery told of any earlier."""
+    effects, site_id = collector.effects, collector.incoming.source.site_id
+    if earlier:
+        for order_id in orders.told_by(connection, site_id, earlier):
+            collector.purchase(order_id)
+    if not effects.purchases:
         return
-    site_id = incoming.source.site_id
-    told = orders.tell(connection, site_id, effects.orders, effects.purchases, horizon)
+    told = orders.tell(
+        connection, site_id, effects.orders, effects.purchases, horizon, instead_of=earlier
+    )
     collector.sightings(told.sightings)
-    for actor_id, kind, sent_id in identity.named(connection, site_id, told.actors):
+    _changed(connection, collector, told.actors)
+
+
+def _changed(connection: Connection, collector: Collector, actors: Iterable[UUID]) -> None:
+    """Let the one statement raise the versions of all whose events changed, so that it alone locks
+    actors."""
+    effects, incoming = collector.effects, collector.incoming
+    for actor_id, kind, sent_id in identity.named(connection, incoming.source.site_id, actors):
         row = {"actor_id": actor_id, "kind": kind, "sent_id": sent_id}
         effects.actors.setdefault(actor_id, row)["told_at"] = incoming.received_at
+
+
+def _take_back(connection: Connection, collector: Collector, earlier: Earlier) -> None:
+    """Delete the events that the delivery brought, and free their keys and those of its records
+    that lead to no event; what came first with another delivery stays that one's."""
+    where = {"site": collector.incoming.source.site_id}
+    brought = connection.execute(SQL.take_back, where | earlier._asdict()).fetchall()
+    freed = {event_id for event_id, *_ in brought}
+    rest = {row["event_id"] for row in collector.effects.records} - freed
+    others = connection.execute(SQL.of_other_deliveries, where | {"ids": list(rest)})
+    freed |= rest - {event_id for (event_id,) in others}
+    connection.execute(SQL.free_keys, where | {"ids": sorted(freed)})
+    actors = {actor for _, *both in brought for actor in both if actor is not None}
+    _changed(connection, collector, actors)
 
 
 def _people(connection: Connection, incoming: Incoming, effects: Effects) -> None:
@@ -445,12 +491,13 @@ def was_sent_again(connection: Connection, kept: Kept) -> bool:
     return connection.execute(SQL.was_sent_again, parameters).fetchone() is not None
 
 
-def settle(connection: Connection, kept: Kept, receipt: Receipt) -> None:
+def settle(connection: Connection, kept: Kept, receipt: Receipt, *, anew: bool = False) -> None:
     """Move the counts of a replayed delivery: what was open and is applied now counts as applied.
 
-    Where nothing had been read before, the fresh counts are the counts. A replay that failed moves
-    nothing.
+    Where nothing had been read before, or all was applied `anew`, the fresh counts are the counts.
+    A replay that failed moves nothing.
     """
+    anew = anew or kept.nothing_was_read
     if receipt.is_unchanged:
         connection.execute(
             SQL.settle_delivery,
@@ -459,7 +506,7 @@ def settle(connection: Connection, kept: Kept, receipt: Receipt) -> None:
             | {"outcome": kept.outcome, "error": receipt.error},
         )
         return
-    if kept.nothing_was_read:
+    if anew:
         counts = {name: getattr(receipt, name) for name in COUNTS}
         mended = list(kept.open_problems)
     else:
@@ -467,10 +514,10 @@ def settle(connection: Connection, kept: Kept, receipt: Receipt) -> None:
     still_open = [
         _problem_row(problem)
         for problem in receipt.problems
-        if kept.nothing_was_read or problem.position in kept.open_problems
+        if anew or problem.position in kept.open_problems
     ]
     mended = [p for p in mended if p not in {row["position"] for row in still_open}]
-    receipt.mended = counts["applied"] - kept.counts["applied"]
+    receipt.mended = max(counts["applied"] - kept.counts["applied"], 0)
     parameters = _delivery(kept.incoming) | counts
     parameters |= {
         "outcome": overall(counts),

@@ -130,6 +130,40 @@ problems as (
   from told t where t.ordinal = 0 and t.why is not null
 )
 
+-- name: take_back
+-- The events that a delivery brought, by their primary keys; the purchases that orders come to are
+-- made by what is told of those.
+delete from events e
+using (select occurred_at, event_id from events
+       where site_id = %(site)s and delivery_id = %(delivery_id)s
+         and position <> all(%(erased)s::int[])
+         and not (type = 'purchase' and data ? 'order_id')
+       order by event_id for update) as brought
+where e.site_id = %(site)s and e.occurred_at = brought.occurred_at
+  and e.event_id = brought.event_id
+returning e.event_id, e.actor_id, e.anonymous_actor_id
+
+-- name: of_other_deliveries
+-- Which keys are those of events that are there. A key knows the day of its event: one pass over
+-- the days in question, since another mapping may have read another instant.
+with known as materialized (
+  select event_id, occurred_on from event_keys
+  where site_id = %(site)s and event_id = any(%(ids)s)
+)
+select event_id from events
+where site_id = %(site)s and event_id = any(%(ids)s)
+  and occurred_at >= (select min(occurred_on)::timestamp at time zone 'utc' from known)
+  and occurred_at < (select (max(occurred_on) + 1)::timestamp at time zone 'utc' from known)
+
+-- name: free_keys
+with freed as (
+  select event_id from event_keys
+  where site_id = %(site)s and event_id = any(%(ids)s)
+  order by event_id for update
+)
+delete from event_keys k using freed
+where k.site_id = %(site)s and k.event_id = freed.event_id
+
 -- name: note
 insert into delivery_problems
   (site_id, received_at, delivery_id, position, outcome, pointer, reason, resolved_at)

@@ -81,6 +81,7 @@ class Collector:
         self.incoming = incoming
         self.source = incoming.source
         self.received_at = incoming.received_at
+        self.mapping_version = (self.source.settings.get("mapping") or {}).get("version")
         self.effects = Effects()
         self._ids: set[UUID] = set()
         self._equal_records: dict[bytes, int] = {}
@@ -129,6 +130,8 @@ class Collector:
             return []
         if one.message_id:
             return [self._hash(b"delivery", f"{one.message_id} {one.position}".encode())]
+        if one.record_id:
+            return [self._hash(b"named", one.record_id.encode())]
         if any(_is_undated(fact) for fact in one.facts):
             return []  # removed, made anew, removed again: the same words mean another time
         topic = f"{one.topic}\0".encode() if one.topic else b""
@@ -275,9 +278,13 @@ class Collector:
             "product_ids": event.product_ids,
             "quantities": event.quantities,
             "revenue": event.revenue,
-            "data": event.data(),
+            "data": self._read_by(event.data()),
             "message_id": event.message_id,
         }
+
+    def _read_by(self, data: dict[str, Any]) -> dict[str, Any]:
+        """With the version of the mapping that the record was read by, where there is one."""
+        return data if self.mapping_version is None else data | {"mapping": self.mapping_version}
 
     def _bare_key(
         self, one: Translated, ordinal: int, key: UUID, about: Event | Order | None = None
@@ -315,19 +322,23 @@ class Collector:
             "reference": order.refund_id or "",
             "trust": self._trust(),
             "as_of": self._time(order.as_of or order.occurred_at),
+            # Without the mapping's version: the same words are the same telling.
             "told_hash": _keyed(b"", msgspec.json.encode(content, order="sorted")),
             "occurred_at": occurred_at,
             "user_actor_id": user,
             "anonymous_actor_id": anonymous,
-            "content": content,
+            "content": content | {"data": self._read_by(content["data"])},
             "delivery_id": self.incoming.delivery_id,
             "position": one.position,
             "received_at": self.received_at,
         }
         self.effects.orders.append(row)
-        self.effects.purchases[order.order_id] = _keyed(
-            self.source.pepper, b"order", order.order_id.encode()
-        )
+        self.purchase(order.order_id)
+
+    def purchase(self, order_id: str) -> None:
+        """Name the event that an order comes to."""
+        key = _keyed(self.source.pepper, b"order", order_id.encode())
+        self.effects.purchases[order_id] = key
 
     def _happened_at(self, fact: Event | Order) -> datetime:
         told_at = fact.as_of if isinstance(fact, Order) else None

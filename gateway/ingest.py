@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -30,6 +31,7 @@ from gateway.reading import (
     Unreadable,
     read,
     refuse_all_for_one,
+    without_withheld,
 )
 from schemas import tracing
 from schemas.database import Connection
@@ -50,6 +52,7 @@ REPEATED = Counter(
 )
 WHY_REPEATED = {"40P01": "deadlock", "40001": "serialization"}
 
+INTERACTIONS = "interactions"  # the topic of the API's events
 TRIES = 3
 AWAY = ("55P03", "25006")  # locked for too long, read-only
 
@@ -89,6 +92,7 @@ def deliver(
     try:
         with tracing.span("read", connector=source.connector, bytes=len(body)):
             records = read(source.connector, topic, body, source.settings, headers, at, parsed)
+        incoming = replace(incoming, body=without_withheld(body, records))
         if all_or_nothing:
             refuse_all_for_one(records)
         with tracing.span("apply", records=len(records)):
@@ -120,10 +124,11 @@ def tried(
     return list(admitted.records)
 
 
-def replay(pool: Pool, source: Source, delivery_id: UUID) -> Receipt:
+def replay(pool: Pool, source: Source, delivery_id: UUID, *, remap: bool = False) -> Receipt:
     """Translate and apply a kept delivery again, moving its counts. What had been applied is a
-    duplicate and changes nothing. Raises UnknownDelivery."""
-    receipt = _repeat(pool, lambda connection: _replay(connection, source, delivery_id))
+    duplicate and changes nothing; with `remap` the events and orders that the delivery brought are
+    made anew, as the source's mapping and settings read them now. Raises UnknownDelivery."""
+    receipt = _repeat(pool, lambda connection: _replay(connection, source, delivery_id, remap))
     return _told(receipt, source)
 
 
@@ -200,7 +205,7 @@ def _commit(
     return _repeat(pool, work_once)
 
 
-def _replay(connection: Connection, source: Source, delivery_id: UUID) -> Receipt:
+def _replay(connection: Connection, source: Source, delivery_id: UUID, remap: bool) -> Receipt:
     with connection.transaction():
         kept = apply.lock(connection, source, delivery_id)
         if kept is None:
@@ -212,12 +217,14 @@ def _replay(connection: Connection, source: Source, delivery_id: UUID) -> Receip
             receipt = Receipt.repeated(kept)
             apply.settle(connection, kept, receipt)
             return receipt
-        receipt = _applied_again(connection, kept)
-        apply.settle(connection, kept, receipt)
+        # An upload that was applied would undo what came since, and brought no event.
+        anew = remap and (source.connector != access.API or kept.incoming.topic == INTERACTIONS)
+        receipt = _applied_again(connection, kept, anew)
+        apply.settle(connection, kept, receipt, anew=anew)
         return receipt
 
 
-def _applied_again(connection: Connection, kept: apply.Kept) -> Receipt:
+def _applied_again(connection: Connection, kept: apply.Kept, anew: bool) -> Receipt:
     """In a savepoint, so that what fails once more leaves nothing but its reason."""
     incoming = kept.incoming
     source = incoming.source
@@ -232,12 +239,14 @@ def _applied_again(connection: Connection, kept: apply.Kept) -> Receipt:
         )
         if ALL_OR_NOTHING in incoming.headers:
             refuse_all_for_one(records)
-        if not kept.nothing_was_read:
+        if not anew and not kept.nothing_was_read:
             # Events know their repeats; an upload that was applied would undo what came since.
             records = [one for one in records if one.position in kept.open_problems]
         with connection.transaction():
-            return apply.apply(connection, incoming, records, again=True)
+            return apply.apply(connection, incoming, records, again=True, anew=anew)
     except Unreadable as error:
+        if anew and not kept.nothing_was_read:
+            return Receipt.unchanged(kept, str(error))
         problem = RecordProblem(0, error.pointer, "refused", str(error))
         receipt = Receipt(incoming.delivery_id, "refused", 1, refused=1, problems=[problem])
         receipt.error = str(error)

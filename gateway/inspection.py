@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import codecs
 import re
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -198,10 +199,12 @@ def source_of(connection: Connection, site: Site, delivery_id: UUID) -> Source:
 
 
 def replayable(
-    connection: Connection, site: Site, since: datetime | None = None
+    connection: Connection, site: Site, since: datetime | None = None, *, remap: bool = False
 ) -> list[tuple[int, UUID]]:
-    """(source id, delivery id) of kept deliveries that were not applied whole, oldest first."""
-    return connection.execute(SQL.replayable, {"site_id": site.site_id, "since": since}).fetchall()
+    """(source id, delivery id) of kept deliveries that were not applied whole, oldest first; with
+    `remap` of all from sources that have a mapping, or had one."""
+    statement = SQL.fill("replayable", which=sql.SQL(SQL.mapped if remap else SQL.not_whole))  # type: ignore[arg-type]
+    return connection.execute(statement, {"site_id": site.site_id, "since": since}).fetchall()
 
 
 def mapped_to(connection: Connection, site: Site, delivery_id: UUID) -> str:
@@ -221,10 +224,12 @@ def mapped_to(connection: Connection, site: Site, delivery_id: UUID) -> str:
         )
     except reading.Unreadable:
         return ""
-    names: dict[str, int] = {}
-    for fact in (fact for one in translated for fact in one.facts):
-        name = fact_name(fact)
-        names[name] = names.get(name, 0) + 1
+    return named(fact for one in translated for fact in one.facts)
+
+
+def named(facts: Iterable[Any]) -> str:
+    """What facts there are, in a few words."""
+    names = Counter(map(fact_name, facts))
     return ", ".join(name if count == 1 else f"{name} ×{count}" for name, count in names.items())
 
 

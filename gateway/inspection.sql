@@ -6,7 +6,7 @@ select e.event_id, e.message_id, s.public_id as source, e.type::text as type, e.
        e.quantities, e.revenue,
        case when a.kind = 'user' then a.sent_id end as user_id,
        case when a.kind = 'anonymous' then a.sent_id else b.sent_id end as anonymous_id,
-       e.occurred_at, e.received_at
+       e.occurred_at, e.received_at, (e.data->>'mapping')::int as mapping_version
 from events e
 left join sources s on s.site_id = e.site_id and s.source_id = e.source_id
 left join actors a on a.site_id = e.site_id and a.actor_id = e.actor_id
@@ -60,13 +60,19 @@ order by d.received_at desc, d.delivery_id desc
 limit %(limit)s
 
 -- name: replayable
--- Deliveries with something left to apply, oldest first.
+-- Deliveries to apply again, oldest first; {{which}} says which.
 select source_id, delivery_id from deliveries
-where site_id = %(site_id)s and refused + failed + ignored > 0 and body is not null
+where site_id = %(site_id)s and {which} and body is not null
   and not exists (select from partitions_leaving p where p.parent = 'deliveries'
                   and received_at >= p.since and received_at < p.until)
   and received_at >= coalesce(%(since)s::timestamptz, '-infinity')
 order by received_at, delivery_id
+
+-- name: not_whole
+refused + failed + ignored > 0
+
+-- name: mapped
+source_id in (select m.source_id from source_mappings m where m.site_id = %(site_id)s)
 
 -- name: delivery
 select d.delivery_id, d.received_at, d.source_id, s.public_id as source, s.connector, d.topic,

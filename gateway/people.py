@@ -7,6 +7,7 @@ looked up, and whatever holds for a sender's words holds for these.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import product
 from typing import Any
@@ -24,6 +25,7 @@ from schemas.errors import AttuneError
 SQL = database.queries(__file__)
 
 KINDS = ("user", "anonymous")
+ERASED_AT_ONCE = 500
 
 
 class NotJoined(AttuneError):
@@ -37,7 +39,7 @@ def merge(pool: Pool, site: Site, one: str, other: str) -> dict[str, Any]:
     """Say that two ids are one person's; a user and an anonymous id, two users, or two anonymous
     ids of one browser. What was undone between them holds again. Raises Unknown.
 
-    Returns {"site", "delivery", "visitor_id", "ids"}.
+    Returns {"delivery", "visitor_id", "ids"}.
     """
     with pool.connection() as connection:
         kinds = _kind(connection, site, one), _kind(connection, site, other)
@@ -48,7 +50,7 @@ def merge(pool: Pool, site: Site, one: str, other: str) -> dict[str, Any]:
         for pair in _pairs(site, one, other):
             identity.redo(connection, site.site_id, *pair)
     with pool.connection() as connection:
-        return {"site": site.name, "delivery": receipt.delivery_id} | _ids(connection, site, other)
+        return {"delivery": receipt.delivery_id} | _ids(connection, site, other)
 
 
 def _told(one: str, other: str, kinds: tuple[str, str]) -> dict[str, str]:
@@ -63,7 +65,7 @@ def unmerge(pool: Pool, site: Site, one: str, other: str) -> dict[str, Any]:
     """Undo every fact that joins two ids directly; told again it stays undone, until `merge`.
 
     Raises Unknown, and NotJoined with the facts by which they hang together through others.
-    Returns {"site", "undone": [facts]}.
+    Returns {"undone": [facts]}.
     """
     with pool.connection() as connection, connection.transaction():
         for sent_id in (one, other):
@@ -74,7 +76,7 @@ def unmerge(pool: Pool, site: Site, one: str, other: str) -> dict[str, Any]:
         ]
         if not undone:
             raise NotJoined(_how_joined(connection, site, one, other))
-    return {"site": site.name, "undone": undone}
+    return {"undone": undone}
 
 
 def _how_joined(connection: Connection, site: Site, one: str, other: str) -> str:
@@ -125,7 +127,6 @@ def export(connection: Connection, site: Site, sent_id: str, *, at: datetime) ->
     user_ids = [one["id"] for one in seen["ids"] if one["kind"] == "user" and one["id"]]
     events = _rows(connection, SQL.events, where)
     return {
-        "site": site.name,
         "exported_at": at,
         **seen,
         "records": [
@@ -147,7 +148,7 @@ def erase(pool: Pool, site: Site, sent_id: str) -> dict[str, Any]:
     """Erase the person whom an id names: at once all but kept bodies, which a job overwrites within
     a day. Of an id nobody knows what may still be on its way is refused.
 
-    Returns the receipt: {"site", "delivery", "erased_at", "rows" by table, "bodies"}.
+    Returns the receipt: {"delivery", "erased_at", "rows" by table, "bodies", …}.
     """
     with pool.connection() as connection:
         source = access.api_source(connection, site.site_id)
@@ -157,12 +158,47 @@ def erase(pool: Pool, site: Site, sent_id: str) -> dict[str, Any]:
         return erasure(connection, site, receipt.delivery_id)
 
 
+def erase_all(pool: Pool, site: Site) -> Iterator[int]:
+    """Erase everybody of a site, as a platform asks that was left by its shop (Shopify's
+    `shop/redact`); gives how many ids went so far, after each piece."""
+    with pool.connection() as connection:
+        source = access.api_source(connection, site.site_id)
+    where: dict[str, Any] = {"site": site.site_id, "after": UUID(int=0), "limit": ERASED_AT_ONCE}
+    erased = 0
+    while True:
+        with pool.connection() as connection:
+            found = connection.execute(SQL.known_ids, where).fetchall()
+        if not found:
+            return
+        lists = {
+            f"{name}_ids": [sent_id for _, kind, sent_id in found if kind == name] for name in KINDS
+        }
+        body = json.dumps(lists).encode()
+        ingest.deliver(pool, source, topic="interactions/_delete", headers={}, body=body)
+        erased += len(found)
+        where["after"] = found[-1][0]
+        yield erased
+
+
+def requests(connection: Connection, site: Site, *, limit: int) -> list[dict[str, Any]]:
+    """What platforms asked a person to do: exports, the end of a connection; open ones first."""
+    return _rows(connection, SQL.requests, {"site": site.site_id, "limit": limit})
+
+
+def done(connection: Connection, site: Site, delivery_id: UUID, *, at: datetime) -> None:
+    """Note that a request was carried out; raises Unknown."""
+    where = {"site": site.site_id, "delivery": delivery_id, "at": at}
+    if connection.execute(SQL.done, where).fetchone() is None:
+        raise Unknown(f"no open request came with delivery {delivery_id}")
+
+
 def erasure(connection: Connection, site: Site, delivery_id: UUID) -> dict[str, Any]:
     """The receipt of one request to erase; raises Unknown."""
     found = _rows(connection, SQL.erasure, {"site": site.site_id, "delivery": delivery_id})
     if not found:
         raise Unknown(f"{delivery_id} was no request to erase anybody")
-    return {"site": site.name, **found[0]}
+    receipt: dict[str, Any] = found[0]
+    return receipt
 
 
 def erasures(connection: Connection, site: Site, *, limit: int) -> list[dict[str, Any]]:

@@ -37,3 +37,25 @@ from erasures
 where site_id = %(site)s
 order by erased_at desc, delivery_id
 limit %(limit)s
+
+-- name: requests
+-- What platforms asked a person to do, what is open first.
+select r.delivery_id as delivery, r.kind, s.connector, s.public_id as source, r.request_id,
+       r.person, r.asked_at, r.done_at
+from platform_requests r
+left join sources s on s.site_id = r.site_id and s.source_id = r.source_id
+where r.site_id = %(site)s
+order by r.done_at is not null, r.asked_at desc, r.delivery_id, r.position
+limit %(limit)s
+
+-- name: done
+update platform_requests set done_at = %(at)s
+where site_id = %(site)s and delivery_id = %(delivery)s and done_at is null
+returning kind
+
+-- name: known_ids
+-- The next people by their keyed hashes, of those that are not erased.
+select actor_id, kind, sent_id from actors
+where site_id = %(site)s and sent_id is not null and actor_id > %(after)s
+order by actor_id
+limit %(limit)s

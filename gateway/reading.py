@@ -1,5 +1,5 @@
-"""From a body's bytes to facts: parse, take apart, translate, load. Pure; ingest, dry runs and the
-raw-beside-mapped view all read a delivery through here."""
+"""From a body's bytes to facts: parse, take apart, map, translate, load. Pure; ingest, dry runs and
+the raw-beside-mapped view all read a delivery through here."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any, Literal
 
 import schemas
-from connectors import CONNECTORS
+from connectors import CONNECTORS, mapping
 from schemas import payload, v1
-from schemas.errors import AttuneError, Ignored, Malformed, Unsupported
+from schemas.errors import AttuneError, Ignored, Malformed, Unsupported, Withheld
 from schemas.facts import Fact
 
 READERS: dict[str, Any] = {**CONNECTORS, "api": v1}
@@ -24,8 +24,10 @@ ALL_OR_NOTHING = "Attune-All-Or-Nothing"
 ONCE = "Attune-Once"
 CLAIMED = "Attune-Claimed"
 OF_ANOTHER = "another record of the same request is invalid"
-# What stands in a kept body for the record of a person who was erased since.
+# What stands in a kept body for the record of somebody who was erased since, or did not consent.
 ERASED: dict[str, Any] = {"erased": True}
+WITHHELD: dict[str, Any] = {"withheld": True}
+GONE = ((ERASED, "erased on the person's request"), (WITHHELD, "withheld for want of consent"))
 NOTHING_FOR_US = "nothing in this record concerns us"
 
 
@@ -43,15 +45,18 @@ class RecordProblem:
 
 @dataclass(slots=True)
 class Translated:
-    """One record of a body: its facts, or why there are none."""
+    """One record of a body: its facts, or why there are none. `record` is as it was sent, before
+    the source's mapping."""
 
     position: int
     pointer: str
     record: Any
     topic: str | None = None
     message_id: str | None = None  # of the delivery, where its platform names it
+    record_id: str | None = None  # of the record, where its sender names it
     facts: list[Fact] = field(default_factory=list)
     outcome: Literal["ready", "ignored", "refused"] = "ready"
+    is_withheld: bool = False  # nothing of it may be kept
     problems: list[RecordProblem] = field(default_factory=list)
 
     def leave_out(self, outcome: Literal["ignored", "refused"], *problems: RecordProblem) -> None:
@@ -84,21 +89,38 @@ def read(
     settings = {**settings, "received_at": received_at}
     if ANONYMOUS_ID in headers:
         settings["anonymous_id"] = headers[ANONYMOUS_ID]
+    rules = mapping.compiled(settings["mapping"]) if settings.get("mapping") else ()
     if connector in CONNECTORS:
         settings |= reader.told({name.lower(): value for name, value in headers.items()})
     try:
         records = list(reader.records(payload.parse(body) if parsed is None else parsed))
     except Malformed as error:
         raise Unreadable(str(error), error.pointer) from error
+    message_id = settings.get("message_id")
+    read_id = reader.record_id if connector in CONNECTORS else _no_id
     return [
         _translate(
             reader,
             topic,
-            Translated(position, pointer, record, topic, settings.get("message_id")),
+            Translated(position, pointer, record, topic, message_id, read_id(record)),
             settings,
+            rules,
         )
         for position, (pointer, record) in enumerate(records)
     ]
+
+
+def _no_id(record: Any) -> None:
+    return None
+
+
+def without_withheld(body: bytes, records: Sequence[Translated]) -> bytes:
+    """The body as it may be kept: of records that are withheld nothing but their place."""
+    pointers = [one.pointer for one in records if one.is_withheld]
+    return payload.overwritten(body, pointers, _WITHHELD) if pointers else body
+
+
+_WITHHELD = b'{"withheld":true}'
 
 
 def refuse_all_for_one(records: Sequence[Translated]) -> bool:
@@ -116,13 +138,22 @@ def refuse_all_for_one(records: Sequence[Translated]) -> bool:
 
 
 def _translate(
-    reader: Any, topic: str | None, one: Translated, settings: Mapping[str, Any]
+    reader: Any,
+    topic: str | None,
+    one: Translated,
+    settings: Mapping[str, Any],
+    rules: mapping.Mapping,
 ) -> Translated:
-    if one.record == ERASED:
-        one.leave_out("ignored", problem(one, "ignored", "", "erased on the person's request"))
-        return one
+    for stands_for, why in GONE:
+        if one.record == stands_for:
+            one.leave_out("ignored", problem(one, "ignored", "", why))
+            return one
     try:
-        one.facts = [schemas.load(fact) for fact in reader.translate(topic, one.record, settings)]
+        record = mapping.applied(one.record, rules)
+        one.facts = [schemas.load(fact) for fact in reader.translate(topic, record, settings)]
+    except Withheld as error:
+        one.leave_out("ignored", problem(one, "ignored", "", str(error)))
+        one.is_withheld = True
     except (Ignored, Unsupported) as error:
         one.leave_out("ignored", problem(one, "ignored", "", str(error)))
     except Malformed as error:

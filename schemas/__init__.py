@@ -1,6 +1,14 @@
 """What data means, wherever it comes from: facts, their schemas, and the database they lie in."""
 
-from schemas.errors import AttuneError, Ignored, Invalid, Malformed, Problem, Unsupported
+from schemas.errors import (
+    AttuneError,
+    Ignored,
+    Invalid,
+    Malformed,
+    Problem,
+    Unsupported,
+    Withheld,
+)
 from schemas.facts import (
     Erase,
     Event,
@@ -31,6 +39,7 @@ __all__ = [
     "Sighting",
     "Unsupported",
     "User",
+    "Withheld",
     "load",
     "present",
 ]

@@ -18,6 +18,10 @@ class Ignored(AttuneError):
         self.reason = reason
 
 
+class Withheld(Ignored):
+    """The record concerns us, and its person does not want it kept."""
+
+
 class Unsupported(AttuneError):
     """A record of a kind we do not know: kept and shown."""
 

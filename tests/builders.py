@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -31,6 +32,11 @@ def track(event: str = "Product Viewed", product: str = "p1", **fields: Any) -> 
         "properties": {"product_id": product},
     }
     return {name: value for name, value in (message | fields).items() if value is not None}
+
+
+def basic(key: str) -> dict[str, str]:
+    """The header by which Segment's clients present a write key: the user, without a password."""
+    return {"Authorization": "Basic " + base64.b64encode(f"{key}:".encode()).decode()}
 
 
 def identify(user: str, anonymous: str, **fields: Any) -> dict[str, Any]:

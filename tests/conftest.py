@@ -165,6 +165,7 @@ class Shop:
     segment: access.Source
     secret_key: str
     publishable_key: str
+    write_key: str = ""
 
 
 @pytest.fixture
@@ -184,9 +185,17 @@ def shop(pool: ConnectionPool[database.Connection]) -> Shop:
     with pool.connection() as connection:
         keys = access.create_site(connection, "shop")
         site = access.site(connection, "shop")
-        segment = access.create_source(connection, site, "segment").source
+        made = access.create_source(connection, site, "segment")
         api = access.api_source(connection, site.site_id)
-    return Shop(pool, site, api, segment, keys["secret_key"], keys["publishable_key"])
+    return Shop(
+        pool,
+        site,
+        api,
+        made.source,
+        keys["secret_key"],
+        keys["publishable_key"],
+        made.write_key or "",
+    )
 
 
 @pytest.fixture(scope="module")

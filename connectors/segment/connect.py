@@ -1,6 +1,6 @@
 """How a site's owner connects Segment: the clicks to make there, and a signed request to try.
 
-`sources create SITE segment` prints both.
+`sources create SITE segment` prints both, and how to point Segment's client libraries here.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import json
 from datetime import datetime
+from urllib.parse import urlsplit
 
 # https://segment.com/docs/connections/destinations/catalog/actions-webhook/
 CLICKS = """\
@@ -21,7 +22,27 @@ In Segment:
   5. Webhook URL: {url}
      Method: POST. Data: leave "$event". Enable batching: yes.
   6. Save, enable the mapping, then switch the destination itself on.
-The URL must be https with a valid certificate: Segment refuses others."""
+The URL must be https with a valid certificate: Segment refuses others.
+
+Or without Segment, its own client libraries send here directly, with the write key
+{write_key}
+  Node:    new Analytics({{ writeKey: '{write_key}', host: '{public_url}' }})
+  Python:  analytics.write_key, analytics.host = '{write_key}', '{public_url}'
+  Browser: AnalyticsBrowser.load(
+             {{ writeKey: '{write_key}', cdnURL: '{public_url}' }},
+             {{ integrations: {{ 'Segment.io': {{
+               apiHost: '{api_host}', protocol: '{protocol}' }} }} }})
+An event that comes both ways counts once."""
+
+
+def hosts(public_url: str) -> dict[str, str]:
+    """The gateway's address in the parts that the clicks name."""
+    own = urlsplit(public_url)
+    return {
+        "public_url": public_url,
+        "protocol": own.scheme,
+        "api_host": f"{own.netloc}{own.path}/v1",
+    }
 
 
 def test_request(secret: str, at: datetime) -> tuple[dict[str, str], str]:

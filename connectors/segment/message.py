@@ -14,14 +14,17 @@ Fact = dict[str, Any]
 
 MAX_MESSAGE_ID = 100
 TIMES = ("timestamp", "originalTimestamp", "receivedAt")
-QUANTITIES = frozenset(("add_to_cart", "remove_from_cart", "checkout_started", "purchase"))
+CLIENT_TIMES = ("timestamp", "originalTimestamp")  # nobody has received it before us
+QUANTITIES = frozenset(
+    ("add_to_cart", "remove_from_cart", "checkout_started", "purchase", "refund")
+)
 
 # Of an event's properties we keep what has no place of its own. A product's own text goes into
 # the product; somebody's name or address goes nowhere.
 PERSONAL = frozenset(
     (
-        "recipient", "email", "phone", "first_name", "firstName", "last_name", "lastName",
-        "invitee_email", "invitee_first_name", "invitee_last_name",
+        "recipient", "share_message", "email", "phone", "first_name", "firstName", "last_name",
+        "lastName", "invitee_email", "invitee_first_name", "invitee_last_name",
     )
 )  # fmt: skip
 PLACED = PERSONAL | {"products", "product_id", "productId", "currency", "order_id", "orderId"}
@@ -69,16 +72,38 @@ def an_object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def read(record: dict[str, Any], settings: Mapping[str, Any]) -> Message:
-    """The call's ids and time; raises Malformed where it is nobody's or its id is too long."""
+def read(
+    record: dict[str, Any], settings: Mapping[str, Any], *, from_client: bool = False
+) -> Message:
+    """The call's ids and time; raises Malformed where it is nobody's or its id is too long.
+
+    `from_client`: a client library sent it here itself, by a clock that may be wrong.
+    """
     user_id, anonymous_id = present(record.get("userId")), present(record.get("anonymousId"))
     if user_id is None and anonymous_id is None:
         raise Malformed("It has neither `userId` nor `anonymousId`.", "/userId")
     message_id = values.text(record.get("messageId"))
     if message_id and len(message_id) > MAX_MESSAGE_ID:
         raise Malformed(f"`messageId` is longer than {MAX_MESSAGE_ID} characters.", "/messageId")
-    at = next(filter(None, (values.instant(record.get(name)) for name in TIMES)), None)
+    at = _client_time(record, settings) if from_client else _time(record, TIMES)
     return Message(record, settings, user_id, anonymous_id, message_id, at)
+
+
+def _time(record: dict[str, Any], names: tuple[str, ...]) -> datetime | None:
+    return next(filter(None, (values.instant(record.get(name)) for name in names)), None)
+
+
+def _client_time(record: dict[str, Any], settings: Mapping[str, Any]) -> datetime | None:
+    """receivedAt - (sentAt - timestamp), so that a wrong clock shifts nothing; as it is without
+    `sentAt`. https://segment.com/docs/connections/spec/common/#timestamps"""
+    at, sent_at = _time(record, CLIENT_TIMES), values.instant(record.get("sentAt"))
+    received_at: datetime | None = settings.get("received_at")
+    if at is None or sent_at is None or received_at is None:
+        return at
+    try:
+        return received_at - (sent_at - at)
+    except OverflowError:
+        return at
 
 
 def event(
@@ -89,7 +114,6 @@ def event(
     placed: frozenset[str] = PLACED,
 ) -> Fact:
     """An event of the products in `lines`; `placed` properties are not kept among the rest."""
-    currency = values.text(properties.get("currency"))
     return {
         "fact": "event",
         "type": type_,
@@ -99,11 +123,21 @@ def event(
         "occurred_at": message.at,
         "product_ids": [line.product_id for line in lines],
         "quantities": [line.quantity for line in lines] if type_ in QUANTITIES and lines else None,
-        "currency": currency.upper() if currency and len(currency) == 3 else None,
-        "order_id": values.text(properties.get("order_id") or properties.get("orderId")),
+        "currency": currency_of(properties),
+        "order_id": order_id_of(properties),
         "context": context_of(message),
         "properties": _left_over(properties, placed, lines),
     }
+
+
+def currency_of(properties: dict[str, Any]) -> str | None:
+    currency = values.text(properties.get("currency"))
+    return currency.upper() if currency and len(currency) == 3 else None
+
+
+def order_id_of(properties: dict[str, Any]) -> str | None:
+    """V2 writes `order_id`, V1 `orderId`."""
+    return values.text(properties.get("order_id") or properties.get("orderId"))
 
 
 def _left_over(

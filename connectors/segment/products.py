@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from connectors import values
-from connectors.segment.message import Fact, Line, Message
+from connectors.segment.events import Row
+from connectors.segment.message import Fact, Line, Message, event
 
 # Which property names the product; on the top level `id` counts only beside a `sku` (as in V1),
 # because alone it may be anything.
@@ -24,6 +25,12 @@ def one_or_many(message: Message, properties: dict[str, Any]) -> list[Line]:
 def of_page(message: Message, properties: dict[str, Any]) -> list[Line]:
     """The product that a page is about; its other names may be the page's."""
     line = _line(properties, _keys(message, PAGE_KEYS))
+    return [line] if line else []
+
+
+def of_content(message: Message, properties: dict[str, Any]) -> list[Line]:
+    """The content that a video event is about."""
+    line = _line(properties, (*_keys(message, ()), "asset_id"))
     return [line] if line else []
 
 
@@ -56,6 +63,12 @@ def _keys(message: Message, usual: tuple[str, ...]) -> tuple[str, ...]:
     if not chosen:
         return usual
     return (chosen,) if isinstance(chosen, str) else tuple(chosen)
+
+
+def as_custom(message: Message, row: Row, properties: dict[str, Any]) -> Fact:
+    """An event that lacks what its type is about; kept, and countable under the Spec's name."""
+    fact = event(message, "custom", properties, one_or_many(message, properties))
+    return fact | {"custom_action_name": row.action}
 
 
 def provisional(message: Message, lines: list[Line]) -> list[Fact]:

@@ -1,4 +1,4 @@
-"""Segment's webhook destinations: is a request authentic, and which records does it carry?
+"""Segment's requests: is a webhook authentic, and which records does a body carry?
 
 https://segment.com/docs/connections/destinations/catalog/webhooks/ (classic), …/actions-webhook/
 and …/extensible-webhook/.
@@ -12,7 +12,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from connectors import values
 from connectors.authenticity import Authenticity, NotAuthentic, Verified
+from connectors.segment.message import an_object
 
 SIGNATURE = "x-signature"
 BLANK = " \t\r\n"
@@ -106,12 +108,42 @@ def _skip(text: str, at: int) -> int:
 
 
 def records(payload: Any) -> Iterator[tuple[str, Any]]:
-    """(JSON pointer, record) of a body: one event, an array of them, or of {"json": event}."""
+    """(JSON pointer, record) of a body: one event, an array of them, or of {"json": event}; or
+    what client libraries send, {"batch": [event], …}, whose events inherit what stands beside."""
+    if is_batch(payload):
+        for position, event in enumerate(payload["batch"]):
+            yield f"/batch/{position}", _inheriting(event, payload)
+        return
     if not isinstance(payload, list):
         yield _unwrapped("", payload)
         return
     for position, record in enumerate(payload):
         yield _unwrapped(f"/{position}", record)
+
+
+def is_batch(payload: Any) -> bool:
+    """Whether a body is a client library's batch; a sender's own key `batch` in an event is not."""
+    return (
+        isinstance(payload, dict) and isinstance(payload.get("batch"), list)
+    ) and "type" not in payload
+
+
+def _inheriting(event: Any, batch: dict[str, Any]) -> Any:
+    """An event with the batch's context and integrations under its own, and when it was sent."""
+    if not isinstance(event, dict):
+        return event
+    shared = {
+        name: an_object(batch.get(name)) | an_object(event.get(name))
+        for name in ("context", "integrations")
+        if an_object(batch.get(name))
+    }
+    return event | shared | ({"sentAt": batch["sentAt"]} if "sentAt" in batch else {})
+
+
+def record_id(record: Any) -> str | None:
+    """The call's `messageId`: sent again under it, a call changes nothing, whatever is new in it
+    (a client's retry has a new `sentAt`)."""
+    return values.text(record.get("messageId")) if isinstance(record, dict) else None
 
 
 def _unwrapped(pointer: str, record: Any) -> tuple[str, Any]:

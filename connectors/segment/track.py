@@ -3,50 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from connectors import values
+from connectors.segment import orders
+from connectors.segment.events import EVENTS, Row, normalized
 from connectors.segment.message import PLACED, PRODUCT_TEXT, Fact, Message, event
-from connectors.segment.products import many, one_or_many, provisional
+from connectors.segment.products import as_custom, many, of_content, one_or_many, provisional
 from schemas import Malformed
 
-
-class Row(NamedTuple):
-    """A line of the event table: our type, the custom action's name, the payload's family."""
-
-    type: str
-    action: str
-    family: str
-
-
-# Names as `normalized` writes them: the Spec's first, then its V1 and Google Analytics aliases.
-TABLE: tuple[tuple[tuple[str, ...], str, str], ...] = (
-    (("products searched", "product searched", "searched products"), "search", "search"),
-    (("product list viewed", "viewed product category"), "category_page_view", "list"),
-    (("product list filtered",), "category_page_view", "list"),
-    (("product clicked", "clicked product"), "click", "product"),
-    (("product viewed", "viewed product"), "product_detail_page_view", "product"),
-    (("product added", "added product"), "add_to_cart", "product"),
-    (("wishlist product added to cart",), "add_to_cart", "product"),
-    (("product removed", "removed product"), "remove_from_cart", "product"),
-    (("product added to wishlist",), "add_to_collection", "product"),
-    (("product removed from wishlist",), "remove_from_collection", "product"),
-    (("cart viewed", "viewed cart"), "custom", "cart"),
-    (("checkout started", "started order"), "checkout_started", "cart"),
-    (("checkout step viewed", "viewed checkout step"), "custom", "cart"),
-    (("checkout step completed", "completed checkout step"), "custom", "cart"),
-    (("payment info entered",), "custom", "cart"),
-    (("order completed", "completed order"), "purchase", "order"),
-)
-EVENTS: dict[str, Row] = {
-    name: Row(type_, names[0].replace(" ", "_"), family)
-    for names, type_, family in TABLE
-    for name in names
-}
-ABOUT_PRODUCTS = frozenset(row.action for row in EVENTS.values() if row.family == "product")
-
-# Told by a clock, not by a choice: kept without products, so that they weigh nothing.
-HEARTBEATS = frozenset(("heartbeat", "video content playing", "video ad playing"))
+HIGHEST_RATING = 5
 
 
 def track(message: Message) -> list[Fact]:
@@ -57,15 +23,10 @@ def track(message: Message) -> list[Fact]:
     key = normalized(name)
     row = _own_row(message, key) or EVENTS.get(key)
     if row is None:
-        facts = _unlisted(message, name.strip(), key)
+        facts = _unlisted(message, name.strip())
     else:
         facts = FAMILIES[row.family](message, row, message.part("properties"))
     return facts + message.sightings()
-
-
-def normalized(name: str) -> str:
-    """`Product    Clicked`, `product_clicked` and `PRODUCT Clicked ` are one name."""
-    return " ".join(name.replace("_", " ").lower().split())
 
 
 def _own_row(message: Message, key: str) -> Row | None:
@@ -76,17 +37,16 @@ def _own_row(message: Message, key: str) -> Row | None:
     )
 
 
-def _unlisted(message: Message, name: str, key: str) -> list[Fact]:
+def _unlisted(message: Message, name: str) -> list[Fact]:
     properties = message.part("properties")
-    lines = [] if key in HEARTBEATS else one_or_many(message, properties)
-    fact = event(message, "custom", properties, lines)
+    fact = event(message, "custom", properties, one_or_many(message, properties))
     return [fact | {"custom_action_name": name}]
 
 
 def _searched(message: Message, row: Row, properties: dict[str, Any]) -> list[Fact]:
     search = _search(properties.get("query"))
     if search is None:
-        return [_as_custom(message, row, properties)]
+        return [as_custom(message, row, properties)]
     fact = event(message, row.type, properties, [], PLACED | {"query"})
     return [fact | {"search": search}]
 
@@ -116,9 +76,47 @@ def _listed(message: Message, row: Row, properties: dict[str, Any]) -> list[Fact
 def _one_product(message: Message, row: Row, properties: dict[str, Any]) -> list[Fact]:
     lines = one_or_many(message, properties)
     if not lines:
-        return [_as_custom(message, row, properties)]
+        return [as_custom(message, row, properties)]
     fact = event(message, row.type, properties, lines, PLACED | PRODUCT_TEXT | {"quantity"})
     return [fact, *provisional(message, lines)]
+
+
+def _several(message: Message, row: Row, properties: dict[str, Any]) -> list[Fact]:
+    lines = many(message, properties)
+    if not lines:
+        return [as_custom(message, row, properties)]
+    return [event(message, row.type, properties, lines), *provisional(message, lines)]
+
+
+def _reviewed(message: Message, row: Row, properties: dict[str, Any]) -> list[Fact]:
+    """A rating from 0 to 5, which the Spec writes as text; without one it is only a review."""
+    rating = values.number(properties.get("rating"))
+    if rating is None or not 0 <= rating <= HIGHEST_RATING:
+        return [as_custom(message, row, properties)]
+    rest = {name: value for name, value in properties.items() if name != "rating"}
+    facts = _one_product(message, row, rest)
+    if facts[0]["type"] == row.type:
+        facts[0]["rating"] = rating
+    return facts
+
+
+def _content(message: Message, row: Row, properties: dict[str, Any]) -> list[Fact]:
+    """What somebody begins or ends to watch; https://segment.com/docs/connections/spec/video/."""
+    lines = of_content(message, properties)
+    if not lines:
+        return [as_custom(message, row, properties)]
+    return [event(message, row.type, properties, lines, PLACED | {"asset_id"})]
+
+
+def _silent(message: Message, row: Row, properties: dict[str, Any]) -> list[Fact]:
+    """Told by a clock, not by a choice: kept without products, so that it weighs nothing. How far
+    somebody watched is the greatest `position` among those of one `session_id`."""
+    return [event(message, row.type, properties, []) | {"custom_action_name": row.action}]
+
+
+def _named(message: Message, row: Row, properties: dict[str, Any]) -> list[Fact]:
+    """Its `name` is a promotion's or coupon's, so no product is made of it."""
+    return [as_custom(message, row, properties)]
 
 
 def _cart(message: Message, row: Row, properties: dict[str, Any]) -> list[Fact]:
@@ -130,25 +128,18 @@ def _cart(message: Message, row: Row, properties: dict[str, Any]) -> list[Fact]:
     return [fact, *provisional(message, lines)]
 
 
-def _order(message: Message, row: Row, properties: dict[str, Any]) -> list[Fact]:
-    """What was bought, one event an order; products of one id are one line."""
-    lines = many(message, properties) or one_or_many(message, properties)
-    fact = event(message, row.type, properties, lines)
-    amounts = (values.number(properties.get(name)) for name in ("revenue", "total", "value"))
-    fact["revenue"] = next((amount for amount in amounts if amount is not None), None)
-    return [fact, *provisional(message, lines)]
-
-
-def _as_custom(message: Message, row: Row, properties: dict[str, Any]) -> Fact:
-    """An event that lacks what its type is about; kept, and countable under the Spec's name."""
-    fact = event(message, "custom", properties, one_or_many(message, properties))
-    return fact | {"custom_action_name": row.action}
-
-
 FAMILIES: dict[str, Callable[[Message, Row, dict[str, Any]], list[Fact]]] = {
     "search": _searched,
     "list": _listed,
     "product": _one_product,
+    "products": _several,
+    "review": _reviewed,
+    "content": _content,
+    "heartbeat": _silent,
+    "named": _named,
     "cart": _cart,
-    "order": _order,
+    "order": orders.completed,
+    "order updated": orders.updated,
+    "order refunded": orders.refunded,
+    "order cancelled": orders.cancelled,
 }

@@ -5,15 +5,16 @@ Names and rules: https://segment.com/docs/connections/spec/ (V2, and V1 as alias
 
 from __future__ import annotations
 
+import difflib
 import json
 import marshal
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from connectors import values
-from connectors.segment import message, page, people, track
+from connectors.segment import events, message, page, people, track
 from connectors.segment.message import Fact, Message, an_object
-from schemas import Ignored, Malformed
+from schemas import Ignored, Malformed, Withheld
 
 TYPES: dict[str, Callable[[Message], list[Fact]]] = {
     "track": track.track,
@@ -29,6 +30,12 @@ TYPES: dict[str, Callable[[Message], list[Fact]]] = {
 OUR_NAMES = ("Attune", "Webhooks", "Webhooks (Actions)", "Actions Webhook", "Extensible Webhook")
 
 MAX_EVENT_BYTES = 1_000_000
+# https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/#max-request-size
+MAX_CLIENT_EVENT_BYTES = 32 * 1024
+
+# What a client library may call here itself. Its write key lies open in web pages, so it erases
+# nobody.
+CALLS = tuple(name for name in TYPES if name != "delete")
 
 SETTINGS = {
     "product_id": "the property that holds the catalog's key, or a list of them in order",
@@ -36,6 +43,8 @@ SETTINGS = {
     "consent": "consent categories that an event must have, a list",
     "header": "name of the header that carries the secret, instead of X-Signature",
 }
+
+TEXTS = ("product_id", "consent")  # one, or a list of them
 
 # What a fact has at a pointer came from there in the call.
 POINTERS = {
@@ -62,37 +71,82 @@ POINTERS = {
 }
 
 
-def translate(topic: str | None, record: Any, settings: Mapping[str, Any]) -> list[Fact]:
-    """The facts of one call; `topic` is not used, because a record says its own type.
+def check(settings: Mapping[str, Any]) -> None:
+    """Raise Malformed for settings that mean nothing: own names for events that the Spec has not,
+    values of another kind."""
+    for name in TEXTS:
+        value = settings.get(name)
+        if not (
+            value is None or _is_text(value) or (_is_list(value) and all(map(_is_text, value)))
+        ):
+            raise Malformed(f"`{name}` must be a text or a list of texts.")
+    if not (settings.get("header") is None or _is_text(settings["header"])):
+        raise Malformed("`header` must be the name of a header.")
+    _check_events(settings.get("events"))
 
-    Settings: `product_id`, `events`, `consent` (see README.md). Raises Ignored and Malformed.
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and bool(value)
+
+
+def _check_events(own: Any) -> None:
+    if own is None:
+        return
+    if not isinstance(own, dict):
+        raise Malformed('`events` must be an object: {"Artikel gesehen": "Product Viewed"}.')
+    for name, target in own.items():
+        key = events.normalized(target) if isinstance(target, str) else ""
+        if key not in events.EVENTS:
+            near = difflib.get_close_matches(key, events.EVENTS, 1)
+            hint = f"; did you mean {near[0].title()!r}?" if near else ""
+            raise Malformed(
+                f"`events` gives {name!r} the meaning {target!r}, which is no event of the table "
+                f"in connectors/segment/README.md{hint}"
+            )
+
+
+def translate(topic: str | None, record: Any, settings: Mapping[str, Any]) -> list[Fact]:
+    """The facts of one call. `topic` is None for what Segment passes on; of what a client library
+    sent here itself it is the path's word: the type of a single call, `batch` or `import`.
+
+    Settings: `product_id`, `events`, `consent` (see README.md), and `received_at`, by which a
+    client's clock is corrected. Raises Ignored and Malformed.
     """
     if not isinstance(record, dict):
         raise Malformed("An event must be a JSON object.")
-    read = _kind(record)
-    _check_size(record)
+    from_client = topic is not None
+    if topic in CALLS:
+        record = record | {"type": topic}
+    read = _kind(record, from_client)
+    _check_size(record, from_client)
     if read is not people.delete:
         _check_wanted(record, settings)
-    return read(message.read(record, settings))
+    return read(message.read(record, settings, from_client=from_client))
 
 
-def _kind(record: dict[str, Any]) -> Callable[[Message], list[Fact]]:
+def _kind(record: dict[str, Any], from_client: bool) -> Callable[[Message], list[Fact]]:
     name = values.text(record.get("type"))
     if name is None:
         raise Malformed("It has no `type`: let Segment send the whole event.", "/type")
     read = TYPES.get(name.lower())
-    if read is None:
+    if read is None or (from_client and name.lower() not in CALLS):
         raise Ignored(f"Calls of the type {name[:100]!r} are not known.")
     return read
 
 
-def _check_size(record: dict[str, Any]) -> None:
+def _check_size(record: dict[str, Any], from_client: bool) -> None:
+    limit, told = (MAX_CLIENT_EVENT_BYTES, "32 KB") if from_client else (MAX_EVENT_BYTES, "1 MB")
     # JSON text is at most six times marshal's bytes, which cost a third of it to make.
-    if len(marshal.dumps(record, 2)) * 6 <= MAX_EVENT_BYTES:
+    if len(marshal.dumps(record, 2)) * 6 <= limit:
         return
-    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
-    if len(text.encode("utf-8", "replace")) > MAX_EVENT_BYTES:
-        raise Malformed("The event is larger than 1 MB.")
+    sent = {name: value for name, value in record.items() if name != "sentAt"}  # it is the batch's
+    text = json.dumps(sent, ensure_ascii=False, separators=(",", ":"))
+    if len(text.encode("utf-8", "replace")) > limit:
+        raise Malformed(f"The event is larger than {told}.")
 
 
 def _check_wanted(record: dict[str, Any], settings: Mapping[str, Any]) -> None:
@@ -100,7 +154,7 @@ def _check_wanted(record: dict[str, Any], settings: Mapping[str, Any]) -> None:
     if _is_opted_out(record.get("integrations")):
         raise Ignored("Its `integrations` leave us out.")
     if (required := settings.get("consent")) and _is_without_consent(record, required):
-        raise Ignored("It lacks a consent category that this source requires.")
+        raise Withheld("It lacks a consent category that this source requires.")
 
 
 def _is_opted_out(integrations: Any) -> bool:

@@ -16,7 +16,6 @@ from connectors.wordpress import connect as wordpress
 from gateway import access, sync
 from gateway.commands import console, feeds
 from gateway.settings import load
-from schemas.database import Connection
 
 Request = tuple[dict[str, str], str]
 
@@ -123,7 +122,7 @@ def _instructions(connector: str, answer: dict[str, Any]) -> str:
     clicks, test_request = CONNECT[connector]
     parts = [
         f"Source {answer['source']} of site {answer['site']} is made.",
-        clicks.format(**answer),
+        clicks.format(**answer, **segment.hosts(load().public_url)),
         "Try it now, signed as the platform would sign it:",
         curl(answer["url"], *test_request(answer["secret"], datetime.now(UTC))),
         "Watch what arrives:",
@@ -179,7 +178,7 @@ def rotate_source(
 ) -> None:
     """Give a source a new secret; the old one works until the overlap ends."""
     with console.connected() as connection:
-        found = _source_of(connection, site, source)
+        found = access.source_of_site(connection, access.site(connection, site), source)
         fresh = access.rotate_source_secret(connection, found, secret, timedelta(hours=overlap))
     if as_json:
         console.show_json({"source": source, "secret": fresh})
@@ -202,12 +201,13 @@ def set_source(site: str, source: str, name: str, value: str, as_json: bool) -> 
     or ignored. What was applied stays as it was.
     """
     with console.connected() as connection:
-        found = _source_of(connection, site, source)
+        of_site = access.site(connection, site)
+        found = access.source_of_site(connection, of_site, source)
         changes = {name: _json_or_text(value)}
         if found.connector == sync.CONNECTOR:
             sync.check(found.settings | changes, sync.rules_of(load()))
         access.change_settings(connection, found, changes)
-        settings = _source_of(connection, site, source).settings
+        settings = access.source_of_site(connection, of_site, source).settings
     if as_json:
         console.show_json({"source": source, "settings": settings})
     else:
@@ -219,14 +219,6 @@ def _json_or_text(value: str) -> Any:
         return json.loads(value)
     except ValueError:
         return value
-
-
-def _source_of(connection: Connection, site: str, source: str) -> access.Source:
-    of_site = access.site(connection, site)
-    found = access.source_by_public_id(connection, source)
-    if found is None or found.site_id != of_site.site_id:
-        raise access.UnknownSource(f"site {site} has no source {source!r}")
-    return found
 
 
 # keys --------------------------------------------------------------------------------------------

@@ -170,11 +170,20 @@ def _show_delivery(found: dict[str, Any], as_json: bool) -> None:
 @click.argument("site")
 @click.argument("delivery_id", type=click.UUID, required=False)
 @since_option
+@click.option(
+    "--remap",
+    is_flag=True,
+    help="Also make anew what was applied, as the mapping and settings of its source read it now.",
+)
 @console.json_option
-def replay(site: str, delivery_id: UUID | None, since: datetime | None, as_json: bool) -> None:
+def replay(
+    site: str, delivery_id: UUID | None, since: datetime | None, remap: bool, as_json: bool
+) -> None:
     """Apply kept deliveries again: one, or all since a time that left something out.
 
-    What had been applied before stays as it is, whatever settings have changed since.
+    What had been applied before stays as it is, whatever settings have changed since; with --remap
+    its events and orders are made anew: of one delivery, or of all since a time from sources that
+    have or had a mapping.
     """
     if (delivery_id is None) == (since is None):
         raise click.UsageError("name one delivery, or give --since TIME, not both")
@@ -184,32 +193,36 @@ def replay(site: str, delivery_id: UUID | None, since: datetime | None, as_json:
             settings.database_url, size=1, options=database.INGEST_OPTIONS, name="replay"
         )
         try:
-            receipts = _replay(pool, site, delivery_id, since)
+            receipts = _replay(pool, site, delivery_id, since, remap)
         finally:
             pool.close()
     _show_receipts(receipts, as_json)
 
 
 def _replay(
-    pool: ingest.Pool, name: str, delivery_id: UUID | None, since: datetime | None
+    pool: ingest.Pool,
+    name: str,
+    delivery_id: UUID | None,
+    since: datetime | None,
+    remap: bool,
 ) -> list[dict[str, Any]]:
     with pool.connection() as connection:
         site = access.site(connection, name)
         if delivery_id is not None:
             wanted = [(inspection.source_of(connection, site, delivery_id), delivery_id)]
         else:
-            wanted = _left_out(connection, site, since)
+            wanted = _wanted(connection, site, since, remap)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         return [
-            shown(ingest.replay(pool, source, each))
+            shown(ingest.replay(pool, source, each, remap=remap))
             for source, each in progress.track(wanted, description="Replaying")
         ]
 
 
-def _left_out(
-    connection: Connection, site: Site, since: datetime | None
+def _wanted(
+    connection: Connection, site: Site, since: datetime | None, remap: bool
 ) -> list[tuple[access.Source, UUID]]:
-    found = inspection.replayable(connection, site, since)
+    found = inspection.replayable(connection, site, since, remap=remap)
     sources = {number: access.source_by_id(connection, site.site_id, number) for number, _ in found}
     return [(source, each) for number, each in found if (source := sources[number]) is not None]
 
@@ -229,7 +242,7 @@ def _show_receipts(receipts: list[dict[str, Any]], as_json: bool) -> None:
             ]
             for each in receipts
         ],
-        "Nothing was left out since then.",
+        "There is nothing to replay since then.",
     )
 
 

@@ -1,4 +1,4 @@
-"""`orders`, `merge`, `unmerge`, `export`, `erase`: people and what they bought."""
+"""`orders`, `merge`, `unmerge`, `export`, `erase`, `requests`: people and what they bought."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import click
 
@@ -117,14 +118,21 @@ def export(site: str, id: str, output: Path | None) -> None:
 
 @click.command()
 @click.argument("site")
-@click.argument("id")
+@click.argument("id", required=False)
+@click.option("--all", "everybody", is_flag=True, help="Everybody of the site.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @console.json_option
-def erase(site: str, id: str, yes: bool, as_json: bool) -> None:
+def erase(site: str, id: str | None, everybody: bool, yes: bool, as_json: bool) -> None:
     """Erase a person, for ever; answers with a receipt."""
+    if (id is None) is not everybody:
+        raise click.UsageError("name one ID, or say --all")
     if not yes:
-        click.confirm(f"Erase all that is known of {id!r} in {site}?", abort=True, err=True)
+        whom = repr(id) if id else "everybody"
+        click.confirm(f"Erase all that is known of {whom} in {site}?", abort=True, err=True)
     with _site(site) as (pool, of_site):
+        if id is None:
+            _erase_all(pool, of_site, as_json)
+            return
         receipt = people.erase(pool, of_site, id)
     if as_json:
         console.show_json(receipt)
@@ -133,6 +141,40 @@ def erase(site: str, id: str, yes: bool, as_json: bool) -> None:
     rows = [[table, count] for table, count in receipt["rows"].items()]
     console.show_table(["table", "rows"], rows, "")
     click.echo("What kept bodies say of the person is overwritten within a day.")
+
+
+def _erase_all(pool: Pool, site: Site, as_json: bool) -> None:
+    erased = 0
+    for erased in people.erase_all(pool, site):
+        click.echo(f"{erased:,} ids erased ...", err=True)
+    if as_json:
+        console.show_json({"site": site.name, "ids": erased})
+    else:
+        click.echo(f"{erased:,} ids are erased; kept bodies are overwritten within a day.")
+
+
+@click.command()
+@click.argument("site")
+@click.option("--done", type=click.UUID, help="Note that the request of this delivery is done.")
+@limit_option
+@console.json_option
+def requests(site: str, done: UUID | None, limit: int, as_json: bool) -> None:
+    """List what platforms asked you to do: exports of people, the end of a connection."""
+    with console.connected() as connection:
+        of_site = access.site(connection, site)
+        if done is not None:
+            people.done(connection, of_site, done, at=datetime.now(UTC))
+        rows = people.requests(connection, of_site, limit=limit)
+    if as_json:
+        console.show_json({"requests": rows})
+        return
+    names = ["asked_at", "connector", "kind", "request_id", "person", "delivery", "done_at"]
+    shown = [
+        [console.encoded(row[name]) if name == "person" and row[name] else row[name]
+         for name in names]
+        for row in rows
+    ]  # fmt: skip
+    console.show_table(names, shown, "No platform asked for anything.")
 
 
 @contextmanager
@@ -149,4 +191,4 @@ def _site(name: str) -> Iterator[tuple[Pool, Site]]:
         yield pool, found
 
 
-COMMANDS: list[click.Command] = [orders, merge, unmerge, export, erase]
+COMMANDS: list[click.Command] = [orders, merge, unmerge, export, erase, requests]

@@ -81,6 +81,27 @@ def _under_two_ids(patient: Patient) -> Iterator[Finding]:
         )
 
 
+# what platforms asked for ------------------------------------------------------------------------
+
+ASKED = {
+    "export": "`export SITE ID` writes what is known of the person",
+    "erase_all": "`erase SITE --all` erases everybody, unless the shop is connected again",
+}
+
+
+def requests(patient: Patient) -> Iterator[Finding]:
+    """Requests of privacy law that wait for somebody; they have 30 days."""
+    waiting = [row for row in _rows(patient, SQL.requests, {}) if row["kind"] in ASKED]
+    for row in waiting:
+        yield warning(
+            f"{row['connector']} asked {row['site']} {row['count']} times to {row['kind']}, first "
+            f"{ago((patient.at - row['since']).total_seconds())} ago",
+            f"{ASKED[row['kind']]}; then `requests SITE --done DELIVERY`",
+        )
+    if not waiting:
+        yield ok("no platform waits for an export or an erasure")
+
+
 # who is who --------------------------------------------------------------------------------------
 
 
@@ -162,6 +183,7 @@ def _rows(patient: Patient, statement: str, parameters: dict[str, Any]) -> list[
 CHECKS = (
     Check("quiet sources", quiet_sources, ("schema",)),
     Check("orders", orders, ("schema",)),
+    Check("requests", requests, ("schema",)),
     Check("members", members, ("schema",)),
     Check("ledger", balance, ("schema",)),
     Check("secrets", secrets, ("schema",)),

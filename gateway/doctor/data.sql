@@ -38,6 +38,16 @@ join sites si on si.site_id = a.site_id
 group by 1, 2, 3
 order by 1, 2, 3
 
+-- name: requests
+select si.name as site, coalesce(s.connector, '?') as connector, r.kind, count(*)::int as count,
+       min(r.asked_at) as since
+from platform_requests r
+join sites si using (site_id)
+left join sources s on s.site_id = r.site_id and s.source_id = r.source_id
+where r.done_at is null
+group by 1, 2, 3
+order by 1, 2, 3
+
 -- name: orders_twice
 -- Newest purchases of a site that another source tells too, under another order id.
 with newest as materialized (

@@ -31,6 +31,7 @@ BLUEPRINTS = (
     "gateway.http.documents:blueprint",
     "gateway.http.webhooks:blueprint",
     "gateway.http.collect:blueprint",
+    "gateway.http.segment:blueprint",
     "gateway.http.v1.interactions:blueprint",
     "gateway.http.v1.products:blueprint",
     "gateway.http.v1.users:blueprint",
@@ -38,6 +39,7 @@ BLUEPRINTS = (
     "gateway.http.v1.search:blueprint",
     "gateway.http.admin:blueprint",
     "gateway.http.people:blueprint",
+    "gateway.http.mappings:blueprint",
     "gateway.http.demo:blueprint",
     "gateway.http.snippet:blueprint",
 )

@@ -155,17 +155,19 @@ def delivery(delivery_id: str) -> Response:
 
 
 @blueprint.post("/deliveries/<delivery_id>/replay")
-@blueprint.doc(responses=shapes.ok(RECEIPT))
+@blueprint.doc(parameters=_query("remap"), responses=shapes.ok(RECEIPT))
 def replay(delivery_id: str) -> Response:
-    """Translate and apply a kept delivery again; what was applied before changes nothing."""
+    """Translate and apply a kept delivery again; what was applied before changes nothing, unless
+    `remap=1` makes the events and orders that it brought anew."""
     key = authenticate("admin:write")
+    remap = parameters.count("remap", 0, least=0, most=1) == 1
     wanted = parameters.identifier_in_path(delivery_id)
     pool = state.ingest()
     try:
         with pool.connection() as connection:
             site = access.site_by_id(connection, key.site_id)
             source = inspection.source_of(connection, site, wanted)
-        receipt = ingest.replay(pool, source, wanted)
+        receipt = ingest.replay(pool, source, wanted, remap=remap)
     except (inspection.Unknown, ingest.UnknownDelivery) as error:
         raise NotFound(str(error)) from None
     return jsonify(shown(receipt))

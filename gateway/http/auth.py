@@ -5,6 +5,8 @@ Every view of `/v1` and `/admin/v1` begins with `key = authenticate("scope")`.
 
 from __future__ import annotations
 
+import base64
+
 from flask import g, request
 
 from gateway import access
@@ -24,12 +26,32 @@ def authenticate(scope: str) -> Key:
 
     Raises NotAuthentic (401), LacksScope (403), TooFast (429).
     """
-    key = _key(_presented())
+    return admitted(_presented(), scope)
+
+
+def admitted(text: str, scope: str, *, limited: bool = True) -> Key:
+    """The key of that text, wherever the request holds it; raises as `authenticate` does. What is
+    not `limited` is answered however fast the key asks."""
+    key = _key(text)
     g.site_id, g.key_kind = key.site_id, key.kind
     if scope not in key.scopes:
         raise LacksScope(f"this {key.kind} key lacks the scope {scope}: use a key that has it")
-    limits.check(key)
+    if limited:
+        limits.check(key)
     return key
+
+
+def basic_user(authorization: str) -> str:
+    """The user of an `Authorization: Basic` header (RFC 7617), with or without the colon behind
+    it; "" for anything else."""
+    scheme, _, encoded = authorization.strip().partition(" ")
+    if scheme.lower() != "basic" or len(encoded) > 2 * LONGEST_KEY:
+        return ""
+    try:
+        user = base64.b64decode(encoded.strip(), validate=True).decode()
+    except ValueError:
+        return ""
+    return user.partition(":")[0].strip()
 
 
 def check_user_hash(

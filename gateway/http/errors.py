@@ -141,7 +141,7 @@ def answer(error: HttpError) -> Response:
     if error.retry_after_s is not None:
         response.headers["Retry-After"] = str(error.retry_after_s)
     if error.status == 401:
-        metrics.NOT_AUTHENTIC.labels(metrics.door(request.path)).inc()
+        metrics.NOT_AUTHENTIC.labels(metrics.door(request)).inc()
     return response
 
 

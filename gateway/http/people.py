@@ -23,7 +23,7 @@ from schemas import payload
 from schemas.errors import Malformed, Problem
 from schemas.fields import Items, PersonId, Reader, problems
 
-LIMIT_BYTES = 64 * 1024
+LIMIT_BYTES = 1024 * 1024
 ROWS = 100
 
 blueprint = Blueprint(
@@ -58,18 +58,19 @@ ERASURE = shapes.record(
         "records_in_bodies": shapes.COUNT,
         "bodies": shapes.TEXT,
         "finished_at": shapes.optional(shapes.TEXT),
-    },
-    {"site": shapes.TEXT},
+    }
 )
 MERGED = shapes.record(
     {
-        "site": shapes.TEXT,
         "delivery": shapes.UUID,
         "visitor_id": shapes.UUID,
         "ids": shapes.many(shapes.OPEN),
     }
 )
-UNMERGED = shapes.record({"site": shapes.TEXT, "undone": shapes.many(shapes.OPEN)})
+REQUEST = shapes.record(
+    {"delivery": shapes.UUID, "kind": shapes.TEXT, "asked_at": shapes.TEXT}, more=True
+)
+UNMERGED = shapes.record({"undone": shapes.many(shapes.OPEN)})
 
 
 def _body(shape: type[Schema]) -> dict[str, Any]:
@@ -132,7 +133,7 @@ def _of_two(work: Callable[[Pool, Site, str, str], dict[str, Any]]) -> Response:
 
 
 @blueprint.get("/export/<path:sent_id>")
-@blueprint.doc(responses=shapes.ok(shapes.record({"site": shapes.TEXT}, more=True)))
+@blueprint.doc(responses=shapes.ok(shapes.record({"exported_at": shapes.TEXT}, more=True)))
 def export(sent_id: str) -> Response:
     """All that is known of a person, by user or anonymous id."""
     site = _site("admin:read")
@@ -161,6 +162,19 @@ def erasures() -> Response:
     limit = parameters.count("limit", ROWS)
     with state.serving().connection() as connection:
         return jsonify(erasures=people.erasures(connection, site, limit=limit))
+
+
+@blueprint.get("/requests")
+@blueprint.doc(
+    parameters=[{"in": "query", "name": "limit", "schema": {"type": "string"}}],
+    responses=shapes.ok(shapes.record({"requests": shapes.many(REQUEST)})),
+)
+def requests() -> Response:
+    """What platforms asked you to do: exports of people, the end of a connection; open first."""
+    site = _site("admin:read")
+    limit = parameters.count("limit", ROWS)
+    with state.serving().connection() as connection:
+        return jsonify(requests=people.requests(connection, site, limit=limit))
 
 
 # what they share --------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ LONGEST_HEAD = 64 * 1024
 _FIRST_BYTES, _RECEIVE_BYTES = 32 * 1024, 256 * 1024
 
 _HEADERS = re.compile(
-    rb"\r\n(content-length|transfer-encoding|expect|x-api-key)[ \t]*:[ \t]*([^\r\n]*)",
+    rb"\r\n(content-length|transfer-encoding|expect|x-api-key|authorization)[ \t]*:"
+    rb"[ \t]*([^\r\n]*)",
     re.IGNORECASE,
 )
 _FIRST_LINE = re.compile(rb"(\S+) ([^ ?]*)(?:\?([^ ]*))? (HTTP/1\.\d)")
@@ -91,7 +92,8 @@ class Connection(TConn):  # type: ignore[misc]
         self.whole = self.was_passed = False
         self.has_bad_chunks = False
         self.announced = 0  # bytes of the body that is to come
-        self.method, self.path, self.query, self.key = b"", b"", b"", b""
+        self.method, self.path, self.query = b"", b"", b""
+        self.key, self.authorization = b"", b""
         self.tenant: Hashable = None
         self._head = 0  # length of the head, once it is whole
         self._needed: int | None = 0  # length of the request; None: it comes in chunks
@@ -174,8 +176,10 @@ class Connection(TConn):  # type: ignore[misc]
                 case b"expect":
                     understood = value.strip().lower() == b"100-continue"
                     self._continue = first is not None and first[4] == b"HTTP/1.1"
-                case _:
+                case b"x-api-key":
                     self.key = value.strip()
+                case _:
+                    self.authorization = value.strip()
         if first is not None and understood:
             self._frame(first[4], lengths, codings)
 

@@ -91,6 +91,13 @@ class Told:
     sightings: list[tuple[UUID, UUID, datetime]]
 
 
+class Earlier(NamedTuple):
+    """What a delivery told before it is read anew, but for records at the positions `erased`."""
+
+    delivery_id: UUID
+    erased: list[int]
+
+
 # what tellings come to --------------------------------------------------------------------------
 
 
@@ -201,17 +208,31 @@ def tell(
     told: Sequence[dict[str, Any]],
     event_ids: Mapping[str, UUID],
     horizon: datetime,
+    *,
+    instead_of: Earlier | None = None,
 ) -> Told:
     """Store what a delivery tells of orders, and make the purchase of each anew, inside the
-    caller's transaction. `told` are rows of order_tellings; `event_ids` name each order's purchase.
-    One placed before `horizon` is an order without an event."""
-    ids = sorted({row["order_id"] for row in told})
-    where = {"site": site_id, "ids": ids, "horizon": horizon}
+    caller's transaction. `told` are rows of order_tellings; `event_ids` name the purchase of each
+    order that is to be made. One placed before `horizon` is an order without an event. What was
+    told `instead_of` this is forgotten first, and the orders of which nobody tells then."""
+    where = {"site": site_id, "ids": sorted(event_ids), "horizon": horizon}
     connection.execute(SQL.lock, where)
+    if instead_of is not None:
+        connection.execute(SQL.take_back, where | instead_of._asdict())
     parameters = where | {"rows": database.jsonb(told)}
     connection.execute(SQL.tell, parameters)
     connection.execute(SQL.people, parameters)
-    return _settle(connection, where, event_ids)
+    settled = _settle(connection, where, event_ids)
+    if instead_of is not None:
+        for statement in (SQL.forget_untold, SQL.forget_people):
+            connection.execute(statement, where)
+    return settled
+
+
+def told_by(connection: Connection, site_id: int, earlier: Earlier) -> list[str]:
+    """The orders of which the newest word of a source is this delivery's."""
+    parameters = {"site": site_id} | earlier._asdict()
+    return [row[0] for row in connection.execute(SQL.told_by, parameters)]
 
 
 def unname(connection: Connection, site_id: int, actors: Sequence[UUID], at: datetime) -> int:

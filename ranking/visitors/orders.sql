@@ -6,8 +6,30 @@ insert into orders (site_id, order_id)
 select %(site)s, order_id from unnest(%(ids)s::text[]) as o(order_id) order by order_id
 on conflict (site_id, order_id) do update set version = orders.version + 1
 
+-- name: told_by
+select distinct order_id from order_tellings
+where site_id = %(site)s and delivery_id = %(delivery_id)s
+  and position <> all(%(erased)s::int[])
+
+-- name: take_back
+delete from order_tellings
+where site_id = %(site)s and delivery_id = %(delivery_id)s
+  and position <> all(%(erased)s::int[])
+
+-- name: forget_untold
+delete from orders o
+where o.site_id = %(site)s and o.order_id = any(%(ids)s)
+  and not exists (select from order_tellings t
+                  where t.site_id = o.site_id and t.order_id = o.order_id)
+
+-- name: forget_people
+delete from order_people p
+where p.site_id = %(site)s and p.order_id = any(%(ids)s)
+  and not exists (select from orders o
+                  where o.site_id = p.site_id and o.order_id = p.order_id)
+
 -- name: tell
--- Ids of somebody who was erased since are not stored.
+-- Ids of somebody who was erased since are not stored, nor what else may tell of them.
 insert into order_tellings
   (site_id, order_id, source_id, told, reference, trust, as_of, told_hash, occurred_at,
    user_actor_id, anonymous_actor_id, content, delivery_id, position, received_at)
@@ -15,7 +37,8 @@ select distinct on (r.order_id, r.source_id, r.told, r.reference)
   %(site)s, r.order_id, r.source_id, r.told, r.reference, r.trust, r.as_of, r.told_hash,
   r.occurred_at, case when gone.id is null then r.user_actor_id end,
   case when gone.id is null then r.anonymous_actor_id end,
-  r.content, r.delivery_id, r.position, r.received_at
+  case when gone.id is null then r.content else r.content - 'data' end,
+  r.delivery_id, r.position, r.received_at
 from jsonb_to_recordset(%(rows)s) as r(
   order_id text, source_id int, told text, reference text, trust smallint, as_of timestamptz,
   told_hash uuid, occurred_at timestamptz, user_actor_id uuid, anonymous_actor_id uuid,

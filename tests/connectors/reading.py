@@ -83,10 +83,12 @@ def outcome(
 
 
 def words(result: Any) -> str:
-    """An outcome in short: event types and kinds of facts, without products made from events."""
+    """An outcome in short: event types, orders told of, else other kinds of facts; without
+    products made from events."""
     if isinstance(result, dict):
         return next(iter(result))
     events = [fact["type"] for fact in result if fact["fact"] == "event"]
+    events += [fact["fact"] for fact in result if fact["fact"] == "order"]
     others = [fact["fact"] for fact in result if fact["fact"] not in ("event", "product")]
     return " ".join(events or sorted(others, key=["merge", "user", "sighting", "erase"].index))
 

@@ -1,7 +1,8 @@
 """What each event of the shared Segment fixtures must become, written from the reference's table.
 
 By file and position. A word is an event type or a kind of fact (products made from events are
-left out); `ignored` and `refused` are the two ways to change nothing.
+left out, `order` stands behind its event); `ignored` and `refused` are the two ways to change
+nothing.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ SEGMENT_DOCS = (
     # e-commerce spec, V2
     ["search", LIST, LIST, "custom", "custom", "click", "product_detail_page_view"]
     + ["add_to_cart", "remove_from_cart", "custom", "checkout_started"]
-    + ["custom"] * 4  # checkout steps, payment info, order updated
-    + ["purchase", "custom", "custom", "custom"]
+    + ["custom"] * 3  # checkout steps, payment info
+    + ["custom order", "purchase", "refund order", "refund order", "custom"]
     + ["add_to_collection", "remove_from_collection", "add_to_cart"]
-    + ["custom"] * 3  # shared, reviewed
-    + ["custom"] * 16  # video
+    + ["share", "share", "rate"]
+    + ["custom"] * 10  # video playback
+    + ["watch", "custom", "complete"]
+    + ["custom"] * 3  # video ads
     # common spec: most examples come twice, short (often without any id) and whole
     + ["custom", "refused", "custom", "user", "ignored", "refused", "custom"]
     + ["refused", "custom", "refused", "sighting", "merge", "merge sighting"]
@@ -29,12 +32,13 @@ SEGMENT_DOCS = (
 )
 
 ACTION_DESTINATIONS = (
-    ["category_page_view", "custom", "custom", "custom", "custom", "custom", "custom"]
+    ["category_page_view", "custom", "custom", "custom", "custom", "refund order", "custom"]
     + ["purchase", "add_to_cart", "add_to_cart", "click", "click"]
     + ["category_page_view", "category_page_view", LIST, LIST]
     + ["product_detail_page_view", "product_detail_page_view", "remove_from_cart"]
     + ["checkout_started", "checkout_started", "custom", "search"]
-    + ["add_to_collection", "add_to_collection", "custom", "custom", "remove_from_cart"]
+    # a refund that names neither an order nor a product; one that names products
+    + ["add_to_collection", "add_to_collection", "custom", "refund", "remove_from_cart"]
     + ["custom"] * 5
 )
 
@@ -47,9 +51,9 @@ RUDDER_TRANSFORMER = (
     + ["add_to_cart", "remove_from_cart", "remove_from_cart"]
     + ["refused"] + ["custom"] * 6  # no id; carts and checkout steps
     + ["refused", "purchase", "purchase", "purchase"]
-    + ["custom"] * 3
-    + ["refused", "add_to_collection"]
-    + ["custom"] * 8  # reviews; names nobody lists, `purchase` among them
+    + ["refund", "refund order", "custom"]
+    + ["refused", "add_to_collection", "rate", "rate"]
+    + ["custom"] * 6  # names nobody lists, `purchase` among them
     + ["refused", "custom", "custom"]
     # identify: e-mail alone is not kept, `context.traits` is not `traits`
     + ["sighting", "ignored", "user", "ignored", "user", "user", "ignored", "ignored"]
@@ -88,12 +92,12 @@ CLIENT_EVENTS: dict[tuple[str, str | None], tuple[str, ...]] = {
     ("track", "Cart Viewed"): ("custom",),
     ("track", "Checkout Started"): ("checkout_started",),
     ("track", "Order Completed"): ("purchase",),
-    ("track", "Order Refunded"): ("custom",),
+    ("track", "Order Refunded"): ("refund order",),
     ("track", "Promotion Viewed"): ("custom",),
     ("track", "Coupon Applied"): ("custom",),
-    ("track", "Product Shared"): ("custom",),
-    ("track", "Product Reviewed"): ("custom",),
-    ("track", "Video Content Started"): ("custom",),
+    ("track", "Product Shared"): ("share",),
+    ("track", "Product Reviewed"): ("rate",),
+    ("track", "Video Content Started"): ("watch",),
     ("track", "Unboxing Watched"): ("custom",),
     ("track", "Signed Out Again"): ("custom",),
     ("identify", None): ("user sighting",),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from connectors.segment.track import EVENTS, normalized
+from connectors.segment.events import EVENTS, normalized
 from tests.connectors import segment_outcomes as expected
 from tests.connectors.reading import SHARED, outcome, outcomes, words
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import schemas
-from connectors.segment.track import EVENTS, TABLE
-from connectors.segment.translate import MAX_EVENT_BYTES, TYPES, translate
+from connectors.segment.events import EVENTS, TABLE
+from connectors.segment.translate import MAX_EVENT_BYTES, TYPES, check, translate
 from schemas import payload
 from schemas.event import EVENT_TYPES
 from tests.connectors.reading import ROOT, outcome, outcomes
@@ -58,9 +59,10 @@ def test_the_readme_tells_each_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", EVENTS)
 def test_a_name_is_known_in_every_spelling(name: str) -> None:
+    rest = {"asset_id": "v", "rating": "4", "order_id": "o"}
     spellings = (name.title(), name.upper(), f"  {name} ", name.replace(" ", "_"), name + "__ ")
     types = {
-        event(spelling, query="q", product_id="p", products=[{"id": "p"}])["type"]
+        event(spelling, query="q", product_id="p", products=[{"id": "p"}], **rest)["type"]
         for spelling in spellings
     }
     assert types == {EVENTS[name].type}
@@ -70,6 +72,31 @@ def test_a_site_gives_its_own_names_a_meaning() -> None:
     settings = {"events": {"Artikel gesehen": "Product Viewed", "Other": "no such name"}}
     assert event("artikel_gesehen", settings, product_id="p")["type"] == "product_detail_page_view"
     assert event("Other", settings, product_id="p")["custom_action_name"] == "Other"
+
+
+NONSENSE: dict[str, Settings] = {
+    "did you mean 'Product Viewed'": {"events": {"Artikel gesehen": "Product Veiwed"}},
+    "'Artikel gesehen' the meaning 'qwertz'": {"events": {"Artikel gesehen": "qwertz"}},
+    "the meaning None": {"events": {"Artikel gesehen": None}},
+    "`events` must be an object": {"events": ["Product Viewed"]},
+    "`product_id` must be a text": {"product_id": 7},
+    "`product_id` must": {"product_id": []},
+    "`consent` must be a text": {"consent": {"A": True}},
+    "`consent` must": {"consent": ["A", ""]},
+    "`header` must": {"header": ["X"]},
+}
+
+
+@pytest.mark.parametrize(("told", "settings"), NONSENSE.items(), ids=NONSENSE)
+def test_a_setting_that_means_nothing_is_refused(told: str, settings: Settings) -> None:
+    with pytest.raises(schemas.Malformed, match=re.escape(told)):
+        check(settings)
+
+
+def test_settings_that_mean_something_are_taken() -> None:
+    check({})
+    check({"events": {"A": "viewed_PRODUCT"}, "product_id": "sku", "consent": ["A"], "header": "X"})
+    check(dict.fromkeys(("events", "product_id", "consent", "header")))
 
 
 # products ----------------------------------------------------------------------------------------
@@ -136,7 +163,138 @@ def test_revenue_is_the_first_amount_that_can_be_read(
 def test_only_an_order_has_revenue() -> None:
     for name in EVENTS:
         found = facts(event=name, properties={"revenue": 5, "query": "q", "product_id": "p"})
-        assert all("revenue" not in fact or fact["type"] == "purchase" for fact in found)
+        assert all("revenue" not in fact or fact.get("type") == "purchase" for fact in found)
+
+
+# orders ------------------------------------------------------------------------------------------
+
+LINES = [{"product_id": "a", "quantity": "2"}, {"product_id": "b"}]
+
+
+def of_order(name: str, /, **properties: Any) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The event of an order event, and what it tells of its order."""
+    call = {"event": name, "messageId": "m1", "timestamp": "2026-01-02T03:04:05Z"}
+    found = facts(**call, properties=properties)
+    orders = [fact for fact in found if fact["fact"] == "order"]
+    assert len(orders) <= 1
+    return found[0], orders[0] if orders else None
+
+
+def test_an_updated_order_replaces_its_lines_and_is_no_second_purchase() -> None:
+    told, order = of_order("Order Updated", order_id=7, products=LINES, total="9.5", currency="usd")
+    assert (told["type"], told["custom_action_name"]) == ("custom", "order_updated")
+    assert told["product_ids"] == []
+    assert order == {
+        "fact": "order",
+        "order_id": "7",
+        "told": "placed",
+        "user_id": "u1",
+        "as_of": "2026-01-02T03:04:05+00:00",
+        "product_ids": ["a", "b"],
+        "quantities": [2, 1],
+        "revenue": 9.5,
+        "currency": "USD",
+    }
+
+
+@pytest.mark.parametrize("properties", [{"order_id": "o"}, {"products": LINES}, {}], ids=str)
+def test_an_update_without_lines_or_an_order_replaces_nothing(properties: Any) -> None:
+    told, order = of_order("Order Updated", **properties)
+    assert told["custom_action_name"] == "order_updated"
+    assert order is None
+
+
+def test_a_refund_of_some_products_is_told_of_its_order() -> None:
+    told, order = of_order("Order Refunded", orderId="o", products=LINES, total=30)
+    assert (told["type"], told["product_ids"], told["quantities"]) == ("refund", ["a", "b"], [2, 1])
+    assert order is not None
+    assert (order["told"], order["refund_id"]) == ("refunded", "m1")
+    assert (order["product_ids"], order["quantities"]) == (["a", "b"], [2, 1])
+    assert "revenue" not in order
+
+
+def test_what_was_paid_back_is_positive_and_only_of_products() -> None:
+    _, order = of_order("Order Refunded", order_id="o", products=LINES, revenue="-12.50")
+    assert order and order["revenue"] == 12.5
+    _, order = of_order("Order Refunded", order_id="o", revenue=12.5)
+    assert order and "revenue" not in order
+
+
+def test_a_refund_without_products_is_of_the_whole_order() -> None:
+    told, order = of_order("Order Refunded", order_id="o", total=30)
+    assert (told["type"], told["product_ids"], told["order_id"]) == ("refund", [], "o")
+    assert order and (order["told"], order["product_ids"]) == ("refunded", [])
+
+
+def test_a_refund_of_products_without_any_id_is_not_of_the_whole_order() -> None:
+    told, order = of_order("Order Refunded", order_id="o", products=[{"name": "Ball"}])
+    assert (told["type"], told["custom_action_name"], order) == ("custom", "order_refunded", None)
+
+
+def test_a_cancelled_order_no_longer_counts() -> None:
+    told, order = of_order("Order Cancelled", order_id="o", products=LINES, total=30)
+    assert (told["type"], told["product_ids"]) == ("refund", ["a", "b"])
+    assert order and (order["told"], order["product_ids"]) == ("cancelled", [])
+
+
+@pytest.mark.parametrize("name", ["Order Refunded", "Order Cancelled"])
+def test_without_an_order_only_the_products_are_taken_back(name: str) -> None:
+    told, order = of_order(name, products=LINES)
+    assert (told["type"], order) == ("refund", None)
+    told, order = of_order(name, coupon="x")
+    assert (told["type"], told["custom_action_name"]) == ("custom", name.lower().replace(" ", "_"))
+    assert order is None
+
+
+# shares, ratings, videos -------------------------------------------------------------------------
+
+RATINGS = [
+    ("5", 5), (3.5, 3.5), ("0", 0), ("4,5", 4.5), (None, None), ("good", None), (8, None),
+    (-1, None), (True, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("written", "rating"), RATINGS)
+def test_a_review_with_a_number_up_to_five_is_a_rating(written: Any, rating: Any) -> None:
+    found = event("Product Reviewed", product_id="p", rating=written, review_id="r")
+    assert found.get("rating") == rating
+    assert found["type"] == ("custom" if rating is None else "rate")
+    assert found["product_ids"] == ["p"]
+
+
+def test_a_review_or_share_of_nothing_is_custom() -> None:
+    for name in ("Product Reviewed", "Product Shared", "Cart Shared", "Video Content Started"):
+        found = event(name, rating=4, products=[])
+        assert found["type"] == "custom"
+        assert found["custom_action_name"] == name.lower().replace(" ", "_")
+
+
+def test_a_shared_cart_is_a_share_of_its_products() -> None:
+    found = event("Cart Shared", products=LINES, cart_id="c")
+    assert (found["type"], found["product_ids"]) == ("share", ["a", "b"])
+
+
+def test_the_product_of_a_video_is_its_content() -> None:
+    watched = {"asset_id": "v1", "session_id": "s", "position": 3, "title": "Forests"}
+    assert event("Video Content Started", **watched)["product_ids"] == ["v1"]
+    assert event("Video Content Completed", **watched)["type"] == "complete"
+    own = event("Video Content Started", {"product_id": "sku"}, sku="k", **watched)
+    assert own["product_ids"] == ["k"]
+
+
+def test_a_playing_video_says_where_and_moves_nothing() -> None:
+    found = event("Video Content Playing", asset_id="v1", product_id="p", position=30)
+    assert (found["type"], found["product_ids"]) == ("custom", [])
+    assert found["properties"]["position"] == 30
+
+
+def test_a_promotion_is_no_product() -> None:
+    found = facts(event="Viewed Promotion", properties={"promotion_id": "x", "name": "Sale"})
+    assert [fact["fact"] for fact in found] == ["event"]
+    assert found[0]["custom_action_name"] == "promotion_viewed"
+
+
+# products made of events -------------------------------------------------------------------------
 
 
 def test_an_event_makes_a_product_only_where_it_tells_a_title() -> None:
@@ -300,7 +458,12 @@ def test_erasure_asks_nobody() -> None:
 
 
 def test_personal_data_of_others_is_nowhere_in_the_facts() -> None:
-    personal = {"recipient": "eva@example.com", "email": "eva@example.com", "phone": "+41 1"}
+    personal = {
+        "recipient": "eva@example.com",
+        "share_message": "eva@",
+        "email": "eva@example.com",
+        "phone": "+41 1",
+    }
     line = {"product_id": "p", "name": "Ball"} | personal
     for name in [*EVENTS, "Product Shared", "Signed Up"]:
         found = facts(event=name, properties=personal | {"query": "q", "products": [line]})

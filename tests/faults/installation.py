@@ -187,6 +187,7 @@ class Keys:
     segment_secret: str
     segment_source: access.Source
     api_source: access.Source
+    write_key: str
 
 
 @contextlib.contextmanager
@@ -239,6 +240,7 @@ def a_site(connection: database.Connection, *, pepper: bytes | None = None) -> K
         segment.secret,
         segment.source,
         access.api_source(connection, site.site_id),
+        segment.write_key or "",
     )
 
 

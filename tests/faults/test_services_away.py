@@ -130,6 +130,7 @@ def as_shop(keys: Keys, pool: object) -> Shop:
         keys.segment_source,
         keys.secret_key,
         keys.publishable_key,
+        keys.write_key,
     )
 
 

@@ -14,7 +14,7 @@ from tests.conftest import Shop
 
 EVENT_FIELDS = {
     "event_id", "message_id", "source", "type", "product_ids", "quantities", "revenue",
-    "user_id", "anonymous_id", "occurred_at", "received_at",
+    "user_id", "anonymous_id", "occurred_at", "received_at", "mapping_version",
 }  # fmt: skip
 COUNTS = ("received", "applied", "duplicate", "ignored", "refused", "failed")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -143,6 +144,26 @@ def test_a_source_says_where_to_send(gateway: Gateway, shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("connector", CONNECT)
+def test_a_segment_source_says_how_clients_are_pointed_here(gateway: Gateway, shop: Shop) -> None:
+    said = gateway("sources", "create", "shop", "segment").stdout
+    key = re.search(r"wk_[0-9a-f]{40}", said)
+    assert key
+    assert f"writeKey: '{key[0]}', host: 'https://attune.example'" in said
+    assert f"analytics.write_key, analytics.host = '{key[0]}', 'https://attune.example'" in said
+    assert f"{{ writeKey: '{key[0]}', cdnURL: 'https://attune.example' }}" in said
+    assert "apiHost: 'attune.example/v1', protocol: 'https'" in said
+
+
+def test_a_setting_that_means_nothing_is_not_set(gateway: Gateway, shop: Shop) -> None:
+    source = shop.segment.public_id
+    wrong = '{"Artikel gesehen": "Produkt Viewed"}'
+    refused = gateway("sources", "set", "shop", source, "events", wrong, status=1)
+    assert "did you mean 'Product Viewed'?" in refused.stderr
+    right = wrong.replace("Produkt", "Product")
+    told = answer(gateway("sources", "set", "shop", source, "events", right, "--json"))
+    assert told["settings"] == {"events": {"Artikel gesehen": "Product Viewed"}}
+
+
 def test_the_printed_curl_works_when_pasted(
     gateway: Gateway, client: FlaskClient, shop: Shop, connector: str
 ) -> None:

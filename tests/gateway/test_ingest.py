@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway import apply, ingest
+from gateway import access, apply, ingest
 from tests.builders import ago, deliver, delivery_row, identify, one, rows, track
 from tests.conftest import Shop
 
@@ -432,3 +433,23 @@ def test_a_new_life_after_an_erasure_joins_in_any_order(shop: Shop) -> None:
         deliver(shop.pool, shop.segment, message)
     assert one(shop.pool, "select count(distinct visitor_id) from members") == 1
     assert one(shop.pool, "select count(*) from members") >= 2
+
+
+# consent ----------------------------------------------------------------------------------------
+
+
+def test_who_does_not_consent_is_counted_and_not_kept(shop: Shop) -> None:
+    with shop.pool.connection() as connection:
+        access.change_settings(connection, shop.segment, {"consent": ["Advertising"]})
+        source = access.source_by_id(connection, shop.site.site_id, shop.segment.source_id)
+    assert source is not None
+    no = {"consent": {"categoryPreferences": {"Advertising": False}}}
+    yes = {"consent": {"categoryPreferences": {"Advertising": True}}}
+    batch = [track(anonymousId="somebody", context=no), track(context=yes)]
+    receipt = deliver(shop.pool, source, batch)
+    assert (receipt.received, receipt.applied, receipt.ignored) == (2, 1, 1)
+    kept = json.loads(delivery_row(shop.pool, receipt.delivery_id)["body"])
+    assert kept == [{"withheld": True}, batch[1]]
+    again = ingest.replay(shop.pool, source, receipt.delivery_id)
+    assert (again.applied, again.ignored) == (1, 1)
+    assert rows(shop.pool, "select 1 from actors where sent_id = 'somebody'") == []

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
-from gateway import erasing, people
+from gateway import access, erasing, ingest, people
 from tests.builders import ago, deliver, delivery_row, identify, one, rows, track
 from tests.conftest import Shop
 
@@ -147,4 +148,52 @@ def test_a_delivery_with_an_erased_record_can_be_replayed(client: FlaskClient, s
     delivery = one(shop.pool, "select delivery_id from deliveries where refused = 1")
     again = admin(client, shop, "POST", f"deliveries/{delivery}/replay").json
     assert (again["applied"], again["refused"]) == (1, 1)
+    assert rows(shop.pool, "select 1 from events") == []
+
+
+# what platforms ask for ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shopify(shop: Shop) -> access.Source:
+    with shop.pool.connection() as connection:
+        return access.create_source(connection, shop.site, "shopify").source
+
+
+def asked(shop: Shop, source: access.Source, topic: str, **body: Any) -> Any:
+    headers = {"X-Shopify-Topic": topic, "X-Shopify-Webhook-Id": topic}
+    raw = json.dumps(body).encode()
+    return ingest.deliver(shop.pool, source, topic=topic, headers=headers, body=raw)
+
+
+def test_a_request_for_a_copy_is_listed_until_it_is_done(
+    client: FlaskClient, shop: Shop, shopify: access.Source
+) -> None:
+    customer = {"id": 7, "email": "ann@example.com"}
+    asked(shop, shopify, "customers/data_request", customer=customer, orders_requested=[5],
+          data_request={"id": 99})  # fmt: skip
+    [found] = admin(client, shop, "GET", "requests").json["requests"]
+    assert (found["kind"], found["request_id"], found["done_at"]) == ("export", "99", None)
+    assert found["person"]["user_id"] == "7" and "ann@" not in json.dumps(found)
+    with shop.pool.connection() as connection:
+        people.done(connection, shop.site, found["delivery"], at=datetime.now(UTC))
+    assert admin(client, shop, "GET", "requests").json["requests"][0]["done_at"]
+
+
+def test_a_redacted_customer_goes_with_the_browser_that_ordered(
+    shop: Shop, shopify: access.Source
+) -> None:
+    order = {"id": 5, "created_at": ago(hours=1), "updated_at": ago(hours=1), "currency": "EUR",
+             "checkout_token": "t1", "customer": None,
+             "line_items": [{"product_id": 2, "variant_id": 3, "quantity": 1}]}  # fmt: skip
+    asked(shop, shopify, "orders/create", **order)
+    assert len(rows(shop.pool, "select 1 from events")) == 1
+    asked(shop, shopify, "customers/redact", customer={"id": 7}, orders_to_redact=[5])
+    assert rows(shop.pool, "select 1 from events") == []
+    assert rows(shop.pool, "select sent_id from actors where sent_id is not null") == []
+
+
+def test_everybody_of_a_site_can_be_erased(shop: Shop) -> None:
+    deliver(shop.pool, shop.segment, [track(anonymousId=f"a{n}") for n in range(20)])
+    assert list(people.erase_all(shop.pool, shop.site)) == [20]
     assert rows(shop.pool, "select 1 from events") == []

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -13,7 +14,8 @@ from psycopg import sql
 from werkzeug.test import TestResponse
 
 from gateway import access
-from tests.builders import ago, one, track
+from gateway.http.segment import BATCH_BYTES, EVENT_BYTES
+from tests.builders import ago, basic, one, track
 from tests.conftest import Shop
 from tests.connectors import signing
 from tests.connectors.signing import segment as sign
@@ -21,10 +23,13 @@ from tests.connectors.signing import segment as sign
 SENT = {"product_id": "p1", "title": "Mug", "sale_price": 3}
 VIEW = {"type": "product_detail_page_view", "product_ids": ["p1"], "anonymous_id": "a1"}
 VISITOR = {"anonymous_id": "a1"}
+MAPPING = {"rules": [{"when": {"/event": "Gesehen"}, "set": {"/event": "Product Viewed"}}]}
 ORDER = {"id": 5, "created_at": ago(minutes=5), "updated_at": ago(minutes=5), "currency": "EUR",
          "line_items": [{"id": 1, "product_id": 2, "variant_id": 3, "quantity": 1}]}  # fmt: skip
 PIXEL = {"id": "e1", "name": "product_viewed", "type": "standard", "clientId": "c1",
          "timestamp": ago(minutes=5), "data": {"productVariant": {"id": "3"}}}  # fmt: skip
+TRACK = {"type": "track", "event": "Product Viewed", "anonymousId": "a1",
+         "properties": {"product_id": "p1"}}  # fmt: skip
 
 # (method, rule) → (path, body); {names} are filled with what the site has.
 VALID: dict[tuple[str, str], tuple[str, Any]] = {
@@ -82,15 +87,28 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/admin/v1/export/<path:sent_id>"): ("/admin/v1/export/a1", None),
     ("POST", "/admin/v1/erase"): ("/admin/v1/erase", {"id": "a9"}),
     ("GET", "/admin/v1/erasures"): ("/admin/v1/erasures", None),
+    ("GET", "/admin/v1/sources/<source>/mapping"): ("/admin/v1/sources/{segment}/mapping", None),
+    ("PUT", "/admin/v1/sources/<source>/mapping"): (
+        "/admin/v1/sources/{segment}/mapping", MAPPING
+    ),
+    ("POST", "/admin/v1/sources/<source>/mapping/try"): (
+        "/admin/v1/sources/{segment}/mapping/try", {"mapping": MAPPING, "last": 5}
+    ),
+    ("GET", "/admin/v1/requests"): ("/admin/v1/requests", None),
     ("POST", "/webhooks/<connector>"): ("/webhooks/shopify", ORDER),
     ("POST", "/collect/<connector>/<source>"): ("/collect/shopify/{shopify}", PIXEL),
     **{
-        (method, "/webhooks/<connector>/<source>"): (
-            "/webhooks/segment/{segment}",
-            {"type": "track", "event": "Product Viewed", "anonymousId": "a1",
-             "properties": {"product_id": "p1"}},
-        )
+        (method, "/webhooks/<connector>/<source>"): ("/webhooks/segment/{segment}", TRACK)
         for method in ("POST", "PUT", "PATCH")
+    },
+    ("POST", "/v1/<call:call>"): ("/v1/track", TRACK),
+    ("POST", "/segment/v1/<call:call>"): ("/segment/v1/batch", {"batch": [TRACK]}),
+    **{("POST", f"{prefix}/v1/m"): (f"{prefix}/v1/m", None) for prefix in ("", "/segment")},
+    **{
+        ("GET", f"{prefix}/v1/projects/<write_key>/settings"): (
+            prefix + "/v1/projects/{write_key}/settings", None
+        )
+        for prefix in ("", "/segment")
     },
 }  # fmt: skip
 
@@ -110,7 +128,10 @@ BOUGHT = track(
 )
 
 # Those that neither ask for a key nor need Postgres.
-NEED_NOTHING = ("/healthz", "/openapi.json", "/docs", "/metrics", "/demo", "/snippet.js")
+NEED_NOTHING = (
+    "/healthz", "/openapi.json", "/docs", "/metrics", "/demo", "/snippet.js", "/v1/m",
+    "/segment/v1/m",
+)  # fmt: skip
 
 
 def compact(value: Any) -> bytes:
@@ -129,7 +150,8 @@ def signed_text(body: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Call:
-    """One request; `secret` signs a webhook, `key` opens every other route."""
+    """One request; `secret` signs a webhook, `write_key` opens what Segment's clients call, `key`
+    every other route."""
 
     method: str
     rule: str
@@ -138,6 +160,7 @@ class Call:
     key: str
     secret: str
     shop: str  # at Shopify
+    write_key: str
 
     def __str__(self) -> str:
         return f"{self.method} {self.rule}"
@@ -156,13 +179,25 @@ class Call:
         return signing.SIGNATURE[self.connector]
 
     @property
-    def is_upload(self) -> bool:
-        """Of `/v1` data: what cannot be read is refused and kept."""
-        return self.body is not None and not self.is_webhook and not self.is_engine
+    def is_collector(self) -> bool:
+        return "<call:call>" in self.rule or "<write_key>" in self.rule
+
+    @property
+    def refusal(self) -> int:
+        """The status of a body that cannot be read."""
+        return 200 if self.is_webhook else 400 if self.is_collector else 422
+
+    @property
+    def limit_bytes(self) -> int:
+        """Of a body, where it is one that tests reach."""
+        if not self.is_collector:
+            return 20_000_000
+        return BATCH_BYTES if self.path.endswith("/batch") else EVENT_BYTES
 
     @property
     def is_engine(self) -> bool:
-        return self.rule.startswith(("/v1/recommendation/", "/v1/search/"))
+        """A question, or a request of ours: what cannot be read leaves nothing."""
+        return self.rule.startswith(("/v1/recommendation/", "/v1/search/", "/admin/"))
 
     @property
     def needs_services(self) -> bool:
@@ -175,6 +210,8 @@ class Call:
             return signing.shopify(self.body or b"", self.secret) | said
         if self.is_webhook:
             return sign(signed_text(self.body or b""), self.secret)
+        if self.is_collector:
+            return kind | basic(self.write_key)
         return kind | {"X-API-KEY": self.key}
 
     def saying(self, body: bytes) -> Call:
@@ -182,7 +219,15 @@ class Call:
 
     def by(self, other: Shop) -> Call:
         """The same request with the credentials of another site."""
-        return replace(self, key=other.secret_key, secret=other.segment.secrets[0])
+        moved = self.with_key(other.write_key if self.is_collector else other.secret_key)
+        return replace(moved, secret=other.segment.secrets[0])
+
+    def with_key(self, key: str) -> Call:
+        """The same request with this key in the place of its own."""
+        if not self.is_collector:
+            return replace(self, key=key)
+        path = self.path.replace(self.write_key, quote(key, safe="")) if self.write_key else ""
+        return replace(self, write_key=key, path=path or self.path)
 
     def send(self, client: FlaskClient, **more: Any) -> TestResponse:
         headers = self.headers() | more.pop("headers", {})
@@ -200,6 +245,7 @@ def every_call(app: Flask, shop: Shop, deliveries: Mapping[str, str]) -> list[Ca
     names = {
         "segment": shop.segment.public_id,
         "secret": shop.segment.secrets[0],
+        "write_key": shop.write_key,
         **_at_shopify(shop),
         **deliveries,
     }
@@ -212,6 +258,7 @@ def every_call(app: Flask, shop: Shop, deliveries: Mapping[str, str]) -> list[Ca
             shop.secret_key,
             names["shopify_secret"] if rule == "/webhooks/<connector>" else names["secret"],
             names["shop"],
+            shop.write_key,
         )
         for (method, rule), (path, body) in sorted(VALID.items())
     ]

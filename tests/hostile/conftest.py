@@ -17,6 +17,14 @@ def stranger(shop: Shop) -> Shop:
     with shop.pool.connection() as connection:
         keys = access.create_site(connection, "stranger")
         site = access.site(connection, "stranger")
-        segment = access.create_source(connection, site, "segment").source
+        made = access.create_source(connection, site, "segment")
         api = access.api_source(connection, site.site_id)
-    return Shop(shop.pool, site, api, segment, keys["secret_key"], keys["publishable_key"])
+    return Shop(
+        shop.pool,
+        site,
+        api,
+        made.source,
+        keys["secret_key"],
+        keys["publishable_key"],
+        made.write_key or "",
+    )

@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from tests.builders import basic
 from tests.conftest import Shop
 from tests.hostile.calls import every_call, failures, stocked
 
@@ -73,7 +74,7 @@ def document(client: FlaskClient) -> dict[str, Any]:
 @pytest.fixture
 def keyed(app: Flask, client: FlaskClient, shop: Shop) -> dict[str, str]:
     stocked(client, shop)
-    return {"X-API-KEY": shop.secret_key}
+    return {"X-API-KEY": shop.secret_key} | basic(shop.write_key)
 
 
 def loaded(document: dict[str, Any], app: Flask) -> Any:

@@ -29,6 +29,15 @@ SCOPES: dict[tuple[str, str], str | None] = {
     ("POST", "/collect/<connector>/<source>"): "interactions:write",
     ("PUT", "/webhooks/<connector>/<source>"): None,
     ("PATCH", "/webhooks/<connector>/<source>"): None,
+    **{
+        (method, prefix + path): scope
+        for prefix in ("", "/segment")
+        for method, path, scope in (
+            ("POST", "/v1/<call:call>", "collect"),
+            ("POST", "/v1/m", None),
+            ("GET", "/v1/projects/<write_key>/settings", "collect"),
+        )
+    },
     ("POST", "/v1/interactions"): "interactions:write",
     ("DELETE", "/v1/interactions"): "users:write",
     ("POST", "/v1/products"): "products:write",
@@ -67,6 +76,10 @@ SCOPES: dict[tuple[str, str], str | None] = {
     ("GET", "/admin/v1/export/<path:sent_id>"): "admin:read",
     ("POST", "/admin/v1/erase"): "admin:write",
     ("GET", "/admin/v1/erasures"): "admin:read",
+    ("GET", "/admin/v1/sources/<source>/mapping"): "admin:read",
+    ("PUT", "/admin/v1/sources/<source>/mapping"): "admin:write",
+    ("POST", "/admin/v1/sources/<source>/mapping/try"): "admin:read",
+    ("GET", "/admin/v1/requests"): "admin:read",
 }
 
 EACH = [(kind, scope) for kind, scopes in access.SCOPES.items() for scope in scopes]
@@ -90,17 +103,17 @@ def asked(
     client: FlaskClient, shop: Shop, calls: list[Call], kind: str, scopes: list[str]
 ) -> Iterator[tuple[Call, int, str | None]]:
     """Every route asked with such a key: the call, its status, the scope it needs."""
-    with shop.pool.connection() as connection:
-        key = access.create_key(connection, shop.site, kind, scopes)
+    key = a_key(shop, kind, scopes)
     for call in calls:
         needed = SCOPES[call.method, call.rule]
-        answer = client.open(
-            call.path,
-            method=call.method,
-            data=call.body,
-            headers=call.headers() | {"X-API-KEY": key},
-        )
+        answer = call.with_key(key).send(client, headers={"X-API-KEY": key})
         yield call, answer.status_code, needed
+
+
+def a_key(shop: Shop, kind: str, scopes: list[str] | None = None) -> str:
+    source_id = shop.segment.source_id if kind == "write" else None
+    with shop.pool.connection() as connection:
+        return access.create_key(connection, shop.site, kind, scopes, source_id=source_id)
 
 
 @pytest.mark.parametrize(("kind", "scope"), EACH, ids=[" ".join(each) for each in EACH])
@@ -133,14 +146,13 @@ def test_a_key_of_all_its_kinds_scopes_opens_their_routes_alone(
 def test_a_revoked_key_opens_no_guarded_route(
     client: FlaskClient, shop: Shop, calls: list[Call], kind: str
 ) -> None:
+    key = a_key(shop, kind)
     with shop.pool.connection() as connection:
-        key = access.create_key(connection, shop.site, kind)
         number = access.keys(connection, shop.site)[-1]["key_id"]
         access.revoke_key(connection, shop.site, number)
     for call in calls:
         if SCOPES[call.method, call.rule] is not None:
-            headers = call.headers() | {"X-API-KEY": key}
-            answer = client.open(call.path, method=call.method, data=call.body, headers=headers)
+            answer = call.with_key(key).send(client)
             assert answer.status_code == 401, f"{call} with a revoked {kind} key"
 
 
