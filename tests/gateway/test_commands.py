@@ -143,7 +143,6 @@ def test_a_source_says_where_to_send(gateway: Gateway, shop: Shop) -> None:
     assert made["write_key"].startswith("wk_")
 
 
-@pytest.mark.parametrize("connector", CONNECT)
 def test_a_segment_source_says_how_clients_are_pointed_here(gateway: Gateway, shop: Shop) -> None:
     said = gateway("sources", "create", "shop", "segment").stdout
     key = re.search(r"wk_[0-9a-f]{40}", said)
@@ -164,6 +163,7 @@ def test_a_setting_that_means_nothing_is_not_set(gateway: Gateway, shop: Shop) -
     assert told["settings"] == {"events": {"Artikel gesehen": "Product Viewed"}}
 
 
+@pytest.mark.parametrize("connector", CONNECT)
 def test_the_printed_curl_works_when_pasted(
     gateway: Gateway, client: FlaskClient, shop: Shop, connector: str
 ) -> None:
