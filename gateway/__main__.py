@@ -46,6 +46,7 @@ COMMANDS = {
     "import": "gateway.commands.imports",
     "encode": "gateway.commands.encode",
     "doctor": "gateway.commands.doctor",
+    "verify": "gateway.commands.verify",
     "backtest": "gateway.commands.backtest",
 }
 

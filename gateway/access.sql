@@ -48,7 +48,7 @@ where site_id = %(site_id)s and connector = 'api'
 order by source_id limit 1
 
 -- name: sources
-select source_id, public_id, connector, dedupe_scope, created_at
+select source_id, public_id as source, connector, dedupe_scope, settings, created_at
 from sources where site_id = %(site_id)s order by source_id
 
 -- name: change_settings

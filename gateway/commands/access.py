@@ -148,12 +148,23 @@ def list_sources(site: str, as_json: bool) -> None:
         of_site = access.site(connection, site)
         rows, urls = access.sources(connection, of_site), sync.urls(connection, of_site)
     for row in rows:
-        row["url"] = urls.get(row["public_id"])
-    names = ["public_id", "connector", "created_at", "url"]
+        row["url"] = urls.get(row["source"])
+        # A feed's address may hold a password: `url` shows it without.
+        row["settings"] = {name: row["settings"][name] for name in row["settings"] if name != "url"}
     if as_json:
         console.show_json({"sources": rows})
     else:
-        console.show_table(names, [[row[name] for name in names] for row in rows], "No sources.")
+        names = ["source", "connector", "created_at", "url", "settings"]
+        shown = [[*(row[name] for name in names[:-1]), _compact(row["settings"])] for row in rows]
+        console.show_table(names, shown, "No sources.")
+
+
+def _compact(settings: dict[str, Any]) -> str:
+    """`product_id=sku, consent=["ads"]`: text as it was given, all else as JSON."""
+    return ", ".join(
+        f"{name}={value if isinstance(value, str) else console.encoded(value)}"
+        for name, value in sorted(settings.items())
+    )
 
 
 @sources.command("rotate")

@@ -47,7 +47,8 @@ def import_(
     """Bring a catalog, users or months of events from FILES into SITE.
 
     Files are JSON lines, CSV or Parquet, each also gzipped. Interrupted, the same command goes on
-    where it was; nothing is counted twice.
+    where it was; nothing is counted twice. The exit status is 1 where a record was refused or a
+    file could not be read to its end, else 0.
     """
     from gateway.importing import forecast, importer
 
@@ -83,7 +84,7 @@ def import_(
     else:
         _show(report)
         click.echo("\n".join(sentences))
-    if not report.is_complete:
+    if report.refused or not report.is_complete:
         raise click.exceptions.Exit(1)
 
 

@@ -1,4 +1,5 @@
-"""`/openapi.json` and `/docs`: what can be called, made from the routes themselves."""
+"""`/`, `/openapi.json` and `/docs`: what answers here and what can be called, made from the routes
+themselves."""
 
 from __future__ import annotations
 
@@ -6,7 +7,9 @@ import hashlib
 from base64 import b64encode
 from pathlib import Path
 
-from flask import Blueprint, Response, current_app, json, request
+from flask import Blueprint, Response, current_app, json, jsonify, request
+
+from gateway import VERSION
 
 DOCUMENT = "openapi.json"
 PAGE = (Path(__file__).parent / "documents.html").read_bytes()
@@ -23,7 +26,21 @@ POLICY = (
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
+LINKS = {
+    "demo": "/demo",
+    "docs": "/docs",
+    "openapi": "/openapi.json",
+    "health": "/healthz",
+    "ready": "/readyz",
+}
+
 blueprint = Blueprint("documents", __name__)
+
+
+@blueprint.get("/")
+def root() -> Response:
+    """What this is and where to go on, for whoever opens the bare address."""
+    return jsonify(name="Attune", version=VERSION, links=LINKS)
 
 
 @blueprint.get("/openapi.json")

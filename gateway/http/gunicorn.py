@@ -12,7 +12,6 @@ from __future__ import annotations
 import atexit
 import gc
 import threading
-import time
 from typing import Any
 
 import structlog
@@ -24,8 +23,6 @@ from gateway.settings import load
 from gateway.telemetry import figures, metric_files
 
 log = structlog.get_logger(__name__)
-
-WARM_UP_TRIES, WARM_UP_PAUSE_S = 60, 5.0
 
 _settings = load()
 metric_files.reserve()
@@ -61,7 +58,7 @@ def when_ready(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Load the query encoder beside the first requests, so that no visitor's first search waits."""
-    from gateway.http import state
+    from gateway.http import state, warming
     from gateway.running import processes
 
     if _settings.tracing:
@@ -69,23 +66,9 @@ def post_worker_init(worker: Any) -> None:
 
         atexit.register(tracing.start("web"))
     processes.watch("web", state.of(worker.wsgi).pools)
-    threading.Thread(target=_warm_up, daemon=True).start()
+    threading.Thread(target=warming.warm_up, daemon=True).start()
     instant.follow(_settings.database_url)
     webserver.tell_ready()
-
-
-def _warm_up() -> None:
-    """On a first start the encoder role exports the network a little later."""
-    from ranking.catalog import queries
-
-    told = None
-    for _ in range(WARM_UP_TRIES):
-        if queries.warm_up():
-            return
-        if queries.problem() != told:
-            told = queries.problem()
-            log.warning("queries are not encoded", error=told)
-        time.sleep(WARM_UP_PAUSE_S)
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -89,7 +89,11 @@ def test_the_words_say_what_the_json_says(gateway: Gateway) -> None:
         (["sites", "create", "shop"], 1, "already"),
         (["sites", "create", "a b"], 1, "letters"),
         (["sources", "create", "shpo", "segment"], 1, "there are: shop"),
-        (["sources", "create", "shop", "segmnt"], 1, "there are: feed, segment, wordpress"),
+        (
+            ["sources", "create", "shop", "segmnt"],
+            1,
+            "there are: feed, segment, shopify, wordpress",
+        ),
         (["sources", "create", "shop", "segment", "--secret", ""], 1, "empty"),
         (["sources", "rotate", "shop", "nope"], 1, "no source"),
         (["keys", "revoke", "shop", "999999"], 1, "no key"),
@@ -139,7 +143,6 @@ def test_a_source_says_where_to_send(gateway: Gateway, shop: Shop) -> None:
     assert made["write_key"].startswith("wk_")
 
 
-@pytest.mark.parametrize("connector", CONNECT)
 def test_a_segment_source_says_how_clients_are_pointed_here(gateway: Gateway, shop: Shop) -> None:
     said = gateway("sources", "create", "shop", "segment").stdout
     key = re.search(r"wk_[0-9a-f]{40}", said)
@@ -160,6 +163,7 @@ def test_a_setting_that_means_nothing_is_not_set(gateway: Gateway, shop: Shop) -
     assert told["settings"] == {"events": {"Artikel gesehen": "Product Viewed"}}
 
 
+@pytest.mark.parametrize("connector", CONNECT)
 def test_the_printed_curl_works_when_pasted(
     gateway: Gateway, client: FlaskClient, shop: Shop, connector: str
 ) -> None:
@@ -173,7 +177,7 @@ def test_the_printed_curl_works_when_pasted(
     sent = client.post(path, data=words[words.index("-d") + 1], headers=headers)
     assert sent.status_code == 200, sent.text
     assert sent.json and (sent.json["received"], sent.json["applied"]) == (1, 1)
-    assert len(answer(gateway("events", "shop", "--json"))["events"]) == (connector == "segment")
+    assert len(answer(gateway("events", "shop", "--json"))["events"]) == (connector != "wordpress")
 
 
 def test_a_rotated_source_secret_is_shown(gateway: Gateway, shop: Shop) -> None:
@@ -182,6 +186,20 @@ def test_a_rotated_source_secret_is_shown(gateway: Gateway, shop: Shop) -> None:
     listed = answer(gateway("sources", "list", "shop", "--json"))["sources"]
     assert [row["connector"] for row in listed] == ["api", "segment"]
     assert rotated["secret"] not in gateway("sources", "list", "shop").stdout
+
+
+def test_sources_are_listed_with_their_settings(gateway: Gateway, shop: Shop) -> None:
+    source = shop.segment.public_id
+    gateway("sources", "set", "shop", source, "product_id", "sku")
+    gateway("sources", "set", "shop", source, "consent", '["ads"]')
+    heading, *lines = gateway("sources", "list", "shop").stdout.splitlines()
+    assert heading.split() == ["source", "connector", "created_at", "url", "settings"]
+    assert lines[-1].startswith(source)
+    assert lines[-1].endswith('consent=["ads"], product_id=sku')
+    [_, listed] = answer(gateway("sources", "list", "shop", "--json"))["sources"]
+    assert (listed["source"], listed["settings"]) == (
+        source, {"consent": ["ads"], "product_id": "sku"}
+    )  # fmt: skip
 
 
 # looking inside ----------------------------------------------------------------------------------

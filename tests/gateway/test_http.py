@@ -13,13 +13,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
-from gateway import access, sealing
+from gateway import VERSION, access, sealing
 from gateway.http import create_app, limits, state
 from gateway.settings import Settings
 from tests.conftest import Shop
 
 # Routes that ask for no key, each with its reason.
 OPEN = {
+    "/": "what this is, the same for everybody",
     "/healthz": "a load balancer has no key",
     "/readyz": "a load balancer has no key",
     "/metrics": "private networks, or a token of its own",
@@ -77,7 +78,7 @@ def test_each_route_of_another_kind_refuses_a_publishable_key(
 ) -> None:
     """All but sending interactions and asking for lists."""
     for method, url in guarded(app):
-        if url.startswith(("/v1/recommendation/", "/v1/search/")) or (
+        if url.startswith(("/v1/recommendation/", "/v1/search/", "/collect/")) or (
             (method, url) == ("POST", "/v1/interactions")
         ):
             continue
@@ -130,11 +131,18 @@ def test_a_revoked_key_is_refused(client: FlaskClient, shop: Shop) -> None:
 # errors ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/", "/nope", "/v1/nope", "/admin/v1/nope", "//v1/events", "/v1"])
+@pytest.mark.parametrize("path", ["/nope", "/v1/nope", "/admin/v1/nope", "//v1/events", "/v1"])
 def test_an_unknown_path_is_a_404_in_json(client: FlaskClient, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 404
     assert answer.json == {"message": "not found", "problems": []}
+
+
+def test_the_bare_address_leads_on(app: Flask, client: FlaskClient) -> None:
+    answer = client.get("/")
+    assert answer.status_code == 200 and answer.json
+    assert (answer.json["name"], answer.json["version"]) == ("Attune", VERSION)
+    assert set(answer.json["links"].values()) <= {rule.rule for rule, _ in routes(app)}
 
 
 def test_a_wrong_method_says_which_are_allowed(client: FlaskClient) -> None:
@@ -225,7 +233,7 @@ def test_a_preflight_needs_no_key_on_any_path(client: FlaskClient, path: str) ->
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/v1/interactions", 401), ("/v1/nope", 404), ("/collect/x/y", 404), ("/segment/v1/b", 401)],
+    [("/v1/interactions", 401), ("/v1/nope", 404), ("/collect/x/y", 401), ("/segment/v1/b", 401)],
 )
 def test_an_error_can_be_read_by_the_page_that_caused_it(
     client: FlaskClient, path: str, status: int

@@ -276,7 +276,7 @@ def test_bad_lines_are_kept_and_stop_nothing(bring: Import, shop: Shop, tmp_path
         view("p1"), "{not json", view("p2", rating=1), "[1]", b'{"type": "\xff"}', view("p3"),
         view("p4", timestamp=None), click("p5", ts="soon"), click("p6", ts=NOW.timestamp() * 1000),
     )  # fmt: skip
-    answer = bring("events", path)
+    answer = bring("events", path, status=1)
     assert counts(answer) == (2, 0, 0, 7)
     shown = [(one["line"], one["pointer"], one["reason"]) for one in answer["problems"]]
     assert [row[:2] for row in shown] == [
@@ -294,7 +294,7 @@ def test_bad_lines_are_kept_and_stop_nothing(bring: Import, shop: Shop, tmp_path
 def test_a_row_of_another_width_is_refused_by_its_number(bring: Import, tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_bytes(b"product_id,title\np1,A\np2\np3,C,D\np4,\xe9\n")
-    answer = bring("products", path)
+    answer = bring("products", path, status=1)
     assert counts(answer) == (1, 0, 0, 3)
     assert [(one["line"], one["reason"]) for one in answer["problems"]] == [
         ("row 3", "The row has 1 cells, the head 2."),
@@ -306,7 +306,7 @@ def test_a_row_of_another_width_is_refused_by_its_number(bring: Import, tmp_path
 def test_a_cell_that_is_no_number_is_named(bring: Import, tmp_path: Path) -> None:
     table = tmp_path / "p.csv"
     table.write_text('product_id;sale_price\np1;"12,50"\n')
-    [problem] = bring("products", table)["problems"]
+    [problem] = bring("products", table, status=1)["problems"]
     assert problem["pointer"] == "/sale_price"
     assert problem["reason"].endswith("'string' was given: '12,50'. A number is written as 12.50.")
 
@@ -403,7 +403,7 @@ def test_a_segment_archive_is_read_by_its_source(bring: Import, shop: Shop, tmp_
     live, old = track(), track("Order Completed", properties={"order_id": "o1", "products": []})
     deliver(shop.pool, shop.segment, live)
     path = lines(tmp_path / "archive.gz", live, old, {"type": "track"})
-    answer = bring("events", path, "--source", shop.segment.public_id)
+    answer = bring("events", path, "--source", shop.segment.public_id, status=1)
     assert counts(answer) == (1, 1, 0, 1)
     assert answer["problems"][0]["line"] == "line 3"
     assert one(shop.pool, "select count(*) from events") == 2
@@ -529,14 +529,15 @@ def test_a_snapshot_with_a_record_without_id_is_refused(
     assert "1 record without an id might be any of the 1" in answer["snapshot_error"]
     assert (answer["refused"], [one["line"] for one in answer["problems"]]) == (1, ["line 2"])
     assert available(shop) == ["p1", "p2"]
-    assert bring("products", path, "--snapshot", "--force")["unavailable"] == 1
+    forced = bring("products", path, "--snapshot", "--force", status=1)
+    assert forced["unavailable"] == 1
 
 
 def test_a_record_without_id_matters_only_where_something_is_gone(
     bring: Import, shop: Shop, tmp_path: Path
 ) -> None:
     path = lines(tmp_path / "1.jsonl", {"product_id": "p1"}, {"title": "Mug"})
-    assert bring("products", path, "--snapshot")["unavailable"] == 0
+    assert bring("products", path, "--snapshot", status=1)["unavailable"] == 0
 
 
 def test_a_snapshot_names_ids_as_they_are_stored(bring: Import, shop: Shop, tmp_path: Path) -> None:
@@ -623,7 +624,7 @@ def test_a_product_that_is_refused_has_not_vanished(
 ) -> None:
     bring("products", catalog(tmp_path / "1.jsonl", "p1", "p2"))
     path = catalog(tmp_path / "2.jsonl", "p1", "p2", rating=99)
-    answer = bring("products", path, "--snapshot")
+    answer = bring("products", path, "--snapshot", status=1)
     assert (answer["refused"], answer["unavailable"]) == (2, 0)
 
 

@@ -33,6 +33,7 @@ TRACK = {"type": "track", "event": "Product Viewed", "anonymousId": "a1",
 
 # (method, rule) → (path, body); {names} are filled with what the site has.
 VALID: dict[tuple[str, str], tuple[str, Any]] = {
+    ("GET", "/"): ("/", None),
     ("GET", "/healthz"): ("/healthz", None),
     ("GET", "/readyz"): ("/readyz", None),
     ("GET", "/metrics"): ("/metrics", None),
@@ -200,7 +201,7 @@ class Call:
 
     @property
     def needs_services(self) -> bool:
-        return not self.rule.startswith(NEED_NOTHING)
+        return self.rule != "/" and not self.rule.startswith(NEED_NOTHING)
 
     def headers(self) -> dict[str, str]:
         kind = {"Content-Type": "application/json"}

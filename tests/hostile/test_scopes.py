@@ -15,6 +15,7 @@ from tests.hostile.calls import VALID, Call, every_call, stocked
 
 # The scope each route asks for; None: it asks for no key, and takes no notice of one.
 SCOPES: dict[tuple[str, str], str | None] = {
+    ("GET", "/"): None,
     ("GET", "/healthz"): None,
     ("GET", "/readyz"): None,
     ("GET", "/metrics"): None,
