@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from gateway import access, reading
+from gateway import access, mappings, reading
 from gateway.access import Source
 from gateway.reading import ANONYMOUS_ID, ERASED, Translated, Unreadable
 from ranking.visitors.identity import actor_id
@@ -72,7 +73,13 @@ def _delivery(
     anonymous_id = headers.get(ANONYMOUS_ID)
     if is_named := anonymous_id is not None and person.has("anonymous", anonymous_id):
         headers = {name: value for name, value in headers.items() if name != ANONYMOUS_ID}
-    pointers = list(_records(person, source, topic, bytes(body), headers, received_at))
+    pointers = {
+        pointer
+        for settings in mappings.settings_ever(connection, source)
+        for pointer in _records(
+            person, replace(source, settings=settings), topic, bytes(body), headers, received_at
+        )
+    }
     if not pointers and not is_named:
         return 0
     parameters = {

@@ -91,6 +91,16 @@ def put_back(connection: Connection, source: Source, version: int) -> dict[str, 
     return put(connection, source, found[1])
 
 
+def settings_ever(connection: Connection, source: Source) -> list[dict[str, Any]]:
+    """The settings of a source with each mapping that it has or had, and without one: whoever looks
+    for a person in what was kept has to read it by all of them."""
+    if "mapping" not in source.settings:
+        return [source.settings]
+    plain = {name: value for name, value in source.settings.items() if name != "mapping"}
+    rows = connection.execute(SQL.documents, _where(source))
+    return [plain, *(plain | {"mapping": document} for (document,) in rows)]
+
+
 def _stored(
     connection: Connection, source: Source, version: int | None = None
 ) -> tuple[int, Document, datetime] | None:

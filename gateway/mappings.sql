@@ -15,6 +15,10 @@ from source_mappings
 where site_id = %(site)s and source_id = %(source)s
 order by version desc
 
+-- name: documents
+select distinct document from source_mappings
+where site_id = %(site)s and source_id = %(source)s
+
 -- name: add
 -- Nothing where the newest version says the same; an empty one is no change where there is none.
 with newest as (

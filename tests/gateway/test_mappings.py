@@ -371,6 +371,20 @@ def test_an_order_of_somebody_erased_stays_without_a_name(client: FlaskClient, s
             erasing.overwrite(connection, shop.site.site_id, stop=lambda: False)
 
 
+def test_who_was_named_by_an_older_mapping_is_found_in_kept_bodies(
+    client: FlaskClient, shop: Shop
+) -> None:
+    put(shop, {"rules": [{"move": {"/userId": "/properties/kunde"}}]})
+    sent = [track("x", properties={"kunde": "secret-u"}), track("y", anonymousId="b")]
+    delivery = deliver(shop.pool, source(shop), sent).delivery_id
+    put(shop, NOTHING)
+    key = {"X-API-KEY": shop.secret_key}
+    assert client.post("/admin/v1/erase", json={"id": "secret-u"}, headers=key).status_code == 200
+    with shop.pool.connection() as connection:
+        erasing.overwrite(connection, shop.site.site_id, stop=lambda: False)
+    assert json.loads(delivery_row(shop.pool, delivery)["body"]) == [{"erased": True}, sent[1]]
+
+
 def test_uploads_that_were_applied_are_not_applied_again(shop: Shop) -> None:
     upload = deliver(
         shop.pool, shop.api, {"data": [{"product_id": "p1", "title": "Mug"}]}, "products"
