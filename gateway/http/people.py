@@ -21,8 +21,10 @@ from gateway.inspection import Unknown
 from ranking.visitors import orders
 from schemas import payload
 from schemas.errors import Malformed, Problem
-from schemas.fields import Items, PersonId, Reader, problems
+from schemas.event import at_most
+from schemas.fields import Id, Items, Reader, present, problems
 
+LONGEST_ID = 512  # of a user
 LIMIT_BYTES = 1024 * 1024
 ROWS = 100
 
@@ -31,18 +33,27 @@ blueprint = Blueprint(
 )
 
 
+def _is_somebody(sent_id: str) -> None:
+    """Null-like ids name nobody."""
+    if present(sent_id) is None:
+        raise ValidationError("It names nobody.")
+    at_most(LONGEST_ID)(sent_id)
+
+
 class Two(Schema):
     """Two ids of one person."""
 
     ids = Items(
-        PersonId(required=True), required=True, validate=Length(equal=2, error="Name two ids.")
+        Id(validate=_is_somebody),
+        required=True,
+        validate=Length(equal=2, error="Name two ids."),
     )
 
 
 class One(Schema):
     """An id of a person."""
 
-    id = PersonId(required=True)
+    id = Id(required=True, validate=_is_somebody)
 
 
 ORDER = shapes.record(

@@ -84,7 +84,12 @@ def test_merging_a_stranger_is_refused_and_changes_nothing(client: FlaskClient, 
     assert rows(shop.pool, "select 1 from identity_edges") == []
 
 
-@pytest.mark.parametrize("body", [{}, {"ids": ["a"]}, {"ids": ["a", None]}, [], {"ids": "ab"}])
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"ids": ["a"]}, {"ids": ["a", None]}, [], {"ids": "ab"}, {"ids": ["", 0]},
+     {"ids": ["null", "a"]}, {"ids": ["a", "x" * 600]}],
+    ids=lambda body: str(body)[:24],
+)  # fmt: skip
 def test_two_ids_are_asked_for(client: FlaskClient, shop: Shop, body: Any) -> None:
     assert admin(client, shop, "POST", "merge", body).status_code == 422
 
