@@ -191,7 +191,7 @@ def ids(connection: Connection, site_id: int, type: str | None = None) -> list[s
 
 def rows(products: Iterable[Product], received_at: datetime) -> list[Row]:
     """Rows of the products table, one a product, in the order of their ids; pure."""
-    return _newest(_row(product, received_at) for product in products)
+    return _newest(_row(*one) for one in _distinct(products, received_at))
 
 
 def record_of(product: Product) -> dict[str, Any]:
@@ -199,11 +199,25 @@ def record_of(product: Product) -> dict[str, Any]:
     return {name: value for name, value in product.record.items() if value is not None}
 
 
-def _row(product: Product, received_at: datetime) -> Row:
-    record = record_of(product)
-    return _record_row(record) | {
-        "as_of": _as_of(product, received_at),
-        "record_hash": _hash(msgspec.json.encode(record, order="sorted")),
+def _distinct(
+    products: Iterable[Product], received_at: datetime
+) -> Iterable[tuple[Product, datetime, UUID, datetime]]:
+    """Each product with its instant, its record's hash and its receipt, equal ones once: a batch of
+    orders names the same products again and again, and reading a record costs most."""
+    seen = set()
+    for product in products:
+        as_of = _as_of(product, received_at)
+        record_hash = _hash(msgspec.json.encode(record_of(product), order="sorted"))
+        key = (product.product_id, product.provisional, as_of, record_hash)
+        if key not in seen:
+            seen.add(key)
+            yield product, as_of, record_hash, received_at
+
+
+def _row(product: Product, as_of: datetime, record_hash: UUID, received_at: datetime) -> Row:
+    return _record_row(record_of(product)) | {
+        "as_of": as_of,
+        "record_hash": record_hash,
         "written_at": received_at,
         "provisional": product.provisional,
     }
