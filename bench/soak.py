@@ -1,8 +1,8 @@
 """Does anything grow that should not? All roles under mixed traffic at every door, for 2 minutes,
 or for as many as `SOAK_MINUTES` says (15 to judge by).
 
-Each role's memory, files and threads are sampled every few seconds; after a warm-up, in which
-caches fill and pools open, a line is fitted to each.
+Each role's memory, files and threads are sampled every few seconds; what counts is their slope after
+a warm-up, in which caches fill and pools open.
 """
 
 from __future__ import annotations
@@ -172,10 +172,17 @@ def _told(samples: list[Sample], answered: load.Result) -> Iterator[Line]:
     yield known(f"soak: requests in {MINUTES:g} minutes", len(answered.latencies), "requests")
 
 
+def _slope_of(hours: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> float:
+    """The median of the slopes of all pairs (Theil and Sen): what goes on growing, where a line of
+    least squares would take a single step, as a model's first fit is, for growth."""
+    first, second = np.triu_indices(len(hours), 1)
+    return float(np.median((values[second] - values[first]) / (hours[second] - hours[first])))
+
+
 def _slope(
     role: str, name: str, hours: np.ndarray[Any, Any], values: np.ndarray[Any, Any]
 ) -> Iterator[Line]:
-    growth = float(np.polyfit(hours, values, 1)[0])
+    growth = _slope_of(hours, values)
     unit = "MiB/hour" if name == "RSS" else f"{name}/hour"
     question = f"soak: {role}, {name} (at the end {values[-1]:.0f})"
     # Postgres maps its shared buffers as it touches them, and its backends come and go.

@@ -14,6 +14,7 @@ import msgspec
 import psycopg
 from pgvector.psycopg import register_vector
 from psycopg import sql
+from psycopg.adapt import AdaptersMap
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
@@ -119,13 +120,46 @@ def queries(module_file: str) -> Queries:
 def connect(url: str, *, autocommit: bool = True, options: str = "") -> Connection:
     """One connection outside any pool, with vectors registered if the extension is there."""
     connection = psycopg.connect(
-        url, autocommit=autocommit, options=_options(url, options), cursor_factory=_cursors()
+        url,
+        autocommit=autocommit,
+        options=_options(url, options),
+        cursor_factory=_cursors(),
+        context=_vectors,
     )
-    if connection.execute("select to_regtype('vector') is not null").fetchone()[0]:  # type: ignore[index]
-        register_vector(connection)
+    _vectors.register(connection)
     if not autocommit:
         connection.commit()
     return connection
+
+
+class _Vectors:
+    """How vectors are read and written, registered once and handed to every connection: pgvector
+    makes new classes for each that it registers, which psycopg keeps for ever (24 KB a connection).
+    """
+
+    connection = None
+
+    def __init__(self) -> None:
+        self.adapters = AdaptersMap(psycopg.adapters)
+        self._oids: tuple[int, ...] | None = None
+
+    def register(self, connection: Connection) -> bool:
+        """Register anew where the types of this database are not those known; False where it has
+        none yet."""
+        oids = connection.execute(VECTOR_TYPES).fetchone()
+        if oids is None or oids[0] is None:
+            return False
+        if oids != self._oids:
+            register_vector(connection)
+            self.adapters, self._oids = AdaptersMap(connection.adapters), oids
+        return True
+
+
+VECTOR_TYPES = """
+select to_regtype('vector')::oid::int8, to_regtype('halfvec')::oid::int8,
+       to_regtype('sparsevec')::oid::int8
+"""
+_vectors = _Vectors()
 
 
 class TracedCursor(psycopg.Cursor[Any]):
@@ -160,7 +194,8 @@ def open_pool(
     """
 
     def configure(connection: Connection) -> None:
-        register_vector(connection)
+        if not _vectors.register(connection):
+            raise psycopg.ProgrammingError("vector type not found in the database")
         if prepare is not None:
             prepare(connection)
 
@@ -176,6 +211,7 @@ def open_pool(
             "autocommit": True,
             "options": _options(url, options),
             "cursor_factory": _cursors(),
+            "context": _vectors,
         },
         configure=configure,
         check=None,
