@@ -1,8 +1,8 @@
 """Does anything grow that should not? All roles under mixed traffic at every door, for 2 minutes,
 or for as many as `SOAK_MINUTES` says (15 to judge by).
 
-Each role's memory, files and threads are sampled every few seconds; what counts is their slope after
-a warm-up, in which caches fill and pools open.
+Each role's memory, files and threads are sampled every few seconds; what counts is their slope
+after a warm-up, in which caches fill and pools open.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ def _service(place: Place, command: Sequence[str]) -> list[str]:
         f"User={place.user}",
         f"WorkingDirectory={_percents(str(place.root))}",
         f"EnvironmentFile=-{_percents(str(place.env_file))}",
-        f"Environment={_quoted(f'ATTUNE_HOME={place.home}')} PYTHONUNBUFFERED=1",
+        f"Environment={_quoted(f'ATTUNE_HOME={place.home}')} PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=2",
         f"ExecStart={' '.join(_quoted(part, dollars=True) for part in executed)}",
         f"ReadWritePaths={_quoted(str(place.home))}",
         *HARDENING,
