@@ -7,14 +7,28 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import psycopg
-from pgvector.psycopg import register_vector
+from pgvector import HalfVector, Vector
+from pgvector.psycopg.halfvec import (
+    HalfVectorBinaryDumper,
+    HalfVectorBinaryLoader,
+    HalfVectorDumper,
+    HalfVectorLoader,
+)
+from pgvector.psycopg.vector import (
+    VectorBinaryDumper,
+    VectorBinaryLoader,
+    VectorDumper,
+    VectorLoader,
+)
 from psycopg import sql
-from psycopg.adapt import AdaptersMap
+from psycopg.adapt import Dumper
+from psycopg.types import TypeInfo
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
@@ -120,46 +134,56 @@ def queries(module_file: str) -> Queries:
 def connect(url: str, *, autocommit: bool = True, options: str = "") -> Connection:
     """One connection outside any pool, with vectors registered if the extension is there."""
     connection = psycopg.connect(
-        url,
-        autocommit=autocommit,
-        options=_options(url, options),
-        cursor_factory=_cursors(),
-        context=_vectors,
+        url, autocommit=autocommit, options=_options(url, options), cursor_factory=_cursors()
     )
-    _vectors.register(connection)
+    _register_vectors(connection)
     if not autocommit:
         connection.commit()
     return connection
 
 
-class _Vectors:
-    """How vectors are read and written, registered once and handed to every connection: pgvector
-    makes new classes for each that it registers, which psycopg keeps for ever (24 KB a connection).
-    """
-
-    connection = None
-
-    def __init__(self) -> None:
-        self.adapters = AdaptersMap(psycopg.adapters)
-        self._oids: tuple[int, ...] | None = None
-
-    def register(self, connection: Connection) -> bool:
-        """Register anew where the types of this database are not those known; False where it has
-        none yet."""
-        oids = connection.execute(VECTOR_TYPES).fetchone()
-        if oids is None or oids[0] is None:
-            return False
-        if oids != self._oids:
-            register_vector(connection)
-            self.adapters, self._oids = AdaptersMap(connection.adapters), oids
-        return True
-
-
+# How Python's types of vectors are written and read, by the name of Postgres's.
+VECTORS: dict[str, Any] = {
+    "vector": (
+        (Vector, "numpy.ndarray"),
+        (VectorDumper, VectorBinaryDumper),
+        (VectorLoader, VectorBinaryLoader),
+    ),
+    "halfvec": (
+        (HalfVector,),
+        (HalfVectorDumper, HalfVectorBinaryDumper),
+        (HalfVectorLoader, HalfVectorBinaryLoader),
+    ),
+}
 VECTOR_TYPES = """
-select to_regtype('vector')::oid::int8, to_regtype('halfvec')::oid::int8,
-       to_regtype('sparsevec')::oid::int8
+select to_regtype(name)::oid::int8, to_regtype(name || '[]')::oid::int8
+from unnest(%s::text[]) with ordinality as t(name, n) order by n
 """
-_vectors = _Vectors()
+
+
+def _register_vectors(connection: Connection) -> bool:
+    """Let a connection take vectors, as pgvector's `register_vector` does; False where its database
+    has none yet. That one makes classes for each connection, and psycopg keeps them (24 KB)."""
+    found = connection.execute(VECTOR_TYPES, [list(VECTORS)]).fetchall()
+    if (None, None) in found:
+        return False
+    adapters = connection.adapters
+    for (name, (types, dumpers, loaders)), (oid, array_oid) in zip(
+        VECTORS.items(), found, strict=True
+    ):
+        TypeInfo(name, oid, array_oid).register(connection)
+        for dumper in dumpers:
+            for each in types:
+                adapters.register_dumper(each, _of_type(dumper, oid))
+        for loader in loaders:
+            adapters.register_loader(oid, loader)
+    return True
+
+
+@cache
+def _of_type(dumper: type[Dumper], oid: int) -> type[Dumper]:
+    """A dumper that says which type it writes, the same one for every connection."""
+    return type(dumper.__name__, (dumper,), {"oid": oid})
 
 
 class TracedCursor(psycopg.Cursor[Any]):
@@ -194,7 +218,7 @@ def open_pool(
     """
 
     def configure(connection: Connection) -> None:
-        if not _vectors.register(connection):
+        if not _register_vectors(connection):
             raise psycopg.ProgrammingError("vector type not found in the database")
         if prepare is not None:
             prepare(connection)
@@ -211,7 +235,6 @@ def open_pool(
             "autocommit": True,
             "options": _options(url, options),
             "cursor_factory": _cursors(),
-            "context": _vectors,
         },
         configure=configure,
         check=None,

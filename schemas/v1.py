@@ -217,7 +217,10 @@ def _interaction(record: Any, settings: Mapping[str, Any]) -> Facts:
     kept = _checked_keys(record)
     fact = {"fact": "event", **kept, "type": _OURS.get(kept["type"], kept["type"])}
     fact["occurred_at"] = _timestamp(fact.pop("timestamp", None))
-    fact["message_id"] = _message_id(kept.get("context"))
+    custom = _custom_context(kept.get("context"))
+    fact["message_id"] = _message_id(custom)
+    if kept["type"] == "checkout":
+        fact["order_id"] = _order_id(custom)
     if "quantities" in kept:
         fact["quantities"] = _quantities(kept["quantities"], kept.get("product_ids"))
     user_id, anonymous_id = present(kept.get("user_id")), present(kept.get("anonymous_id"))
@@ -265,11 +268,22 @@ def _timestamp(value: Any) -> Any:
         raise Invalid([Problem("/timestamp", message, value)]) from None
 
 
-def _message_id(context: Any) -> str | None:
-    """Miso's clients give each record a UUID of its own: `context.custom_context.uuid`."""
+def _custom_context(context: Any) -> dict[str, Any]:
     custom = context.get("custom_context") if type(context) is dict else None
-    message_id = present(custom.get("uuid")) if type(custom) is dict else None
+    return custom if type(custom) is dict else {}
+
+
+def _message_id(custom: dict[str, Any]) -> str | None:
+    """Miso's clients give each record a UUID of its own: `context.custom_context.uuid`."""
+    message_id = present(custom.get("uuid"))
     return message_id if message_id and len(message_id) <= 1024 else None
+
+
+def _order_id(custom: dict[str, Any]) -> str | None:
+    """Miso's wire has no field for it: `context.custom_context.order_id` makes one purchase of what
+    this and another source tell."""
+    order_id = present(custom.get("order_id"))
+    return order_id if order_id and len(order_id) <= 512 else None
 
 
 def _quantities(quantities: Any, product_ids: Any) -> Any:

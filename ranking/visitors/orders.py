@@ -23,6 +23,9 @@ SQL = database.queries(__file__)
 PLATFORM, BACKEND, BROWSER = 3, 2, 1  # trust
 
 
+Teller = tuple[int, int]  # a source, and how far it is believed: its pages less than itself
+
+
 class Telling(NamedTuple):
     """The newest that one source told of an order; fields as in order_tellings."""
 
@@ -40,6 +43,10 @@ class Telling(NamedTuple):
     delivery_id: UUID
     position: int
     received_at: datetime
+
+    @property
+    def teller(self) -> Teller:
+        return self.source_id, self.trust
 
     @property
     def rank(self) -> tuple[int, datetime, UUID]:
@@ -148,8 +155,8 @@ def _stands(cancelled: Telling, placed: list[Telling]) -> bool:
 def _refunds(ranked: list[Telling]) -> tuple[dict[str, float], bool, float]:
     """What came back by product, whether all did, and what was paid back. One source's refunds add
     up; of several sources, who tell of the same refunds, the one that tells of most counts."""
-    products: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    paid: dict[int, float] = defaultdict(float)
+    products: dict[Teller, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    paid: dict[Teller, float] = defaultdict(float)
     whole = False
     for one in ranked:
         if one.told != "refunded":
@@ -157,8 +164,8 @@ def _refunds(ranked: list[Telling]) -> tuple[dict[str, float], bool, float]:
         ids, revenue = one.content.get("product_ids") or [], one.content.get("revenue")
         whole = whole or (not ids and revenue is None)
         for product_id, quantity in _counted(ids, one.content.get("quantities")):
-            products[one.source_id][product_id] += 1.0 if quantity is None else quantity
-        paid[one.source_id] += abs(revenue or 0.0)
+            products[one.teller][product_id] += 1.0 if quantity is None else quantity
+        paid[one.teller] += abs(revenue or 0.0)
     most: dict[str, float] = defaultdict(float)
     for by_product in products.values():
         for product_id, quantity in by_product.items():

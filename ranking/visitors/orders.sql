@@ -65,15 +65,15 @@ people as (
 insert into order_tellings
   (site_id, order_id, source_id, told, reference, trust, as_of, told_hash, occurred_at,
    user_actor_id, anonymous_actor_id, content, delivery_id, position, received_at)
-select distinct on (order_id, source_id, told, reference)
+select distinct on (order_id, source_id, trust, told, reference)
   %(site)s, order_id, source_id, told, reference, trust, as_of, told_hash, occurred_at,
   case when is_known then user_actor_id end, case when is_known then anonymous_actor_id end,
   case when is_known then content else content - 'data' end, delivery_id, position, received_at
 from sent
 where (select count(*) from held) > 0
-order by order_id, source_id, told, reference, as_of desc, told_hash desc
-on conflict (site_id, order_id, source_id, told, reference) do update set
-  trust = excluded.trust, as_of = excluded.as_of, told_hash = excluded.told_hash,
+order by order_id, source_id, trust, told, reference, as_of desc, told_hash desc
+on conflict (site_id, order_id, source_id, trust, told, reference) do update set
+  as_of = excluded.as_of, told_hash = excluded.told_hash,
   occurred_at = excluded.occurred_at, user_actor_id = excluded.user_actor_id,
   anonymous_actor_id = excluded.anonymous_actor_id, content = excluded.content,
   delivery_id = excluded.delivery_id, position = excluded.position,

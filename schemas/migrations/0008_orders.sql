@@ -18,8 +18,8 @@ create table orders (
   primary key (site_id, order_id)
 );
 
--- The newest that each source told of an order: one row for its lines, one that it is cancelled,
--- one for each refund.
+-- The newest that each source told of an order, its backend and its pages apart: one row for its
+-- lines, one that it is cancelled, one for each refund.
 create table order_tellings (
   site_id int not null,
   order_id text not null,
@@ -36,7 +36,7 @@ create table order_tellings (
   delivery_id uuid not null,
   position int not null,
   received_at timestamptz not null,
-  primary key (site_id, order_id, source_id, told, reference)
+  primary key (site_id, order_id, source_id, trust, told, reference)
 );
 create index order_tellings_user on order_tellings (site_id, user_actor_id) where user_actor_id is not null;
 create index order_tellings_anonymous on order_tellings (site_id, anonymous_actor_id) where anonymous_actor_id is not null;

@@ -456,3 +456,15 @@ def test_the_document_names_what_is_checked(api: Api) -> None:
     assert shapes["ProductRecord"]["properties"]["rating"]["maximum"] == 5
     body = document["paths"]["/v1/products"]["post"]["requestBody"]["content"]
     assert set(body) == {"application/json", "text/plain"}
+
+
+def test_a_checkout_that_names_its_order_is_one_purchase_with_other_sources(api: Api) -> None:
+    order = {"custom_context": {"order_id": "o1"}}
+    bought = {"type": "checkout", "product_ids": ["p1"], "revenue": 5, "context": order}
+    public = api.shop.publishable_key
+    page = bought | {"anonymous_id": "a1", "revenue": 999}
+    assert api.post("/v1/interactions", bought | {"user_id": "u1"}).status_code == 200
+    assert api.call("POST", "/v1/interactions", {"data": [page]}, key=public).status_code == 200
+    found = api.call("GET", "/admin/v1/orders/o1").json
+    assert found and (found["count"], found["revenue"], found["user_id"]) == (1, 5, "u1")
+    assert rows(api.shop.pool, "select count(*) from events") == [(1,)]

@@ -24,7 +24,7 @@ from gateway import access, admission, idempotency, ingest, inspection
 from gateway.access import Key, Source
 from gateway.http import auth, door, once, shapes, state
 from gateway.http.errors import HttpError, NotFound, Refused, TooLarge
-from gateway.reading import ANONYMOUS_ID, OF_ANOTHER, RecordProblem, Unreadable
+from gateway.reading import ANONYMOUS_ID, CLAIMED, OF_ANOTHER, RecordProblem, Unreadable
 from schemas import payload, v1
 from schemas.errors import Malformed, Problem
 
@@ -199,7 +199,7 @@ def _check_count(body: bytes, limit: int) -> None:
 def _deliver(key: Key, topic: str, body: bytes, *, alone: bool = False) -> Answer | Response:
     """Apply a body and answer; one that holds a record `alone` is never good in part."""
     source = _source(key)
-    headers = _headers(source, topic)
+    headers = _headers(key, source, topic)
     in_part = not alone and not _all_or_nothing(key)
 
     def answer(outcome: _Outcome, applied: bool) -> Answer:
@@ -309,9 +309,11 @@ def _source(key: Key) -> Source:
         return access.api_source(connection, key.site_id)
 
 
-def _headers(source: Source, topic: str) -> dict[str, str]:
+def _headers(key: Key, source: Source, topic: str) -> dict[str, str]:
     """What is kept with a body; interactions may name nobody, then the address does."""
     headers = {name: request.headers[name] for name in _KEPT_HEADERS if name in request.headers}
+    if key.kind != "secret":
+        headers[CLAIMED] = "1"
     if topic == "interactions":
         headers[ANONYMOUS_ID] = _anonymous_id(source)
     return headers
