@@ -7,7 +7,7 @@ from events e
 left join sources s on s.site_id = e.site_id and s.source_id = e.source_id
 where e.site_id = %(site)s
   and (e.actor_id = any(%(actors)s) or e.anonymous_actor_id = any(%(actors)s))
-order by e.occurred_at desc, e.event_id
+order by e.occurred_at desc, e.received_at desc, e.position, e.event_id
 
 -- name: orders
 select order_id from orders

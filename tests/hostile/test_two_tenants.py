@@ -82,6 +82,15 @@ def open_tenant(
     return opened
 
 
+def share_scope(shop: Shop) -> None:
+    """Events of one instant are ordered by hashes that the number of their source keys too."""
+    with shop.pool.connection() as connection:
+        connection.execute(
+            "update sources set dedupe_scope = 1 where site_id = %s", [shop.site.site_id]
+        )
+    access.forget()
+
+
 def tenant(app: Flask, client: FlaskClient, beside: Shop, name: str) -> Tenant:
     """A site with keys, a source, something of everything, encoded and counted."""
     with beside.pool.connection() as connection:
@@ -100,7 +109,9 @@ def tenant(app: Flask, client: FlaskClient, beside: Shop, name: str) -> Tenant:
         keys["publishable_key"],
         made.write_key or "",
     )
+    share_scope(shop)
     calls = every_call(app, shop, stocked(client, shop))
+    share_scope(shop)
     prepare(shop)
     return Tenant(shop, {(call.method, call.rule): call for call in calls})
 
