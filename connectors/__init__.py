@@ -21,6 +21,11 @@ Settings = Mapping[str, Any]
 Headers = Mapping[str, str]  # names in lower case
 
 
+def lowered(headers: Mapping[str, str]) -> Headers:
+    """Headers as connectors are given them."""
+    return {name.lower(): value for name, value in headers.items()}
+
+
 def _nothing(headers: Headers) -> dict[str, Any]:
     return {}
 
@@ -121,4 +126,4 @@ CONNECTORS: dict[str, Connector] = {
     ),
 }
 
-__all__ = ["CONNECTORS", "Authenticity", "Connector", "NotAuthentic", "Verified"]
+__all__ = ["CONNECTORS", "Authenticity", "Connector", "NotAuthentic", "Verified", "lowered"]

@@ -207,6 +207,4 @@ def erasures(connection: Connection, site: Site, *, limit: int) -> list[dict[str
 
 
 def _rows(connection: Connection, statement: str, parameters: dict[str, Any]) -> list[Any]:
-    cursor = connection.execute(statement, parameters)
-    names = [column.name for column in cursor.description or []]
-    return [dict(zip(names, row, strict=True)) for row in cursor]
+    return database.dicts(connection.execute(statement, parameters))

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 import schemas
-from connectors import CONNECTORS, mapping
+from connectors import CONNECTORS, lowered, mapping
 from schemas import payload, v1
 from schemas.errors import AttuneError, Ignored, Malformed, Unsupported, Withheld
 from schemas.facts import Fact
@@ -91,7 +91,7 @@ def read(
         settings["anonymous_id"] = headers[ANONYMOUS_ID]
     rules = mapping.compiled(settings["mapping"]) if settings.get("mapping") else ()
     if connector in CONNECTORS:
-        settings |= reader.told({name.lower(): value for name, value in headers.items()})
+        settings |= reader.told(lowered(headers))
     try:
         records = list(reader.records(payload.parse(body) if parsed is None else parsed))
     except Malformed as error:

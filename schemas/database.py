@@ -186,6 +186,12 @@ def _of_type(dumper: type[Dumper], oid: int) -> type[Dumper]:
     return type(dumper.__name__, (dumper,), {"oid": oid})
 
 
+def dicts(cursor: psycopg.Cursor[Any]) -> list[dict[str, Any]]:
+    """The rows of a cursor by the names of its columns."""
+    names = [column.name for column in cursor.description or []]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
 class TracedCursor(psycopg.Cursor[Any]):
     """A span for each statement, named as in its .sql file; never its parameters."""
 

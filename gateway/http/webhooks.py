@@ -11,7 +11,7 @@ from typing import Any
 from flask import Response, g, jsonify, request
 from flask_smorest import Blueprint
 
-from connectors import CONNECTORS
+from connectors import CONNECTORS, lowered
 from gateway import access, ingest
 from gateway.access import Source
 from gateway.apply import COUNTS, Receipt
@@ -49,7 +49,7 @@ def webhook(connector: str, source: str) -> Response:
     """Take one delivery of a platform: authentic, then applied in one transaction."""
     found = auth.source(source, connector)
     body = read_body(LIMIT_BYTES)
-    if CONNECTORS[connector].ping(_lowered(dict(request.headers)), body):
+    if CONNECTORS[connector].ping(lowered(dict(request.headers)), body):
         return jsonify({"message": "pong: this address is ready"})
     return _taken(_of_authentic([found], body), body)
 
@@ -60,7 +60,7 @@ def webhook_of_shop(connector: str) -> Response:
     """The same for platforms that send all their shops' deliveries to one address: the source is
     found by the shop that the headers name."""
     shop_of = CONNECTORS[connector].shop_of if connector in CONNECTORS else None
-    shop = shop_of(_lowered(dict(request.headers))) if shop_of else None
+    shop = shop_of(lowered(dict(request.headers))) if shop_of else None
     if shop is None:
         raise NotFound(f"say whose {connector} delivery it is: send it to its source's address")
     with state.ingest().connection() as connection:
@@ -86,14 +86,10 @@ def _of_authentic(sources: list[Source], body: bytes) -> Source:
 def _taken(source: Source, body: bytes) -> Response:
     g.site_id, g.source_id = source.site_id, source.source_id
     headers = _headers(source)
-    topic = CONNECTORS[source.connector].topic(_lowered(headers))
+    topic = CONNECTORS[source.connector].topic(lowered(headers))
     receipt = ingest.deliver(state.ingest(), source, topic=topic, headers=headers, body=body)
     g.delivery_id = str(receipt.delivery_id)
     return jsonify(_answer(receipt))
-
-
-def _lowered(headers: dict[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
 
 
 def _headers(source: Source) -> dict[str, str]:

@@ -93,7 +93,7 @@ def undo_all(
     """Mark every fact from one actor to the other as undone and derive the visitors again; returns
     them with kind, time and delivery."""
     where = {"site": site_id, "from": from_actor, "to": to_actor}
-    undone = _dicts(connection.execute(SQL.undo_all, where))
+    undone = database.dicts(connection.execute(SQL.undo_all, where))
     if undone:
         rebuild(connection, site_id, [from_actor, to_actor])
     return undone
@@ -122,12 +122,7 @@ def members_of(connection: Connection, site_id: int, actor: UUID) -> list[UUID]:
 
 def edges_of(connection: Connection, site_id: int, actors: list[UUID]) -> list[dict[str, Any]]:
     """The facts behind a visitor: each with its kind, both ids, its time and its delivery."""
-    return _dicts(connection.execute(SQL.edges_of, {"site": site_id, "actors": actors}))
-
-
-def _dicts(cursor: Any) -> list[dict[str, Any]]:
-    names = [column.name for column in cursor.description or []]
-    return [dict(zip(names, row, strict=True)) for row in cursor]
+    return database.dicts(connection.execute(SQL.edges_of, {"site": site_id, "actors": actors}))
 
 
 def _components(actors: set[UUID], joins: Sequence[Pair]) -> dict[UUID, UUID]:

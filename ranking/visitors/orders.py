@@ -310,17 +310,10 @@ def _event(order: Order, best: Telling) -> dict[str, Any]:
 
 def get(connection: Connection, site_id: int, order_id: str) -> dict[str, Any] | None:
     """An order as the API shows it, with what each source told; None if nobody told of it."""
-    return _one(connection.execute(SQL.get, {"site": site_id, "order": order_id}))
+    found = database.dicts(connection.execute(SQL.get, {"site": site_id, "order": order_id}))
+    return found[0] if found else None
 
 
 def newest(connection: Connection, site_id: int, limit: int) -> list[dict[str, Any]]:
     """The orders placed last, newest first."""
-    cursor = connection.execute(SQL.newest, {"site": site_id, "limit": limit})
-    names = [column.name for column in cursor.description or []]
-    return [dict(zip(names, row, strict=True)) for row in cursor]
-
-
-def _one(cursor: Any) -> dict[str, Any] | None:
-    row = cursor.fetchone()
-    names = [column.name for column in cursor.description or []]
-    return dict(zip(names, row, strict=True)) if row else None
+    return database.dicts(connection.execute(SQL.newest, {"site": site_id, "limit": limit}))
