@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -26,3 +28,10 @@ class NotAuthentic:
 
 
 Authenticity = Verified | NotAuthentic
+
+
+def equals_any(given: str, expected: Iterable[bytes]) -> bool:
+    """Whether a header is one of these. Constant time for each, and all are compared; on bytes,
+    because compare_digest raises on text that is not ASCII."""
+    sent = given.strip().encode("utf-8", "surrogateescape")
+    return sum(hmac.compare_digest(sent, each) for each in expected) > 0
