@@ -45,6 +45,18 @@ class Proposed(list[Candidate]):
 
 
 @dataclass(frozen=True, slots=True)
+class Search:
+    """What a search looks for: the `text` as it was typed, in which `language` (empty: the
+    catalog's own); `semantic` how near in meaning may stand in for words (None: nothing may);
+    `personal` what the visitor counts, from 0 to 1."""
+
+    text: str = ""
+    language: str = ""
+    semantic: float | None = None
+    personal: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """One request for a list of `rows` products.
 
@@ -52,10 +64,8 @@ class Question:
     products may be in it (`filter`, `exclude` ids), about which (`anchors`, `anchor_groups`:
     similar only), one variant a group or all, with which record fields. `additional` events
     count as if they had happened. `at` is now to everything; products bought within `bought_days`
-    before it are not recommended.
-    A search only: `query` is what is looked for, in which `language` (empty: the catalog's own);
-    `semantic` how near in meaning may stand in for words (None: nothing may); `personal` what the
-    visitor counts, from 0 to 1; the list begins after `start` products.
+    before it are not recommended. `search` is for a search only; the list begins after `start`
+    products.
     The rest `answer` fills in for the strategies, `limit` among it: how many to propose.
     """
 
@@ -69,10 +79,7 @@ class Question:
     exclude: Sequence[str] = ()
     anchors: Sequence[str] = ()
     anchor_groups: Sequence[str] = ()
-    query: str = ""
-    language: str = ""
-    semantic: float | None = None
-    personal: float = 1.0
+    search: Search = Search()
     start: int = 0
     one_per_group: bool = True
     fields: Sequence[str] = ()

@@ -96,12 +96,12 @@ class _Asked(NamedTuple):
 
 
 def candidates(connection: Connection, question: Question) -> Proposed:
-    """Products for `question.query`; all of them for "*", by interest and popularity."""
-    if question.query.strip() == EVERYTHING:
+    """Products for `question.search.text`; all of them for "*", by interest and popularity."""
+    if question.search.text.strip() == EVERYTHING:
         return _all(connection, question, _recommended(connection, question))
     asked = _asked(connection, question)
     found = _with_all_words(connection, asked)
-    if question.semantic is None or found.matches >= COMPLETED:
+    if question.search.semantic is None or found.matches >= COMPLETED:
         return _proposed(asked, found)
     neighbours = _neighbours(connection, asked, found)
     return _proposed(asked, found.and_also(neighbours))
@@ -109,7 +109,7 @@ def candidates(connection: Connection, question: Question) -> Proposed:
 
 def lexical(connection: Connection, question: Question) -> Proposed:
     """The same by words and popularity alone: asks no vectors, for when they take too long."""
-    if question.query.strip() == EVERYTHING:
+    if question.search.text.strip() == EVERYTHING:
         return _all(connection, question, popular.candidates(connection, question))
     asked = _Asked(question, _words(connection, question))
     return _proposed(asked, _with_all_words(connection, asked, deepest=ALL))
@@ -144,7 +144,9 @@ def _parts(asked: _Asked, one: _Found) -> dict[str, float]:
     if one.meaning is not None:
         parts["meaning"] = weights["meaning"] * max(0.0, one.meaning)
     if one.interest is not None:
-        parts["interest"] = weights["interest"] * asked.question.personal * max(0.0, one.interest)
+        parts["interest"] = (
+            weights["interest"] * asked.question.search.personal * max(0.0, one.interest)
+        )
     if one.share is not None:
         parts["popularity"] = weights["popularity"] * min(1.0, one.share)
     elif one.new_share:
@@ -156,21 +158,25 @@ def _parts(asked: _Asked, one: _Found) -> dict[str, float]:
 
 
 def _asked(connection: Connection, question: Question) -> _Asked:
-    raw = queries.vectors(connection, question.site_id, [question.query]).get(question.query)
+    raw = queries.vectors(connection, question.site_id, [question.search.text]).get(
+        question.search.text
+    )
     return _Asked(
         question,
         _words(connection, question),
         raw,
         None if raw is None else question.live_model.transform(raw[np.newaxis])[0],
-        question.visitor.vector if question.personal else None,
+        question.visitor.vector if question.search.personal else None,
     )
 
 
 def _words(connection: Connection, question: Question) -> words.Query | None:
     languages = (
-        (question.language,) if question.language else words.languages(connection, question.site_id)
+        (question.search.language,)
+        if question.search.language
+        else words.languages(connection, question.site_id)
     )
-    return words.query(question.site_id, question.query, languages)
+    return words.query(question.site_id, question.search.text, languages)
 
 
 # with all words ---------------------------------------------------------------------------------
@@ -188,7 +194,7 @@ def _with_all_words(
     key = _key(connection, question, asked.words)
     known = common = _known(key)
     if common is None:
-        kept = limit if question.semantic is None else max(limit, COMPLETED)
+        kept = limit if question.search.semantic is None else max(limit, COMPLETED)
         found = _compared(connection, asked, kept, most=MOST_COMPARED)
         if found.matches <= MOST_COMPARED:
             return found
@@ -255,7 +261,7 @@ def _listed(connection: Connection, asked: _Asked, statement: str, size: int) ->
 def _neighbours(connection: Connection, asked: _Asked, found: _Compared) -> list[_Found]:
     """Products near enough to what the text means that have not all its words."""
     question = asked.question
-    if question.semantic is None or asked.vector is None:
+    if question.search.semantic is None or asked.vector is None:
         return []
     known = {one.product_no for one in found.best}
     neighbours = nearest.nearest(
@@ -272,7 +278,7 @@ def _neighbours(connection: Connection, asked: _Asked, found: _Compared) -> list
             "site_id": question.site_id,
             "product_nos": int_array(one.product_no for one in neighbours),
             "raw": asked.raw,
-            "least_cosine": question.semantic * SAME,
+            "least_cosine": question.search.semantic * SAME,
         },
     )
     numbers = [row[0] for row in rows]
@@ -287,9 +293,9 @@ def _neighbours(connection: Connection, asked: _Asked, found: _Compared) -> list
 def _recommended(connection: Connection, question: Question) -> list[Candidate]:
     """By interest and popularity, nothing left out for being touched."""
     vector = question.visitor.vector
-    if vector is None or not question.personal:
+    if vector is None or not question.search.personal:
         return popular.candidates(connection, question)
-    dial = recommend.POPULARITY / question.personal
+    dial = recommend.POPULARITY / question.search.personal
     return near.candidates(connection, question, vector, recommend.PART, popularity=dial)
 
 
@@ -327,7 +333,7 @@ def _compared(
     statement = _statement(asked, filter, named=product_nos is not None)
     parameters = _parameters(asked) | filter.params | _WEIGHTS
     parameters |= {"limit": limit, "most": most, "product_nos": int_array(product_nos or ())}
-    personal = asked.question.personal
+    personal = asked.question.search.personal
     for name in ("with_interest", "near_interest"):
         parameters[name] *= personal
     rows = connection.execute(statement, parameters, prepare=False).fetchall()

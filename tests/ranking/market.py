@@ -20,7 +20,7 @@ from gateway import access, apply, effects, reading, sealing
 from gateway.access import Site, Source
 from ranking.answer import Answer, answer
 from ranking.catalog import embeddings, queries
-from ranking.question import Question
+from ranking.question import Question, Search
 from ranking.visitors import profile
 from ranking.visitors.identity import actor_id
 from ranking.visitors.profile import Profile
@@ -28,6 +28,7 @@ from schemas.database import Connection
 from tests.conftest import SECRET_KEY
 
 NOW = datetime.now(UTC)
+SEARCH = ("query", "language", "semantic", "personal")  # what `ask` takes of a search
 
 
 class Words:
@@ -126,11 +127,13 @@ class Market:
         """The answer to a question about that visitor; a query counts by its words' directions."""
         if more.get("query"):
             queries.vectors(self.connection, self.site_id, [more["query"]], encodes=Words())
+        search = {name: more.pop(name) for name in SEARCH if name in more}
         actor = self.actor(visitor) if visitor else None
         question = Question(
             site_id=self.site_id,
             strategy=strategy,
             at=more.pop("at", self.now),
+            search=Search(text=search.pop("query", ""), **search),
             **{"actor": actor, **more},
         )
         return answer(self.connection, question)

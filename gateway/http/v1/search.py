@@ -17,7 +17,7 @@ from gateway.http.v1 import engine
 from gateway.http.v1.engine import Few, NotBuilt
 from ranking.answer import Answer, Ranked, answer
 from ranking.catalog import records
-from ranking.question import Question
+from ranking.question import Question, Search
 from ranking.strategies.search import EVERYTHING, WITH_WORDS
 from schemas.database import Connection
 from schemas.fields import Flag, Id, Number, Part, Reader, Text, Whole
@@ -175,11 +175,13 @@ def _question(asked: dict[str, Any], site: Site, key: Key) -> Question:
     return replace(
         engine.question("search", asked, site, key),
         endpoint="search/search",
-        query=asked["q"],
         start=asked.get("start", 0),
-        language=asked.get("language", "")[:2].lower(),
-        semantic=near if asked.get("enable_semantic_search", False) else None,
-        personal=asked.get("personalization_weight", WEIGHT) / WEIGHT,
+        search=Search(
+            text=asked["q"],
+            language=asked.get("language", "")[:2].lower(),
+            semantic=near if asked.get("enable_semantic_search", False) else None,
+            personal=asked.get("personalization_weight", WEIGHT) / WEIGHT,
+        ),
     )
 
 
@@ -192,7 +194,7 @@ def _found(asked: Question, answered: Answer) -> dict[str, Any]:
         show=lambda one: _product(asked, one),
         total=_total(asked, answered),
         start=asked.start,
-        spellcheck=_uncorrected(asked.query),
+        spellcheck=_uncorrected(asked.search.text),
         product_existence={},
         partially_matched_products=[],
         facet_counts={"facet_fields": {}},
@@ -212,7 +214,7 @@ def _product(asked: Question, one: Ranked) -> dict[str, Any]:
     """`_personalization_score` is how well it fits the visitor, 0 where nothing is known; a list of
     everything is ranked by nothing else."""
     fits = min(1.0, one.parts.get("interest", 0.0) / WITH_WORDS["interest"])
-    if asked.query.strip() == EVERYTHING:
+    if asked.search.text.strip() == EVERYTHING:
         fits = one.score
     return engine.product(one) | {"_search_score": one.score, "_personalization_score": fits}
 
