@@ -1,15 +1,15 @@
 """Lists out: one question, one ranked list with its reasons. Every door and the backtest ask here.
 
-question → profile (fresh) → candidates (hard filters inside) → one per group → page → fields →
-explanation → the row that remembers the answer.
+question → profile (fresh) → candidates (hard filters inside) → one per group → rules → page →
+fields → explanation → the row that remembers the answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -17,8 +17,11 @@ from prometheus_client import Counter
 
 from ranking import answers, explain
 from ranking.catalog import models, records
+from ranking.catalog.records import Listed
+from ranking.merchandising import filters, rules
+from ranking.merchandising.rules import Lifted
 from ranking.question import Candidate, Proposed, Question
-from ranking.strategies import STRATEGIES
+from ranking.strategies import STRATEGIES, search
 from ranking.visitors import profile
 from ranking.visitors.profile import NOBODY, Profile
 from schemas import tracing
@@ -46,12 +49,14 @@ NOT_KEPT = Counter(
 @dataclass(frozen=True, slots=True)
 class Ranked:
     """One product of a list: its id, its score in [0, 1], the parts that sum to it, the record's
-    fields that were asked for, and its explanation where one was."""
+    fields that were asked for, the names of the rules that lifted it (an unnamed one's is empty),
+    and its explanation where one was asked for."""
 
     product_id: str
     score: float
     parts: dict[str, float]
     fields: dict[str, Any]
+    boosts: tuple[str, ...] = ()
     explanation: dict[str, Any] | None = None
 
 
@@ -67,8 +72,16 @@ class Answer:
     total: int | None = None
 
 
-# The candidates of a page, and how many there are in all, where the strategy knows.
-_List = tuple[list[Candidate], int | None]
+Key = Callable[[Candidate | Listed], Hashable]
+
+
+class _List(NamedTuple):
+    """The candidates of a page, what they were chosen from, and how many there are in all, where
+    the strategy knows."""
+
+    page: list[Candidate]
+    proposed: list[Candidate]
+    total: int | None
 
 
 def answer(connection: Connection, question: Question, *, remember: bool = True) -> Answer:
@@ -76,15 +89,15 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
 
     Raises UnknownProducts, and psycopg's errors where Postgres is away.
     """
-    question, (chosen, total), fallback = _chosen(connection, question)
+    question, chosen, fallback = _chosen(connection, question)
     ANSWERS.labels(question.strategy, fallback or "none").inc()
-    miso_id = _remembered(connection, question, chosen) if remember else None
+    miso_id = _remembered(connection, question, chosen.page) if remember else None
     return Answer(
         miso_id=miso_id,
         products=_products(connection, question, chosen),
         interests=profile.interests(question.visitor) if question.explain else None,
         fallback=fallback,
-        total=total,
+        total=chosen.total,
     )
 
 
@@ -109,7 +122,10 @@ def _chosen(connection: Connection, question: Question) -> tuple[Question, _List
             raise
     spare = prepared or replace(question, excluded=_named(connection, question))
     fallback = FALLBACKS.get(question.strategy, FALLBACK)
-    return spare, _ranked(connection, replace(spare, strategy=fallback)), fallback
+    # An anchored product is compared by the vectors that may have been what took too long.
+    without = replace(spare.rules, anchorings=())
+    asked = replace(spare, strategy=fallback, rules=without)
+    return spare, _ranked(connection, asked), fallback
 
 
 def _prepared(connection: Connection, question: Question) -> Question:
@@ -149,42 +165,121 @@ def _bought(question: Question, visitor: Profile) -> list[int]:
 
 
 def _ranked(connection: Connection, question: Question) -> _List:
-    """As many as asked for, if so many match: where variants fill the list, more are proposed."""
-    propose = STRATEGIES[question.strategy]
+    """The page: what is proposed, in the order that the question's rules give it."""
     end = question.start + question.rows
-    limit = end + end // 4 if question.one_per_group else end
+    depth = max(end, rules.DEEPEST) if question.rules.looks_deep else end
+    proposed, total = _proposed(connection, question, depth)
+    with tracing.span("rules"):
+        arranged = _arranged(connection, question, proposed, end)
+    return _List(arranged[question.start : end], proposed, total)
+
+
+def _proposed(
+    connection: Connection, question: Question, depth: int
+) -> tuple[list[Candidate], int | None]:
+    """The first `depth`, if so many match: where variants fill the list, more are proposed."""
+    propose = STRATEGIES[question.strategy]
+    limit = depth + depth // 4 if question.one_per_group else depth
     while True:
         with tracing.span("candidates", strategy=question.strategy, limit=limit):
             proposed = propose(connection, replace(question, limit=limit))
-        chosen = _one_per_group(proposed) if question.one_per_group else proposed
-        if len(chosen) >= end or len(proposed) < limit:
+        chosen = rules.unique(proposed, _group) if question.one_per_group else proposed
+        if len(chosen) >= depth or len(proposed) < limit:
             total = proposed.total if isinstance(proposed, Proposed) else None
-            return chosen[question.start : end], total
+            return chosen[:depth], total
         limit *= MORE_EACH_TRY
 
 
-def _one_per_group(proposed: Sequence[Candidate]) -> list[Candidate]:
-    """The first of each group, which is the one that suits best."""
-    first: dict[int, Candidate] = {}
-    for one in proposed:
-        first.setdefault(one.group_key, one)
-    return list(first.values())
+def _group(one: Candidate | Listed) -> Hashable:
+    """What only the first is shown of: the one of its group that suits best."""
+    return one.group_key
 
 
-def _products(
-    connection: Connection, question: Question, chosen: Sequence[Candidate]
-) -> list[Ranked]:
-    numbers = [one.product_no for one in chosen]
+def _number(one: Candidate | Listed) -> Hashable:
+    return one.product_no
+
+
+# rules ------------------------------------------------------------------------------------------
+
+
+def _arranged(
+    connection: Connection, question: Question, proposed: list[Candidate], end: int
+) -> list[Candidate]:
+    asked, key = question.rules, _group if question.one_per_group else _number
+    ranked = _spread(connection, question, proposed) if asked.spreads else proposed
+    lifted = list(_lifted(connection, question, end))
+    ranked = rules.topped(ranked, lifted, key)
+    if asked.anchorings:
+        ranked = _anchored(connection, question, ranked, key)
+    return rules.pinned(ranked, lifted, key)
+
+
+def _spread(
+    connection: Connection, question: Question, proposed: list[Candidate]
+) -> list[Candidate]:
+    first, others = proposed[: rules.DEEPEST], proposed[rules.DEEPEST :]
+    numbers = [one.product_no for one in first]
+    kept = records.fields(connection, question.site_id, numbers)
+
+    def values(one: Candidate, field: str) -> frozenset[Hashable]:
+        return records.values(kept.get(one.product_no, {}), field)
+
+    return rules.spread(first, question.rules.spreads, values) + others
+
+
+def _lifted(connection: Connection, question: Question, end: int) -> Iterator[Lifted[Candidate]]:
+    """For each boost what it can lift on a page that ends there: two boosts may want the same."""
+    positions = 0
+    for boost in question.rules.boosts:
+        positions += len(boost.positions)
+        matching = filters.all_of([question.filter, boost.condition])
+        depth = positions if boost.positions else end
+        found, _ = _proposed(connection, replace(question, filter=matching), depth)
+        names = (boost.name,)
+        yield Lifted(boost, [one._replace(boosts=names) for one in found if one.relevant])
+
+
+def _anchored(
+    connection: Connection, question: Question, ranked: list[Candidate], key: Key
+) -> list[Candidate]:
+    """An anchored product comes with its anchor, or a variant of that, whether or not the search
+    finds it, if the filters let it through."""
+    asked = question.rules.anchorings
+    first, others = ranked[: rules.DEEPEST], ranked[rules.DEEPEST :]
+    named = search.named(connection, question, [one.product_id for one in asked])
+    products = {one.product_id: one for one in [*named, *first]}
+    anchors = records.numbers(
+        connection, question.site_id, {anchor for one in asked for anchor in one.anchor_ids}
+    )
+    keys = {one.product_id: key(one) for one in anchors}
+    placed = [
+        (products[one.product_id], [keys[id] for id in one.anchor_ids if id in keys], one.offset)
+        for one in asked
+        if one.product_id in products
+    ]
+    return rules.unique([*rules.anchored(first, placed, key), *others], key)
+
+
+# the answer -------------------------------------------------------------------------------------
+
+
+def _products(connection: Connection, question: Question, chosen: _List) -> list[Ranked]:
+    numbers = [one.product_no for one in chosen.page]
     kept = records.fields(connection, question.site_id, numbers) if question.fields else {}
-    with tracing.span("explain"):
-        explained = explain.explanations(connection, question, chosen) if question.explain else []
+    explained = _explained(connection, question, chosen) if question.explain else []
     return [
         Ranked(
             product_id=one.product_id,
             score=one.score,
             parts=one.parts,
             fields=records.picked(kept.get(one.product_no, {}), question.fields),
+            boosts=one.boosts,
             explanation=explained[position] if explained else None,
         )
-        for position, one in enumerate(chosen)
+        for position, one in enumerate(chosen.page)
     ]
+
+
+def _explained(connection: Connection, question: Question, chosen: _List) -> list[dict[str, Any]]:
+    with tracing.span("explain"):
+        return explain.explanations(connection, question, chosen.page, chosen.proposed)

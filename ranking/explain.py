@@ -21,21 +21,26 @@ LEAST_SHARE = 0.005
 
 
 def explanations(
-    connection: Connection, question: Question, candidates: Sequence[Candidate]
+    connection: Connection,
+    question: Question,
+    candidates: Sequence[Candidate],
+    proposed: Sequence[Candidate],
 ) -> list[dict[str, Any]]:
     """Per candidate: `score`, the `parts` that sum to it, its `position` (from 1, counted over
-    all pages), and `because`:
-    the events that speak for it, strongest first.
+    all pages) and that without the rules (`proposed`, as far as that goes; else None), and
+    `because`: the events that speak for it, strongest first.
 
     Each event's `share` is what it adds to the cosine between visitor and product; over all
     events, those against the product included, the shares sum to that cosine.
     """
     reasons = _reasons(connection, question, candidates)
+    without_rules = {one.product_no: at for at, one in enumerate(proposed, start=1)}
     return [
         {
             "score": one.score,
             "parts": one.parts,
             "position": position,
+            "position_without_rules": without_rules.get(one.product_no),
             "because": reasons.get(one.product_no, []),
         }
         for position, one in enumerate(candidates, start=question.start + 1)

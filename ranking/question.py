@@ -11,6 +11,7 @@ from uuid import UUID
 from ranking.catalog.models import Model
 from ranking.merchandising import filters
 from ranking.merchandising.filters import Expression, Filter
+from ranking.merchandising.rules import NO_RULES, Rules
 from ranking.visitors.profile import NOBODY, Profile
 from schemas.errors import AttuneError
 from schemas.facts import Event
@@ -23,12 +24,15 @@ class UnknownProducts(AttuneError):
 
 
 class Candidate(NamedTuple):
-    """One proposed product; its score is the sum of its named parts."""
+    """One proposed product; its score is the sum of its named parts. What is not `relevant` no
+    rule lifts; `boosts` are the names of the rules that lifted it."""
 
     product_no: int
     product_id: str
     group_key: int
     parts: dict[str, float]
+    relevant: bool = True
+    boosts: tuple[str, ...] = ()
 
     @property
     def score(self) -> float:
@@ -62,7 +66,8 @@ class Question:
 
     What is asked: for whom (`actor`, with all its visitor's ids or `alone`), which strategy, which
     products may be in it (`filter`, `exclude` ids), about which (`anchors`, `anchor_groups`:
-    similar only), one variant a group or all, with which record fields. `additional` events
+    similar only), by which `rules` they are put in order, one variant a group or all, with which
+    record fields. `additional` events
     count as if they had happened. `at` is now to everything; products bought within `bought_days`
     before it are not recommended. `search` is for a search only; the list begins after `start`
     products.
@@ -79,6 +84,7 @@ class Question:
     exclude: Sequence[str] = ()
     anchors: Sequence[str] = ()
     anchor_groups: Sequence[str] = ()
+    rules: Rules = NO_RULES
     search: Search = Search()
     start: int = 0
     one_per_group: bool = True

@@ -260,6 +260,31 @@ class Part(fields.Nested):
         return self._reader.read(value)
 
 
+class Named(fields.Dict):
+    """An object of any keys, whose values are what `inner` reads."""
+
+    _read_value: Read | None = None
+
+    def __init__(self, inner: fields.Field, **kwargs: Any) -> None:
+        super().__init__(keys=Text(), values=inner, **kwargs)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> dict[str, Any]:
+        if type(value) is not dict:
+            raise wrong_type("object", value)
+        assert self.value_field is not None, "given above"
+        read = self._read_value = self._read_value or _bare(self.value_field)
+        found: dict[str, Any] = {}
+        errors: dict[str, Any] = {}
+        for key, item in value.items():
+            try:
+                found[key] = read(item, attr, data)
+            except ValidationError as error:
+                errors[key] = error.messages
+        if errors:
+            raise ValidationError(errors)  # type: ignore[arg-type]
+        return found
+
+
 class Either(fields.Field):
     """A list of what `inner` reads, or one such value (kept as it came)."""
 

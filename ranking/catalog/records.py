@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +68,23 @@ def picked(record: dict[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
     names = [name.partition(".")[2] for name in wanted if name.startswith("custom_attributes.")]
     some = custom if "*" in names else {name: custom[name] for name in names if name in custom}
     return found | {"custom_attributes": some} if some else found
+
+
+def values(record: dict[str, Any], field: str) -> frozenset[Hashable]:
+    """What a record has in a field, or in `custom_attributes.name`: one value, or each of a list;
+    a category is its whole path."""
+    top, _, name = field.partition(".")
+    value = record.get(top)
+    if name:
+        value = value.get(name) if isinstance(value, dict) else None
+    many = value if isinstance(value, list) else [value]
+    return frozenset(_hashable(one) for one in many if one is not None)
+
+
+def _hashable(value: Any) -> Hashable:
+    if isinstance(value, list):
+        return tuple(map(_hashable, value))
+    return repr(value) if isinstance(value, dict) else value  # type: ignore[no-any-return]
 
 
 def group_key(group_id: str) -> int:

@@ -37,7 +37,13 @@ def candidates(
         pool=POOL,
     )
     found = [
-        Candidate(one.product_no, one.product_id, one.group_key, _parts(one, part, popularity))
+        Candidate(
+            one.product_no,
+            one.product_id,
+            one.group_key,
+            _parts(one, part, popularity),
+            relevant=one.similarity > 0,
+        )
         for one in neighbours
     ]
     return popular.filled(connection, question, found)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import numpy as np
 import psycopg
 from psycopg import sql
 
-from ranking.catalog import nearest, queries, words
+from ranking.catalog import nearest, queries, records, words
 from ranking.catalog.nearest import Vector
 from ranking.catalog.records import int_array
 from ranking.merchandising.filters import Filter
@@ -113,6 +114,19 @@ def lexical(connection: Connection, question: Question) -> Proposed:
         return _all(connection, question, popular.candidates(connection, question))
     asked = _Asked(question, _words(connection, question))
     return _proposed(asked, _with_all_words(connection, asked, deepest=ALL))
+
+
+def named(
+    connection: Connection, question: Question, product_ids: Sequence[str]
+) -> list[Candidate]:
+    """These products as a search scores them, whether or not they have its words; those that the
+    filters let through."""
+    found = records.numbers(connection, question.site_id, product_ids)
+    if not found:
+        return []
+    numbers = [one.product_no for one in found]
+    asked = _asked(connection, replace(question, limit=len(numbers)))
+    return _proposed(asked, _compared(connection, asked, len(numbers), product_nos=numbers))
 
 
 def _proposed(asked: _Asked, found: _Compared) -> Proposed:

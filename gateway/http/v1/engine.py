@@ -22,6 +22,7 @@ from gateway import instant
 from gateway.access import Key, Site
 from gateway.http import shapes
 from gateway.http.errors import Refused
+from gateway.http.v1 import rules
 from ranking.answer import Answer, Ranked
 from ranking.merchandising import filters
 from ranking.merchandising.filters import Expression, FilterError
@@ -44,13 +45,8 @@ BOUGHT_DAYS_SETTING = "exclude_bought_days"
 NotBuilt = Mapping[str, tuple[Any, ...]]
 
 NOT_BUILT: NotBuilt = {
-    "boost_fq": ("",),
-    "boost_positions": ([],),
-    "boost_rule_name": ("",),
-    "boost_rules": ([],),
     "boosting_tags": ([],),
     "custom_context": ({},),
-    "diversification": ({},),
     # There are no stored rules to switch off.
     "enable_boosting_campaigns": (True, False),
     "geo": ({},),
@@ -81,8 +77,8 @@ class EngineRequest(Schema):
     fl = Few(Text(), MOST_FIELDS, "fields")
 
 
-class ListRequest(EngineRequest):
-    """How many, and which products may be in the list."""
+class ListRequest(EngineRequest, rules.RulesRequest):
+    """How many, which products may be in the list, and in which order."""
 
     type = Text()
     rows = Whole(validate=Range(0, MOST_ROWS, error=f"Ask for 0 to {MOST_ROWS} products."))
@@ -114,6 +110,7 @@ PRODUCT = shapes.record(
         "_personalization_score": shapes.NUMBER,
         "_search_score": shapes.NUMBER,
         "_boosted": shapes.FLAG,
+        "_boosted_rules": shapes.many(shapes.TEXT),
         "_found": shapes.FLAG,
         "_explanation": shapes.OPEN,
     },
@@ -135,9 +132,10 @@ def read(body: bytes, reader: Reader, not_built: NotBuilt) -> tuple[dict[str, An
     found = list(_not_built(sent, not_built))
     built = {name: value for name, value in sent.items() if name not in not_built}
     try:
-        return reader.read(built), found
+        asked = reader.read(built)
     except ValidationError as error:
         return {}, found + problems(error, sent)
+    return asked, [*found, *rules.problems(asked)]
 
 
 def _not_built(sent: dict[str, Any], not_built: NotBuilt) -> Iterator[Problem]:
@@ -158,15 +156,17 @@ def refused(found: list[Problem]) -> Refused:
 
 def question(strategy: str, asked: dict[str, Any], site: Site, key: Key) -> Question:
     """The question that the common fields ask; raises Refused for a filter or an interaction."""
+    at = instant.now()
     return Question(
         site_id=site.site_id,
         strategy=strategy,
-        at=instant.now(),
+        at=at,
         actor=_actor(asked, site),
         alone=_alone(asked, key),
         rows=asked.get("rows", 5),
         filter=_filter(asked),
         exclude=asked.get("exclude", ()),
+        rules=rules.rules(asked, at),
         one_per_group=asked.get("dedupe_product_group_id", True),
         fields=asked.get("fl", ()),
         additional=_additional(asked.get("additional_interactions", [])),
@@ -224,8 +224,10 @@ def product(one: Ranked) -> dict[str, Any]:
         **one.fields,
         "product_id": one.product_id,
         "_personalization_score": one.score,
-        "_boosted": False,
+        "_boosted": bool(one.boosts),
     }
+    if named := [name for name in one.boosts if name]:
+        shown["_boosted_rules"] = named
     return shown if one.explanation is None else shown | {"_explanation": one.explanation}
 
 

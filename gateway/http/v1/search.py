@@ -13,7 +13,7 @@ from marshmallow.validate import Length, Range
 from gateway import access
 from gateway.access import Key, Site
 from gateway.http import auth, door, shapes, state
-from gateway.http.v1 import engine
+from gateway.http.v1 import engine, rules
 from gateway.http.v1.engine import Few, NotBuilt
 from ranking.answer import Answer, Ranked, answer
 from ranking.catalog import records
@@ -34,7 +34,6 @@ NO_ANSWER = UUID(int=0)  # products by id are nobody's list, so nothing remember
 NOT_BUILT: NotBuilt = {
     **engine.NOT_BUILT,
     "advanced_q": (),
-    "anchoring_settings": ([],),
     "category": ([],),
     "enable_matched_fields": (False,),
     "enable_partial_match": (False,),
@@ -76,6 +75,7 @@ class SearchRequest(engine.ListRequest):
     )
     start = Whole(validate=Range(0, DEEPEST, error=f"A list begins at 0 to {DEEPEST:,}."))
     language = Text()
+    anchoring_settings = rules.anchor_rules()
     enable_semantic_search = Flag()
     semantic_search_threshold = Number(
         validate=Range(0, 1, error="The threshold is a number from 0 to 1.")
@@ -127,7 +127,7 @@ def search() -> dict[str, Any]:
     with state.serving().connection() as connection:
         site = access.site_by_id(connection, key.site_id)
         asked_for = _question(asked, site, key)
-        return _found(asked_for, answer(connection, asked_for))
+        return _found(asked, asked_for, answer(connection, asked_for))
 
 
 @blueprint.route("/mget", methods=["POST"])
@@ -188,7 +188,7 @@ def _question(asked: dict[str, Any], site: Site, key: Key) -> Question:
 # the answer -------------------------------------------------------------------------------------
 
 
-def _found(asked: Question, answered: Answer) -> dict[str, Any]:
+def _found(sent: dict[str, Any], asked: Question, answered: Answer) -> dict[str, Any]:
     return engine.success(
         answered,
         show=lambda one: _product(asked, one),
@@ -199,7 +199,7 @@ def _found(asked: Question, answered: Answer) -> dict[str, Any]:
         partially_matched_products=[],
         facet_counts={"facet_fields": {}},
         custom_assets=[],
-        boosting_rules=[],
+        boosting_rules=rules.shown(sent),
         filtering_rule="",
     )
 

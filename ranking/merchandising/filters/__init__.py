@@ -12,7 +12,7 @@ from ranking.merchandising.filters.expressions import (
     negated,
 )
 from ranking.merchandising.filters.grammar import FilterError, parse
-from ranking.merchandising.filters.terms import FilterColumns, columns, term
+from ranking.merchandising.filters.terms import FilterColumns, columns, known, term
 from ranking.merchandising.filters.where import Filter, compile
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "compile",
     "equals",
     "everything",
+    "known",
     "negated",
     "parse",
     "term",

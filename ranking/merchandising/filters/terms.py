@@ -63,6 +63,13 @@ PRESENCE_FIELDS = frozenset(
 )
 FIELDS = TERM_FIELDS | NUMBER_FIELDS | DATE_FIELDS | PRESENCE_FIELDS | {CUSTOM}
 
+
+def known(field: str) -> bool:
+    """Whether products have such a field: one of the schema's, or `custom_attributes.name`."""
+    top, dot, name = field.partition(".")
+    return top in FIELDS and (top == CUSTOM) == bool(dot and name)
+
+
 DEFAULTS = {"condition": "NEW", "availability": "IN_STOCK"}
 SOLD_OUT = "OUT_OF_STOCK"
 
