@@ -21,6 +21,7 @@ from schemas.fields import escape
 
 RULES_AT_MOST = 200
 NAMES_AT_MOST = 50  # of one `when`, `set` or `move`
+WRITES_AT_MOST = 1_000  # of all rules together: each may copy a part of every record
 STEPS_AT_MOST = 32
 CHARACTERS_AT_MOST = 1000
 # What is moved within one record: one that copies itself many times over would fill the memory.
@@ -80,6 +81,15 @@ def _problems(document: Any) -> Iterator[Problem]:
     else:
         for number, rule in enumerate(rules):
             yield from _problems_of_rule(rule, f"/rules/{number}")
+        writes = sum(_writes(rule) for rule in rules)
+        if writes > WRITES_AT_MOST:
+            told = f"The rules set and move {writes:,} values, at most {WRITES_AT_MOST:,} may be."
+            yield Problem("/rules", told)
+
+
+def _writes(rule: Any) -> int:
+    parts = [rule.get(name) for name in ("set", "move")] if isinstance(rule, dict) else []
+    return sum(len(part) for part in parts if isinstance(part, dict))
 
 
 def _problems_of_rule(rule: Any, at: str) -> Iterator[Problem]:

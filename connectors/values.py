@@ -32,6 +32,13 @@ def text(value: Any) -> str | None:
     return str(value) if isinstance(value, int) else None
 
 
+def currency(value: Any) -> str | None:
+    """A currency's code of ISO 4217, three capital letters whatever their case was."""
+    code = text(value)
+    known = code is not None and len(code) == 3 and code.isascii() and code.isalpha()
+    return code.upper() if code and known else None
+
+
 def number(value: Any) -> float | None:
     """A number, or text that plainly is one (`"2"`, `"19,99"`, `"$ 79.95"`)."""
     if isinstance(value, str):

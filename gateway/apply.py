@@ -10,11 +10,12 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from psycopg import sql
 
 from gateway import admission, memory
 from gateway.access import Source
-from gateway.effects import Collector, Effects, Incoming
+from gateway.effects import Collector, Effects, Incoming, as_told
 from gateway.reading import (
     ALL_OR_NOTHING,
     ERASED,
@@ -112,6 +113,7 @@ def apply(
     records = admitted.records
     collector = Collector(incoming)
     effects = collector.collect(records)
+    may_erase = _lock(connection, incoming, records, effects)
     told = _leave_out_known(incoming, effects)
     to_encode = products.patch(connection, site_id, admitted.patched)
     to_encode += _catalog(connection, incoming, effects)
@@ -130,6 +132,8 @@ def apply(
     if admitted.notes:
         _note(connection, incoming, admitted.notes)
     _people(connection, incoming, effects)
+    if late_edges and not may_erase:
+        raise psycopg.errors.SerializationFailure("an erasure overtook this transaction")
     changed = [*rejoin, *_erase(connection, incoming, effects, late_edges or [])]
     identity.rebuild(connection, site_id, changed)
     _requests(connection, incoming, effects)
@@ -139,6 +143,19 @@ def apply(
     receipt.to_encode, receipt.told = to_encode, told
     receipt.notes = admitted.notes
     return receipt
+
+
+def _lock(
+    connection: Connection, incoming: Incoming, records: Sequence[Translated], effects: Effects
+) -> bool:
+    """Keep apart from erasures; returns whether this may be one."""
+    site_id = incoming.source.site_id
+    if effects.erasures or effects.erased_orders:
+        erase.lock_alone(connection, site_id)
+        return True
+    if not needs_transaction(incoming, records):
+        return False
+    return erase.lock(connection, site_id, {end for _, *ends in effects.edges for end in ends})
 
 
 def _note(connection: Connection, incoming: Incoming, notes: Sequence[RecordProblem]) -> None:
@@ -177,7 +194,8 @@ def needs_transaction(incoming: Incoming, records: Sequence[Translated]) -> bool
 
 
 def _is_known(incoming: Incoming, product: Product) -> bool:
-    return memory.is_known(memory.key(incoming.source, product, incoming.received_at))
+    told = as_told(incoming, product)
+    return memory.is_known(memory.key(incoming.source, told, incoming.received_at))
 
 
 def _leave_out_known(incoming: Incoming, effects: Effects) -> list[memory.Key]:
@@ -203,13 +221,19 @@ def _erase(
     for order_ids, at in effects.erased_orders:
         wanted.append((erase.of_orders(connection, site_id, order_ids), at))
     actors: list[UUID] = []
+    placed: set[str] = set()
     counts: Counter[str] = Counter()
     for ids, at in wanted:
         erased = erase.erase(connection, site_id, ids, at)
         actors += erased.actors
+        placed.update(erased.orders)
         counts.update(erased.counts)
     if wanted:
-        told = {"actors": sorted(set(actors)), "counts": database.jsonb(counts)}
+        told = {
+            "actors": sorted(set(actors)),
+            "orders": sorted(placed),
+            "counts": database.jsonb(counts),
+        }
         connection.execute(SQL.keep_erasure, _delivery(incoming) | told)
     return actors
 
@@ -291,10 +315,9 @@ def _orders(
 def _changed(collector: Collector, actors: Iterable[tuple[UUID, str, str | None]]) -> None:
     """Let the one statement raise the versions of all whose events changed (actor, kind, id as
     sent), so that it alone locks actors."""
-    effects, incoming = collector.effects, collector.incoming
     for actor_id, kind, sent_id in actors:
         row = {"actor_id": actor_id, "kind": kind, "sent_id": sent_id}
-        effects.actors.setdefault(actor_id, row)["told_at"] = incoming.received_at
+        collector.effects.actors.setdefault(actor_id, row)["changed"] = True
 
 
 def _take_back(connection: Connection, collector: Collector, earlier: Earlier) -> None:

@@ -56,18 +56,22 @@ joined as (
   returning from_actor, to_actor
 ),
 touched as (
+  -- The plain id of somebody who was erased comes back only with something new of theirs.
   insert into actors (site_id, actor_id, kind, sent_id, erased_at)
-  select %(site)s, a.actor_id, a.kind, a.sent_id,
+  select %(site)s, a.actor_id, a.kind, case when a.named then a.sent_id end,
          (select t.erased_at from actors t where t.site_id = %(site)s and t.actor_id = a.actor_id)
-  from jsonb_to_recordset(%(actors)s)
-    as a(actor_id uuid, kind text, sent_id text, told_at timestamptz)
-  where (a.told_at is not null
-         and not exists (select from actors t where t.site_id = %(site)s
-                         and t.actor_id = a.actor_id and t.erased_at >= a.told_at))
-     or a.actor_id in (select actor_id from told where fresh and type is not null
-                       union all select anonymous_actor_id from told where fresh
-                       union all select from_actor from joined
-                       union all select to_actor from joined)
+  from (
+    select r.*,
+           (r.told_at is not null
+            and not exists (select from actors t where t.site_id = %(site)s
+                            and t.actor_id = r.actor_id and t.erased_at >= r.told_at))
+           or r.actor_id in (select actor_id from told where fresh and type is not null
+                             union all select anonymous_actor_id from told where fresh
+                             union all select from_actor from joined
+                             union all select to_actor from joined) as named
+    from jsonb_to_recordset(%(actors)s) as r(
+      actor_id uuid, kind text, sent_id text, told_at timestamptz, changed boolean)) a
+  where a.named or a.changed
   order by a.actor_id
   on conflict (site_id, actor_id) do update set
     kind = excluded.kind, sent_id = coalesce(actors.sent_id, excluded.sent_id),
@@ -175,8 +179,8 @@ on conflict (site_id, received_at, delivery_id, position) do update set
   resolved_at = excluded.resolved_at
 
 -- name: keep_erasure
-insert into erasures (site_id, delivery_id, erased_at, actors, counts)
-values (%(site)s, %(delivery)s, %(received_at)s, %(actors)s, %(counts)s)
+insert into erasures (site_id, delivery_id, erased_at, actors, orders, counts)
+values (%(site)s, %(delivery)s, %(received_at)s, %(actors)s, %(orders)s, %(counts)s)
 on conflict (site_id, delivery_id) do nothing
 
 -- name: keep_requests

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 from uuid import UUID
@@ -35,6 +35,8 @@ from schemas.facts import (
 
 # Whose word about an order is believed first; whoever is not named sends from a backend.
 TRUST = {"shopify": PLATFORM, "wordpress": PLATFORM}
+
+BEHIND = timedelta(days=100 * 365)  # of a claim, behind what a source said
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class Collector:
         if self.source.connector == API:
             return []
         if one.message_id:
-            return [self._hash(b"delivery", f"{one.message_id} {one.position}".encode())]
+            return [self._hash(b"delivery", _delivery_key(one))]
         if one.record_id:
             return [self._hash(b"named", one.record_id.encode())]
         if any(_is_undated(fact) for fact in one.facts):
@@ -141,7 +143,7 @@ class Collector:
         if event.message_id:
             return b"message\0" + event.message_id.encode()
         if one.message_id:
-            return b"delivery\0" + f"{one.message_id} {one.position}".encode()
+            return b"delivery\0" + _delivery_key(one)
         if event.occurred_at is not None:
             return b"content\0" + self._as_sent(one.record)
         # The same body again is a retry within the hour, or for ever under the sender's own key.
@@ -166,7 +168,7 @@ class Collector:
     def _fact(self, fact: Fact) -> None:
         match fact:
             case Product():
-                self.effects.products.append(fact)
+                self.effects.products.append(as_told(self.incoming, fact))
             case Variants():
                 self.effects.groups.append(fact)
             case Stock():
@@ -204,13 +206,15 @@ class Collector:
 
     def _merge(self, fact: Merge) -> None:
         """An alias: its previous id joins as a user where it was ever sent as one; else it is
-        owned like an anonymous id. Both are recorded, the facts decide which one counts."""
+        owned like an anonymous id. Both are recorded, the facts decide which one counts. A claim
+        joins no two users: either could read by it what the other did."""
         if fact.previous_id == fact.user_id:
             return
         at = self._time(fact.occurred_at)
         user = self._actor("user", fact.user_id)
         previous = actor_id(self.source.pepper, "user", fact.previous_id)
-        self._edge("same", min(previous, user), max(previous, user), at)
+        if CLAIMED not in self.incoming.headers:
+            self._edge("same", min(previous, user), max(previous, user), at)
         anonymous = self._actor("anonymous", fact.previous_id)
         self._edge("alias", anonymous, user, at, unless=previous)
 
@@ -303,9 +307,19 @@ class Collector:
 
     def _people(self, fact: Event | Order) -> tuple[UUID | None, UUID | None]:
         """The user and the anonymous actor of a fact."""
-        anonymous = self._actor("anonymous", fact.anonymous_id) if fact.anonymous_id else None
+        anonymous_id = fact.anonymous_id
+        if isinstance(fact, Order) and not (anonymous_id or fact.user_id):
+            anonymous_id = self._guest(fact)
+        anonymous = self._actor("anonymous", anonymous_id) if anonymous_id else None
         user = self._actor("user", fact.user_id) if fact.user_id else None
         return user, anonymous
+
+    def _guest(self, order: Order) -> str | None:
+        """A visitor of its own for an order that a platform knows no buyer of. Nobody may guess
+        it: whoever knows an anonymous id can ask for its lists."""
+        if order.told != "placed" or self._trust() != PLATFORM:
+            return None
+        return f"guest:{_keyed(self.source.pepper, b'guest', order.order_id.encode()).hex}"
 
     # orders -------------------------------------------------------------------------------------
 
@@ -352,6 +366,20 @@ class Collector:
     def _time(self, sent: datetime | None) -> datetime:
         """The sender's time, clamped to now: a future time would outrank everything to come."""
         return min(sent, self.received_at) if sent else self.received_at
+
+
+def as_told(incoming: Incoming, product: Product) -> Product:
+    """What only a claim tells of a product counts until a source tells of it, and among claims the
+    newest counts: each is older than whatever a source says."""
+    if not (product.provisional and CLAIMED in incoming.headers):
+        return product
+    at = min(product.as_of or incoming.received_at, incoming.received_at)
+    return replace(product, as_of=at - BEHIND)
+
+
+def _delivery_key(one: Translated) -> bytes:
+    """A platform's id of a delivery is one of its topic."""
+    return f"{one.topic} {one.message_id} {one.position}".encode()
 
 
 def _is_undated(fact: Fact) -> bool:

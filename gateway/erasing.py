@@ -9,6 +9,7 @@ so. https://gdpr-info.eu/art-17-gdpr/
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -21,12 +22,18 @@ from gateway.reading import ANONYMOUS_ID, ERASED, Translated, Unreadable
 from ranking.visitors.identity import actor_id
 from schemas import database, payload
 from schemas.database import Connection
-from schemas.facts import Fact
+from schemas.facts import Fact, Order
 
 SQL = database.queries(__file__)
 
 AT_ONCE = 50  # deliveries
 OVERWRITTEN = json.dumps(ERASED, separators=(",", ":")).encode()
+_GID = re.compile(r"gid://[^/]+/[^/]+/(\d+)")
+# The last two names of a field decide: a line item of a customer's order has an id of its own.
+_PERSON = re.compile(
+    r"(?:customer|user|visitor|anonymous|client|previous)[^.]*\.?[^.]*$", re.IGNORECASE
+)
+_OF_ORDERS = re.compile("order|refund|checkout")
 # Fields of facts that name somebody.
 USER, ANONYMOUS = ("user_id", "previous_id"), ("anonymous_id", "other_id", "previous_id")
 
@@ -45,31 +52,31 @@ def overwrite(connection: Connection, site_id: int, *, stop: Callable[[], bool])
             open_ones = connection.execute(SQL.open_erasures, {"site": site_id}).fetchone()
             if open_ones is None or open_ones[0] is None:
                 return erased
-            actors, since, until = set(open_ones[0]), open_ones[1], open_ones[2]
-            erased += _piece(connection, site, actors, since, until)
+            actors, placed, since, until = open_ones
+            person = _Person(site.pepper, set(actors), set(placed))
+            erased += _piece(connection, site, person, since, until)
     return erased
 
 
 def _piece(
-    connection: Connection, site: access.Site, actors: set[UUID], since: datetime, until: datetime
+    connection: Connection, site: access.Site, person: _Person, since: datetime, until: datetime
 ) -> int:
     where = {"site": site.site_id, "since": since, "until": until, "limit": AT_ONCE}
     rows = connection.execute(SQL.deliveries, where).fetchall()
-    erased = sum(_delivery(connection, site, actors, row) for row in rows)
+    erased = sum(_delivery(connection, site, person, row) for row in rows)
     done = {"done_until": rows[-1][1] if len(rows) >= AT_ONCE else until, "records": erased}
     connection.execute(SQL.note, where | done)
     return erased
 
 
 def _delivery(
-    connection: Connection, site: access.Site, actors: set[UUID], row: tuple[Any, ...]
+    connection: Connection, site: access.Site, person: _Person, row: tuple[Any, ...]
 ) -> int:
     """How many records of one delivery were overwritten; one that is only theirs is emptied."""
     delivery_id, received_at, source_id, topic, headers, body = row
     source = access.source_by_id(connection, site.site_id, source_id)
     if source is None:
         return 0
-    person = _Person(site.pepper, actors)
     anonymous_id = headers.get(ANONYMOUS_ID)
     if is_named := anonymous_id is not None and person.has("anonymous", anonymous_id):
         headers = {name: value for name, value in headers.items() if name != ANONYMOUS_ID}
@@ -115,25 +122,38 @@ def _records(
 
 
 class _Person:
-    """Whoever has one of these actors; their ids themselves are forgotten."""
+    """Whoever has one of these actors and placed these orders; the ids are forgotten."""
 
-    def __init__(self, pepper: bytes, actors: set[UUID]) -> None:
+    def __init__(self, pepper: bytes, actors: set[UUID], orders: set[str]) -> None:
         self._pepper = pepper
         self._actors = actors
+        self._orders = orders
 
     def has(self, kind: str, sent_id: str) -> bool:
         return actor_id(self._pepper, kind, sent_id) in self._actors
 
     def is_in(self, one: Translated) -> bool:
-        """Whether a record's facts name the person, or, of one that came to nothing, any field
-        that holds an id."""
-        if one.facts:
-            return any(self.has(kind, sent_id) for kind, sent_id in _named(one.facts))
-        return any(
-            self.has(kind, sent_id)
-            for sent_id in _ids(one.record)
-            for kind in ("user", "anonymous")
-        )
+        """Whether a record is about the person: by its facts, by an id that it holds, or by an
+        order of theirs. It says more than its facts: of a cancelled order, who placed it."""
+        if any(self.has(kind, sent_id) for kind, sent_id in _named(one.facts)):
+            return True
+        ids = _ids(one.record, one.topic or "", anything=not one.facts)
+        if isinstance(one.record, str):
+            ids = iter([one.record])  # a deletion's record is the id alone
+        if any(self.has(kind, sent_id) for sent_id in ids for kind in ("user", "anonymous")):
+            return True
+        return not self._orders.isdisjoint(_orders(one))
+
+
+def _orders(one: Translated) -> Iterator[str]:
+    """The orders that a record tells of, or is about without telling: one that nobody paid yet."""
+    for fact in one.facts:
+        if isinstance(fact, Order):
+            yield fact.order_id
+    if isinstance(one.record, dict) and _OF_ORDERS.search(one.topic or ""):
+        for name in ("id", "order_id"):
+            if isinstance(found := one.record.get(name), str | int):
+                yield from _spellings(str(found))
 
 
 def _named(facts: list[Fact]) -> Iterator[tuple[str, str]]:
@@ -147,15 +167,25 @@ def _named(facts: list[Fact]) -> Iterator[tuple[str, str]]:
                     yield kind, sent_id
 
 
-def _ids(value: Any, name: str = "") -> Iterator[str]:
-    """The values of all fields of a record whose name ends in `id`."""
+def _ids(value: Any, name: str, *, anything: bool) -> Iterator[str]:
+    """The ids in a record: of fields that name people, by their own name or that of what they
+    stand in; with `anything` of all fields whose name ends in `id`, for a record without facts."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _ids(inner, key)
+            inside = key.lower() in ("id", "admin_graphql_api_id") or isinstance(inner, dict | list)
+            yield from _ids(inner, f"{name}.{key}" if inside else key, anything=anything)
     elif isinstance(value, list):
         for inner in value:
-            yield from _ids(inner, name)
-    elif name.lower().endswith("id") and isinstance(value, str | int):
-        yield str(value)
-    elif not name and isinstance(value, str):
-        yield value  # a deletion's record is the id alone
+            yield from _ids(inner, name, anything=anything)
+    elif isinstance(value, str | int) and (
+        name.lower().endswith("id") and (anything or _PERSON.search(name))
+    ):
+        yield from _spellings(str(value))
+
+
+def _spellings(sent_id: str) -> Iterator[str]:
+    """An id as it stands, and the number of a global one
+    (https://shopify.dev/docs/api/usage/gids)."""
+    yield sent_id
+    if found := _GID.match(sent_id):
+        yield found[1]

@@ -7,6 +7,8 @@ select distinct site_id from erasures where finished_at is null order by site_id
 -- All open ones of a site at once, so that one reading of the bodies does for all.
 select array(select distinct unnest(e.actors) from erasures e
              where e.site_id = %(site)s and e.finished_at is null),
+       array(select distinct unnest(e.orders) from erasures e
+             where e.site_id = %(site)s and e.finished_at is null),
        min(bodies_until), max(erased_at)
 from erasures
 where site_id = %(site)s and finished_at is null

@@ -29,6 +29,7 @@ from gateway.reading import (
     RecordProblem,
     Translated,
     Unreadable,
+    of_nobody,
     read,
     refuse_all_for_one,
     without_withheld,
@@ -93,6 +94,8 @@ def deliver(
         with tracing.span("read", connector=source.connector, bytes=len(body)):
             records = read(source.connector, topic, body, source.settings, headers, at, parsed)
         incoming = replace(incoming, body=without_withheld(body, records))
+        if records and all(one.is_withheld for one in records):
+            incoming = replace(incoming, headers=of_nobody(headers))
         if all_or_nothing:
             refuse_all_for_one(records)
         with tracing.span("apply", records=len(records)):

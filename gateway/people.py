@@ -47,8 +47,7 @@ def merge(pool: Pool, site: Site, one: str, other: str) -> dict[str, Any]:
     body = json.dumps({"data": [_told(one, other, kinds)]}).encode()
     receipt = ingest.deliver(pool, source, topic="people/_merge", headers={}, body=body)
     with pool.connection() as connection, connection.transaction():
-        for pair in _pairs(site, one, other):
-            identity.redo(connection, site.site_id, *pair)
+        identity.redo(connection, site.site_id, _pairs(site, one, other))
     with pool.connection() as connection:
         return {"delivery": receipt.delivery_id} | _ids(connection, site, other)
 
@@ -70,10 +69,7 @@ def unmerge(pool: Pool, site: Site, one: str, other: str) -> dict[str, Any]:
     with pool.connection() as connection, connection.transaction():
         for sent_id in (one, other):
             _kind(connection, site, sent_id)
-        pairs = _pairs(site, one, other)
-        undone = [
-            fact for pair in pairs for fact in identity.undo_all(connection, site.site_id, *pair)
-        ]
+        undone = identity.undo_all(connection, site.site_id, _pairs(site, one, other))
         if not undone:
             raise NotJoined(_how_joined(connection, site, one, other))
     return {"undone": undone}

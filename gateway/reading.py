@@ -115,9 +115,23 @@ def _no_id(record: Any) -> None:
 
 
 def without_withheld(body: bytes, records: Sequence[Translated]) -> bytes:
-    """The body as it may be kept: of records that are withheld nothing but their place."""
+    """The body as it may be kept: of records that are withheld nothing but their place, and where
+    all are, nothing of what stands beside them."""
     pointers = [one.pointer for one in records if one.is_withheld]
-    return payload.overwritten(body, pointers, _WITHHELD) if pointers else body
+    if len(pointers) < len(records) or not records:
+        return payload.overwritten(body, pointers, _WITHHELD) if pointers else body
+    if [one.pointer for one in records] == [""]:
+        return _WITHHELD
+    return b"[" + b",".join([_WITHHELD] * len(records)) + b"]"
+
+
+def of_nobody(headers: Mapping[str, str]) -> dict[str, str]:
+    """What may be kept of the headers of a body of which nothing may: nothing about its sender."""
+    return {
+        name: value
+        for name, value in headers.items()
+        if name.startswith("Attune-") or name.lower() in ("content-type", "content-encoding")
+    }
 
 
 _WITHHELD = b'{"withheld":true}'

@@ -131,8 +131,7 @@ def event(
 
 
 def currency_of(properties: dict[str, Any]) -> str | None:
-    currency = values.text(properties.get("currency"))
-    return currency.upper() if currency and len(currency) == 3 else None
+    return values.currency(properties.get("currency"))
 
 
 def order_id_of(properties: dict[str, Any]) -> str | None:

@@ -35,7 +35,8 @@ MAX_CLIENT_EVENT_BYTES = 32 * 1024
 
 # What a client library may call here itself. Its write key lies open in web pages, so it erases
 # nobody.
-CALLS = tuple(name for name in TYPES if name != "delete")
+DELETE = "delete"
+CALLS = tuple(name for name in TYPES if name != DELETE)
 
 SETTINGS = {
     "product_id": "the property that holds the catalog's key, or a list of them in order",
@@ -118,13 +119,16 @@ def translate(topic: str | None, record: Any, settings: Mapping[str, Any]) -> li
     """
     if not isinstance(record, dict):
         raise Malformed("An event must be a JSON object.")
+    # Before anything else: of who did not consent not even what is wrong may be kept.
+    if values.text(record.get("type")) != DELETE:
+        _check_consent(record, settings)
     from_client = topic is not None
     if topic in CALLS:
         record = record | {"type": topic}
     read = _kind(record, from_client)
     _check_size(record, from_client)
-    if read is not people.delete:
-        _check_wanted(record, settings)
+    if read is not people.delete and _is_opted_out(record.get("integrations")):
+        raise Ignored("Its `integrations` leave us out.")
     return read(message.read(record, settings, from_client=from_client))
 
 
@@ -149,10 +153,8 @@ def _check_size(record: dict[str, Any], from_client: bool) -> None:
         raise Malformed(f"The event is larger than {told}.")
 
 
-def _check_wanted(record: dict[str, Any], settings: Mapping[str, Any]) -> None:
-    """Raise Ignored for what the sender or the person does not want us to have."""
-    if _is_opted_out(record.get("integrations")):
-        raise Ignored("Its `integrations` leave us out.")
+def _check_consent(record: dict[str, Any], settings: Mapping[str, Any]) -> None:
+    """Raise Withheld for what the person does not want us to have."""
     if (required := settings.get("consent")) and _is_without_consent(record, required):
         raise Withheld("It lacks a consent category that this source requires.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from connectors import values
 from connectors.shopify import webhook as of
 from connectors.shopify.orders import browser_ids, line_products
 from connectors.shopify.webhook import Fact, Webhook, identifier
@@ -22,7 +23,7 @@ def started(webhook: Webhook) -> list[Fact]:
         "occurred_at": at,
         "product_ids": list(lines),
         "quantities": list(lines.values()) or None,
-        "currency": of.currency(webhook.record.get("currency")),
+        "currency": values.currency(webhook.record.get("currency")),
     }
     return [event, *_links(webhook)]
 

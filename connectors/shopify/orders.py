@@ -57,7 +57,6 @@ def _placed(webhook: Webhook, order_id: str) -> list[Fact]:
     record, at = webhook.record, webhook.at("processed_at", "created_at")
     customer = identifier(webhook.part("customer").get("id"))
     ids = browser_ids(record, record.get("checkout_token"), record.get("cart_token"))
-    nobody = None if customer else f"shopify:order:{order_id}"
     lines = line_products(record)
     revenue, currency = _subtotal(record)
     fact = {
@@ -65,7 +64,7 @@ def _placed(webhook: Webhook, order_id: str) -> list[Fact]:
         "order_id": order_id,
         "told": "placed",
         "user_id": customer,
-        "anonymous_id": ids[0] if ids else nobody,
+        "anonymous_id": ids[0] if ids else None,
         "occurred_at": at,
         "as_of": webhook.at("updated_at"),
         "product_ids": list(lines),
@@ -109,7 +108,7 @@ def _subtotal(record: Mapping[str, Any]) -> tuple[float | None, str | None]:
     amount = of.price(money.get("amount"))
     if amount is None:
         amount = of.price(record.get("subtotal_price"))
-    code = of.currency(money.get("currency_code")) or of.currency(record.get("currency"))
+    code = values.currency(money.get("currency_code")) or values.currency(record.get("currency"))
     return amount, code
 
 
@@ -177,4 +176,4 @@ def _paid_back(item: Mapping[str, Any]) -> float | None:
 
 def _currency_of(items: list[dict[str, Any]]) -> str | None:
     money = (an_object(an_object(item.get("subtotal_set")).get("shop_money")) for item in items)
-    return next(filter(None, (of.currency(one.get("currency_code")) for one in money)), None)
+    return next(filter(None, (values.currency(one.get("currency_code")) for one in money)), None)

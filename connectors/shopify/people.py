@@ -11,7 +11,7 @@ from typing import Any
 
 from connectors import values
 from connectors.shopify.webhook import Fact, Webhook, an_object, identifier
-from schemas import Ignored
+from schemas import Ignored, Malformed
 
 NAMES = ("first_name", "last_name")
 PLACE = {"city": "city", "province": "state", "country": "country"}
@@ -74,6 +74,8 @@ def requested(webhook: Webhook) -> list[Fact]:
 
 def _asked_about(webhook: Webhook, orders: str) -> Fact:
     """Customer and orders of a request of the law; an e-mail address alone names nobody here."""
+    if values.text(webhook.record.get("shop_domain")) is None:
+        raise Malformed("It has no `shop_domain`: this is no request of Shopify's.", "/shop_domain")
     user_id = identifier(webhook.part("customer").get("id"))
     listed = webhook.record.get(orders)
     ids = [identifier(each) for each in listed] if isinstance(listed, list) else []

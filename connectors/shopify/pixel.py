@@ -228,7 +228,7 @@ def _checkout_started(event: PixelEvent) -> list[Fact]:
         "checkout_started",
         lines,
         quantities=[line.quantity for line in lines] or None,
-        currency=of.currency(checkout.get("currencyCode")),
+        currency=values.currency(checkout.get("currencyCode")),
     )
     if token:
         fact["message_id"] = started_id(token)
@@ -263,7 +263,7 @@ def _claimed_order(event: PixelEvent, order_id: str, lines: list[Line]) -> Fact:
         "product_ids": [line.product_id for line in lines],
         "quantities": [line.quantity for line in lines] or None,
         "revenue": of.price(subtotal.get("amount")),
-        "currency": of.currency(code),
+        "currency": values.currency(code),
     }
 
 
@@ -337,7 +337,7 @@ def _checkout_lines(event: PixelEvent) -> list[Line]:
 
 
 def _currency(variant: dict[str, Any]) -> str | None:
-    return of.currency(an_object(variant.get("price")).get("currencyCode"))
+    return values.currency(an_object(variant.get("price")).get("currencyCode"))
 
 
 def _provisional(event: PixelEvent, lines: Iterable[Line | None]) -> list[Fact]:

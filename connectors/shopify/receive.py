@@ -22,7 +22,7 @@ WEBHOOK_ID = "x-shopify-webhook-id"
 TRIGGERED_AT = "x-shopify-triggered-at"
 
 # Only such a name may ever stand in an address: https://shopify.dev/docs/apps/build/authentication-authorization
-_SHOP = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]*\.myshopify\.com")
+_SHOP = re.compile(r"[a-z0-9][a-z0-9-]*\.myshopify\.com", re.IGNORECASE | re.ASCII)
 
 # What a pixel says once for all events of a body.
 OF_ALL_EVENTS = ("attune_vid", "customer_id", "init")

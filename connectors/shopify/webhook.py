@@ -88,11 +88,6 @@ def quantity(value: Any) -> float:
     return number if number is not None and 0 <= number <= MOST_OF_ONE else 1
 
 
-def currency(value: Any) -> str | None:
-    code = values.text(value)
-    return code.upper() if code and len(code) == 3 else None
-
-
 def summed(lines: Iterator[tuple[str, float]]) -> dict[str, float]:
     """Quantities by product; what stands on two lines is one."""
     found: dict[str, float] = {}

@@ -56,11 +56,10 @@ def custom(record: Record, attributes: list[Attribute], settings: Settings) -> R
     first, and one may be meta data here and an attribute there.
     """
     visibility = values.text(record.get("catalog_visibility"))
-    currency = values.text(settings.get("currency"))  # products do not say it
     ours = {
         "sku": values.text(record.get("sku")),
         "gtin": values.text(record.get("global_unique_id")),
-        "currency": currency.upper() if currency else None,
+        "currency": values.currency(settings.get("currency")),  # products do not say it
         "catalog_visibility": visibility if visibility != "visible" else None,
         "featured": True if record.get("featured") is True else None,
         "sale_ends_at": fields.written(fields.instant(record, "date_on_sale_to_gmt")),

@@ -63,7 +63,7 @@ def _placed(order_id: str, record: Record, at: datetime | None, settings: Settin
         order_id,
         at,
         user_id=user_id,
-        anonymous_id=visitor or (None if user_id else f"woocommerce:order:{order_id}"),
+        anonymous_id=visitor,
         occurred_at=occurred_at,
         product_ids=list(bought.quantities),
         quantities=list(bought.quantities.values()) or None,
@@ -105,8 +105,7 @@ def _quantity(line: Record) -> float:
 
 
 def _currency(record: Record, settings: Settings) -> str | None:
-    currency = values.text(record.get("currency")) or values.text(settings.get("currency"))
-    return currency.upper() if currency and len(currency) == 3 else None
+    return values.currency(record.get("currency")) or values.currency(settings.get("currency"))
 
 
 def _refunds(order_id: str, status: str | None, record: Record, at: datetime | None) -> list[Fact]:

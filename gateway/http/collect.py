@@ -15,13 +15,15 @@ from gateway import ingest
 from gateway.apply import COUNTS
 from gateway.http import auth, shapes, state
 from gateway.http.door import read_body
-from gateway.http.errors import NotFound, Refused
+from gateway.http.errors import NotFound, Refused, TooLarge
 from gateway.reading import CLAIMED
-from schemas.errors import Problem
+from schemas import payload
+from schemas.errors import Malformed, Problem
 
 blueprint = Blueprint("collect", __name__, description="What a shop's pages send")
 
 LIMIT_BYTES = 1024 * 1024
+EVENTS_AT_MOST = 1_000
 TOPIC = "browser"
 KEPT_HEADERS = ("Content-Type", "User-Agent", "Origin")
 
@@ -41,6 +43,8 @@ def collect(connector: str, source: str) -> Response:
     found = auth.source(source, connector)
     if found.site_id != key.site_id:
         raise NotFound(f"there is no {connector} source of this address: check its URL")
+    body = read_body(LIMIT_BYTES, few_large=False)
+    sent = _parsed(body)
     headers: dict[str, Any] = {CLAIMED: "1"}
     headers |= {name: request.headers[name] for name in KEPT_HEADERS if name in request.headers}
     receipt = ingest.deliver(
@@ -48,7 +52,8 @@ def collect(connector: str, source: str) -> Response:
         found,
         topic=TOPIC,
         headers=headers,
-        body=read_body(LIMIT_BYTES, few_large=False),
+        body=body,
+        parsed=sent,
     )
     g.delivery_id = str(receipt.delivery_id)
     refused = [problem for problem in receipt.problems if problem.outcome == "refused"]
@@ -61,3 +66,16 @@ def collect(connector: str, source: str) -> Response:
     counted = (f"{getattr(receipt, name)} {name}" for name in COUNTS[1:] if getattr(receipt, name))
     message = ", ".join(counted) or "nothing in it"
     return jsonify(message=message, delivery=str(receipt.delivery_id))
+
+
+def _parsed(body: bytes) -> Any:
+    """The body's value, None where it cannot be read: `ingest` says why, and keeps it. Raises
+    TooLarge for more events than a page sends."""
+    try:
+        sent = payload.parse(body)
+    except Malformed:
+        return None
+    events = sent.get("events") if isinstance(sent, dict) else sent
+    if isinstance(events, list) and len(events) > EVENTS_AT_MOST:
+        raise TooLarge(f"the body holds more than {EVENTS_AT_MOST:,} events: send fewer at once")
+    return sent

@@ -21,6 +21,7 @@ from gateway.access import Key, Source
 from gateway.http import auth, shapes, state
 from gateway.http.door import read_body
 from gateway.http.errors import NotAllowed, NotAuthentic, TooLarge, Unreadable
+from gateway.reading import CLAIMED
 from schemas import payload
 from schemas.errors import Malformed, Problem
 
@@ -108,6 +109,9 @@ def collect(call: str) -> Response:
     source = _source(key)
     body = without_keys(body)
     sent = _parsed(body)
+    if b"\\u" in body and (spelled := _key_pointers(sent)):
+        body = payload.overwritten(body, spelled, b'""')
+        sent = _parsed(body)
     _check_count(sent)
     receipt = ingest.deliver(
         state.ingest(), source, topic=call, headers=_headers(), body=body, parsed=sent
@@ -181,6 +185,18 @@ def without_keys(body: bytes) -> bytes:
     return _BODY_KEY.sub(rb'"writeKey"\1""', body) if b'"writeKey"' in body else body
 
 
+def _key_pointers(sent: Any) -> list[str]:
+    """Where a key still stands, its name written with escapes."""
+    events = enumerate(sent["batch"] if is_batch(sent) else sent if isinstance(sent, list) else [])
+    prefix = "/batch" if is_batch(sent) else ""
+    holders = [("", sent), *((f"{prefix}/{position}", event) for position, event in events)]
+    return [
+        f"{pointer}/writeKey"
+        for pointer, holder in holders
+        if isinstance(holder, dict) and holder.get("writeKey")
+    ]
+
+
 def _parsed(body: bytes) -> Any:
     """The body's value, None where it cannot be read: `ingest` says why, and keeps it."""
     try:
@@ -200,7 +216,9 @@ def _check_count(sent: Any) -> None:
 
 
 def _headers() -> Mapping[str, str]:
-    return {name: request.headers[name] for name in KEPT_HEADERS if name in request.headers}
+    """A write key lies open in web pages: whatever comes by one is a claim, a backend's too."""
+    kept = {name: request.headers[name] for name in KEPT_HEADERS if name in request.headers}
+    return kept | {CLAIMED: "1"}
 
 
 def _invalid(receipt: ingest.Receipt) -> Unreadable:

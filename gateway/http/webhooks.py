@@ -24,8 +24,12 @@ blueprint = Blueprint("webhooks", __name__, description="What platforms push to 
 # 4,000 events of 32 KB: a batch of Segment's that we answered 413 would be lost.
 LIMIT_BYTES = 128 * 1024 * 1024
 PROBLEMS_SHOWN = 20
-# Whoever may read deliveries shall not learn from them how to send some.
-CREDENTIALS = frozenset(("authorization", "cookie", "proxy-authorization", "x-api-key"))
+# Whoever may read deliveries shall not learn from them how to send some: a signature would do for
+# the same body under another topic.
+CREDENTIALS = frozenset((
+    "authorization", "cookie", "proxy-authorization", "x-api-key",
+    "x-signature", "x-shopify-hmac-sha256", "x-wc-webhook-signature",
+))  # fmt: skip
 
 
 # Of a platform's ping there is only the message.

@@ -6,7 +6,7 @@ retries; everything up to that instant goes. Bytes inside kept bodies are a late
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -27,49 +27,68 @@ TABLES = ("events", "identity_edges", "user_traits", "users", "profiles", "answe
 
 class Erased(NamedTuple):
     """All actors of the person, for whom the caller derives the visitors again, once for all that
-    its transaction changed; and how many rows went, by table."""
+    its transaction changed; the orders they placed; and how many rows went, by table."""
 
     actors: list[UUID]
+    orders: list[str]
     counts: dict[str, int]
+
+
+def lock(connection: Connection, site_id: int, joined: Iterable[UUID] = ()) -> bool:
+    """Keep erasures and what writes more than events apart, to the end of the transaction: they
+    lock the same rows in orders of their own, and who was erased must be seen by what comes after.
+    Events of anonymous ids alone need it not: their one statement sees to it. Who joins (`joined`)
+    an id to one that was erased may erase it too, so it waits as an erasure does; then true."""
+    where = {"site": site_id, "joined": list(joined)}
+    row = connection.execute(SQL.lock_shared, where).fetchone()
+    return bool(row and row[0])
+
+
+def lock_alone(connection: Connection, site_id: int) -> None:
+    """The same for an erasure; taken before anything else, for it waits for all that write."""
+    connection.execute(SQL.lock_alone, {"site": site_id})
 
 
 def erase(connection: Connection, site_id: int, ids: Sequence[UUID], at: datetime) -> Erased:
     """Erase the visitors these actors belong to, up to `at`.
 
-    Locks as ingest does: actors in key order, then identity. Whoever joined the visitor before the
-    lock was ours is erased with it.
+    The caller holds `lock_alone`. Actors are locked as ingest does, in key order, then identity.
     """
+    lock_alone(connection, site_id)
     actors = _person(connection, site_id, ids, at)
     connection.execute(SQL.tombstones, {"site": site_id, "actors": actors, "at": at})
     connection.execute(identity.SQL.lock, {"site": site_id})
-    late = sorted(set(_person(connection, site_id, ids, at)) - set(actors))
-    connection.execute(SQL.tombstones, {"site": site_id, "actors": late, "at": at})
-    parameters = {"site": site_id, "actors": actors + late, "at": at}
-    counts = {"orders": orders.unname(connection, site_id, actors + late, at)}
+    parameters = {"site": site_id, "actors": actors, "at": at}
+    placed = orders.placed_by(connection, site_id, actors, at)
+    counts = {"orders": orders.unname(connection, site_id, actors, at)}
     for table in TABLES:
         counts[table] = connection.execute(getattr(SQL, table), parameters).rowcount
     counts["actors"] = connection.execute(SQL.forget_ids, parameters).rowcount
-    return Erased(actors + late, counts)
+    return Erased(actors, placed, counts)
 
 
 def of_orders(connection: Connection, site_id: int, order_ids: Sequence[str]) -> list[UUID]:
-    """Everybody who was told to have placed these orders."""
-    found = connection.execute(SQL.of_orders, {"site": site_id, "orders": list(order_ids)})
+    """Everybody who was told to have placed these orders, but users whom only a claim names."""
+    where = {"site": site_id, "orders": list(order_ids), "claimed": orders.BROWSER}
+    found = connection.execute(SQL.of_orders, where)
     return [row[0] for row in found]
 
 
 def _person(connection: Connection, site_id: int, ids: Sequence[UUID], at: datetime) -> list[UUID]:
     """Whose ids these were at that instant, in key order: what was joined later is somebody's new
-    life. A recursive query would look up the owner of an id once for each fact about it."""
-    person, reached = set(ids), set(ids)
-    parameters = {"site": site_id, "at": at, "most_owners": identity.MOST_OWNERS}
-    while reached:
-        rows = connection.execute(JOINED, parameters | {"actors": list(reached)}).fetchall()
+    life. Facts are read of whole visitors as they are now, which are most of the person, and of
+    whoever else the facts lead to."""
+    where = {"site": site_id, "at": at, "most_owners": identity.MOST_OWNERS}
+    found = connection.execute(SQL.members, where | {"actors": list(ids)})
+    unread, read = {*ids, *(row[0] for row in found)}, set[UUID]()
+    pairs: list[tuple[UUID, UUID]] = []
+    while True:
+        rows = connection.execute(JOINED, where | {"actors": list(unread)}).fetchall()
         devices = [(first, second) for kind, first, second, _ in rows if kind == "device"]
         owned = [row[1:] for row in rows if row[0] == "owned"]
-        pairs = [row[1:3] for row in rows if row[0] == "same"] + identity.joined(devices, owned)
-        # A user's facts also name ids that somebody else owns.
-        joined = {actor for pair in pairs if not reached.isdisjoint(pair) for actor in pair}
-        reached = joined - person
-        person |= reached
-    return sorted(person)
+        pairs += [row[1:3] for row in rows if row[0] == "same"] + identity.joined(devices, owned)
+        read |= unread
+        person = identity.reached(ids, pairs)
+        unread = person - read
+        if not unread:
+            return sorted(person)

@@ -1,25 +1,61 @@
+-- name: lock_alone
+select pg_advisory_xact_lock(%(site)s, hashtext('erasure'))
+
+-- name: lock_shared
+-- Not two locks one after the other: of two that hold the first neither would get the second.
+select known.erased, case when known.erased
+  then pg_advisory_xact_lock(%(site)s, hashtext('erasure'))
+  else pg_advisory_xact_lock_shared(%(site)s, hashtext('erasure')) end
+from (select exists (select from actors where site_id = %(site)s
+                     and actor_id = any(%(joined)s::uuid[]) and erased_at is not null)) known(erased)
+
+-- name: members
+select other.actor_id
+from members mine
+join members other on other.site_id = mine.site_id and other.visitor_id = mine.visitor_id
+where mine.site_id = %(site)s and mine.actor_id = any(%(actors)s)
+
 -- name: joined
--- Facts up to that instant that may join actors, among those one fact away from these. Who may own
--- an anonymous id is looked up once, however many facts name it.
-with ids as materialized (
+-- Facts up to that instant that may join actors, among those one fact away from these, and of all
+-- their devices, walked once together. Who may own an anonymous id is looked up once, however many
+-- facts name it. An alias that names a user, void as an alias, has left that user's id behind.
+with recursive ids as materialized (
   select unnest(%(actors)s::uuid[]) as actor_id
 ),
 facts as materialized (
-  select e.kind, e.from_actor, e.to_actor
+  select e.kind, e.from_actor, e.to_actor, e.unless_actor
   from ids i join identity_edges e on e.site_id = %(site)s and e.from_actor = i.actor_id
   where e.occurred_at <= %(at)s and e.undone_at is null
   union
-  select e.kind, e.from_actor, e.to_actor
+  select e.kind, e.from_actor, e.to_actor, e.unless_actor
   from ids i join identity_edges e on e.site_id = %(site)s and e.to_actor = i.actor_id
   where e.occurred_at <= %(at)s and e.undone_at is null
 ),
+walked (actor_id) as (
+  (select from_actor from facts where kind in ('owned', 'alias') union
+   select actor_id from ids)
+  union
+  select n.actor_id
+  from walked w
+  cross join lateral (
+    select e.to_actor from identity_edges e
+    where e.site_id = %(site)s and e.from_actor = w.actor_id and e.kind = 'device'
+      and e.occurred_at <= %(at)s and e.undone_at is null
+    union all
+    select e.from_actor from identity_edges e
+    where e.site_id = %(site)s and e.to_actor = w.actor_id and e.kind = 'device'
+      and e.occurred_at <= %(at)s and e.undone_at is null
+  ) n (actor_id)
+),
 devices as materialized (
-  select distinct d.actor_id
-  from (select from_actor from facts where kind in ('owned', 'alias') union
-        select actor_id from ids) a
-  cross join lateral device_of(%(site)s, a.from_actor, %(at)s) d (actor_id)
+  select actor_id from walked
 )
 select kind, from_actor, to_actor, null::timestamptz as since from facts where kind = 'same'
+union all
+select 'same', f.from_actor, f.to_actor, null
+from facts f
+join actors a on a.site_id = %(site)s and a.actor_id = f.unless_actor and a.sent_id is not null
+where f.kind = 'alias'
 union all
 select e.kind, e.from_actor, e.to_actor, null
 from devices d join identity_edges e on e.site_id = %(site)s and e.from_actor = d.actor_id
@@ -28,8 +64,10 @@ union all
 select 'owned', o.from_actor, o.to_actor, o.since from ({owners}) o
 
 -- name: of_orders
+-- Anybody can claim that a user placed an order: only an anonymous id, which is a device's secret.
 select distinct actor_id from order_people
 where site_id = %(site)s and order_id = any(%(orders)s)
+  and (trust > %(claimed)s or not is_user)
 
 -- name: tombstones
 -- In key order, like every writer of actors. An id never seen gets its tombstone too: its events

@@ -87,23 +87,31 @@ def joined(devices: Sequence[Pair], owned: Iterable[Owned]) -> list[Pair]:
     return [*devices, *((anonymous, owner) for anonymous, owner in own if owner)]
 
 
-def undo_all(
-    connection: Connection, site_id: int, from_actor: UUID, to_actor: UUID
-) -> list[dict[str, Any]]:
-    """Mark every fact from one actor to the other as undone and derive the visitors again; returns
-    them with kind, time and delivery."""
-    where = {"site": site_id, "from": from_actor, "to": to_actor}
-    undone = database.dicts(connection.execute(SQL.undo_all, where))
+def reached(start: Iterable[UUID], joins: Sequence[Pair]) -> set[UUID]:
+    """These actors and all that they are joined with. Pure."""
+    wanted = set(start)
+    device = _components(wanted.union(*joins), joins)
+    roots = {device[one] for one in wanted}
+    return {one for one, root in device.items() if root in roots}
+
+
+def undo_all(connection: Connection, site_id: int, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+    """Mark every fact from the first to the second actor of each pair as undone and derive the
+    visitors again; returns the facts with kind, time and delivery."""
+    undone = database.dicts(connection.execute(SQL.undo_all, _ends(site_id, pairs)))
     if undone:
-        rebuild(connection, site_id, [from_actor, to_actor])
+        rebuild(connection, site_id, {actor for pair in pairs for actor in pair})
     return undone
 
 
-def redo(connection: Connection, site_id: int, from_actor: UUID, to_actor: UUID) -> None:
-    """Let undone facts from one actor to the other hold again."""
-    where = {"site": site_id, "from": from_actor, "to": to_actor}
-    if connection.execute(SQL.redo, where).rowcount:
-        rebuild(connection, site_id, [from_actor, to_actor])
+def redo(connection: Connection, site_id: int, pairs: Sequence[Pair]) -> None:
+    """Let undone facts from the first to the second actor of each pair hold again."""
+    if connection.execute(SQL.redo, _ends(site_id, pairs)).rowcount:
+        rebuild(connection, site_id, {actor for pair in pairs for actor in pair})
+
+
+def _ends(site_id: int, pairs: Sequence[Pair]) -> dict[str, Any]:
+    return {"site": site_id, "from": [pair[0] for pair in pairs], "to": [pair[1] for pair in pairs]}
 
 
 def named(

@@ -95,10 +95,22 @@ on conflict (site_id, actor_id) do update set visitor_id = excluded.visitor_id
 where members.visitor_id <> excluded.visitor_id
 
 -- name: undo_all
-with undone as (
-  update identity_edges set undone_at = clock_timestamp()
-  where site_id = %(site)s and from_actor = %(from)s and to_actor = %(to)s and undone_at is null
-  returning kind, from_actor, to_actor, occurred_at, delivery_id
+-- Locked in the order in which whatever tells facts locks them.
+with held as materialized (
+  select e.kind, e.from_actor, e.to_actor
+  from unnest(%(from)s::uuid[], %(to)s::uuid[]) as p(from_actor, to_actor)
+  join identity_edges e on e.site_id = %(site)s
+    and e.from_actor = p.from_actor and e.to_actor = p.to_actor
+  where e.undone_at is null
+  order by e.from_actor, e.to_actor, e.kind
+  for update of e
+),
+undone as (
+  update identity_edges e set undone_at = clock_timestamp()
+  from held h
+  where e.site_id = %(site)s and e.from_actor = h.from_actor and e.to_actor = h.to_actor
+    and e.kind = h.kind and e.undone_at is null
+  returning e.kind, e.from_actor, e.to_actor, e.occurred_at, e.delivery_id
 )
 select u.kind, f.sent_id as from_id, t.sent_id as to_id, u.occurred_at, u.delivery_id
 from undone u
@@ -107,9 +119,19 @@ left join actors t on t.site_id = %(site)s and t.actor_id = u.to_actor
 order by u.kind
 
 -- name: redo
-update identity_edges set undone_at = null
-where site_id = %(site)s and from_actor = %(from)s and to_actor = %(to)s
-  and undone_at is not null
+with held as materialized (
+  select e.kind, e.from_actor, e.to_actor
+  from unnest(%(from)s::uuid[], %(to)s::uuid[]) as p(from_actor, to_actor)
+  join identity_edges e on e.site_id = %(site)s
+    and e.from_actor = p.from_actor and e.to_actor = p.to_actor
+  where e.undone_at is not null
+  order by e.from_actor, e.to_actor, e.kind
+  for update of e
+)
+update identity_edges e set undone_at = null
+from held h
+where e.site_id = %(site)s and e.from_actor = h.from_actor and e.to_actor = h.to_actor
+  and e.kind = h.kind and e.undone_at is not null
 
 -- name: named
 select actor_id, kind, sent_id from actors

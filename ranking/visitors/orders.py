@@ -2,7 +2,8 @@
 
 An order is a pure function of the set of its tellings, so their order of arrival and repetitions
 change nothing. Of its content the most trusted source's newest telling counts: a platform's own
-webhook before Segment before a browser.
+webhook before a backend. What only a key in a web page vouches for, anybody can claim: it counts
+only until somebody else says that the order was placed.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class Earlier(NamedTuple):
 
 def settled(order_id: str, tellings: Iterable[Telling]) -> Order:
     """The order that these tellings come to. Pure."""
-    ranked = sorted(tellings, key=lambda one: one.rank, reverse=True)
+    ranked = sorted(_believed(tellings), key=lambda one: one.rank, reverse=True)
     placed = [one for one in ranked if one.told == "placed"]
     best = placed[0] if placed else None
     returned, all_returned, refunded = _refunds(ranked)
@@ -127,6 +128,14 @@ def settled(order_id: str, tellings: Iterable[Telling]) -> Order:
         _first(one.user_actor_id for one in ranked),
         _first(one.anonymous_actor_id for one in ranked),
     )
+
+
+def _believed(tellings: Iterable[Telling]) -> list[Telling]:
+    """Without claims where another source knows the order: a claim could cancel it, or name its
+    buyer, to whom its products are shown."""
+    known = list(tellings)
+    vouched = [one for one in known if one.trust > BROWSER]
+    return vouched if any(one.told == "placed" for one in vouched) else known
 
 
 def _status(
@@ -223,7 +232,9 @@ def tell(
     caller's transaction. `told` are rows of order_tellings; `event_ids` name the purchase of each
     order that is to be made. One placed before `horizon` is an order without an event. What was
     told `instead_of` this is forgotten first, and the orders of which nobody tells then."""
-    where = {"site": site_id, "ids": sorted(event_ids), "horizon": horizon}
+    where = {
+        "site": site_id, "ids": sorted(event_ids), "horizon": horizon, "claimed": BROWSER,
+    }  # fmt: skip
     if instead_of is not None:
         connection.execute(SQL.lock, where)
         connection.execute(SQL.take_back, where | instead_of._asdict())
@@ -239,6 +250,14 @@ def told_by(connection: Connection, site_id: int, earlier: Earlier) -> list[str]
     """The orders of which the newest word of a source is this delivery's."""
     parameters = {"site": site_id} | earlier._asdict()
     return [row[0] for row in connection.execute(SQL.told_by, parameters)]
+
+
+def placed_by(
+    connection: Connection, site_id: int, actors: Sequence[UUID], at: datetime
+) -> list[str]:
+    """The orders that were told up to an instant to be of these actors."""
+    where = {"site": site_id, "actors": list(actors), "at": at}
+    return [row[0] for row in connection.execute(SQL.placed_by, where)]
 
 
 def unname(connection: Connection, site_id: int, actors: Sequence[UUID], at: datetime) -> int:

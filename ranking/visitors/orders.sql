@@ -51,16 +51,18 @@ held as (
   returning order_id
 ),
 people as (
-  insert into order_people (site_id, order_id, actor_id, is_user, since)
+  insert into order_people (site_id, order_id, actor_id, is_user, trust, since)
   select %(site)s, order_id, coalesce(user_actor_id, anonymous_actor_id),
-         bool_or(user_actor_id is not null), min(occurred_at)
+         bool_or(user_actor_id is not null), max(trust), min(occurred_at)
   from sent
   where is_known and coalesce(user_actor_id, anonymous_actor_id) is not null
     and (select count(*) from held) > 0
   group by 2, 3
   order by 2, 3
-  on conflict (site_id, order_id, actor_id) do update set since = excluded.since
-  where excluded.since < order_people.since
+  on conflict (site_id, order_id, actor_id) do update set
+    since = least(excluded.since, order_people.since),
+    trust = greatest(excluded.trust, order_people.trust)
+  where excluded.since < order_people.since or excluded.trust > order_people.trust
 )
 insert into order_tellings
   (site_id, order_id, source_id, told, reference, trust, as_of, told_hash, occurred_at,
@@ -92,7 +94,8 @@ where site_id = %(site)s and order_id = any(%(ids)s)
 
 -- name: settle
 -- Returns whose events changed, whoever the purchase was of and whoever it is of now, with kind and
--- id; and the anonymous ids and users that sources told of one order, since when.
+-- id; and the anonymous ids and users that sources told of one order, since when. A user whom only
+-- a claim names gets nobody's id by it.
 with sent as materialized (
   select r.*, o.actor_id as actor_before, o.event_at as event_before,
          case when r.counts and r.placed_at >= %(horizon)s then r.placed_at end as event_at
@@ -138,7 +141,12 @@ union all
 select p.actor_id, null, null, u.actor_id, p.since
 from order_people p
 join order_people u on u.site_id = p.site_id and u.order_id = p.order_id and u.is_user
+  and u.trust > %(claimed)s
 where p.site_id = %(site)s and p.order_id = any(%(ids)s) and not p.is_user
+
+-- name: placed_by
+select distinct order_id from order_people
+where site_id = %(site)s and actor_id = any(%(actors)s) and since <= %(at)s
 
 -- name: unname
 update order_tellings set

@@ -48,6 +48,7 @@ create table order_people (
   order_id text not null,
   actor_id uuid not null,
   is_user boolean not null,
+  trust smallint not null,                  -- the greatest that said so
   since timestamptz not null,
   primary key (site_id, order_id, actor_id)
 );
@@ -69,9 +70,9 @@ left join actors a on a.site_id = e.site_id and a.actor_id = e.actor_id
 where e.type = 'purchase' and e.data->>'order_id' is not null
 on conflict do nothing;
 
-insert into order_people (site_id, order_id, actor_id, is_user, since)
+insert into order_people (site_id, order_id, actor_id, is_user, trust, since)
 select site_id, order_id, coalesce(user_actor_id, anonymous_actor_id), user_actor_id is not null,
-       occurred_at
+       trust, occurred_at
 from order_tellings
 where coalesce(user_actor_id, anonymous_actor_id) is not null;
 
@@ -162,6 +163,7 @@ create table erasures (
   delivery_id uuid not null,                -- the request
   erased_at timestamptz not null,           -- when it was carried out
   actors uuid[] not null,                   -- keyed hashes of the person's ids
+  orders text[] not null default '{}',      -- that they placed: what tells of these is theirs too
   counts jsonb not null,                    -- rows by table
   bodies_until timestamptz not null default 'epoch', -- kept bodies received up to then are done
   records int not null default 0,           -- overwritten inside bodies

@@ -341,10 +341,10 @@ def test_each_refund_in_part_is_told_with_its_amount() -> None:
     assert found == {"61": 5.0, "62": 2.5}
 
 
-def test_a_guest_is_the_order_unless_the_browser_is_known() -> None:
+def test_a_guest_is_nobody_unless_the_browser_is_known() -> None:
     [fact] = order(customer_id=0)
     assert "user_id" not in fact
-    assert fact["anonymous_id"] == "woocommerce:order:60"
+    assert "anonymous_id" not in fact
     [fact] = order(customer_id=0, meta_data=[{"key": "_attune_anonymous_id", "value": "b1"}])
     assert fact["anonymous_id"] == "b1"
 

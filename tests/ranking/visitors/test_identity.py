@@ -107,7 +107,7 @@ def test_an_undone_fact_separates_again(shop: Shop) -> None:
     deliver(shop.pool, shop.segment, identify("u1", "a1"))
     with shop.pool.connection() as connection, connection.transaction():
         ends = actor(shop, "anonymous", "a1"), actor(shop, "user", "u1")
-        [fact] = identity.undo_all(connection, shop.site.site_id, *ends)
+        [fact] = identity.undo_all(connection, shop.site.site_id, [ends])
         assert fact["kind"] == "owned"
     assert visitors(shop) == []
     assert one(shop.pool, "select count(*) from identity_edges where undone_at is not null") == 1

@@ -80,7 +80,7 @@ def test_events_leave_with_an_undone_merge_and_return_with_it(market: Market) ->
     market.happens("a1", SEEN_TOGETHER, (VIEW, "blue hat"))
     assert touched(market) == {"red hat", "red mug", "blue hat"}
     anonymous, user = market.actor("a1"), market.actor("u1", "user")
-    assert identity.undo_all(market.connection, market.site_id, anonymous, user)
+    assert identity.undo_all(market.connection, market.site_id, [(anonymous, user)])
     assert touched(market) == {"red hat", "red mug"}
     assert touched(market, "a1", "anonymous") == {"blue hat"}
 
@@ -90,7 +90,7 @@ def test_an_unmerge_and_as_many_events_are_not_taken_for_nothing_new(market: Mar
     before = touched(market)
     anonymous, user = market.actor("a1"), market.actor("u1", "user")
     versions = version(market, "a1", "anonymous")
-    identity.undo_all(market.connection, market.site_id, anonymous, user)
+    identity.undo_all(market.connection, market.site_id, [(anonymous, user)])
     for _ in range(versions):
         market.happens("nobody", {"type": VIEW, "product_ids": ["blue mug"], "user_id": "u1"})
     assert touched(market) == before - {"blue hat"} | {"blue mug"}
