@@ -3,7 +3,7 @@
 Split and stemmed here, not by Postgres's parser: its words depend on the database's locale, and
 `Black/White` is a file name to it. Each word carries its site (`12/mug`), so that the one index
 holds every site's words apart; those of a title are there twice (`12=mug`), because the index does
-not know the letters. catalog/products writes, strategies/search asks.
+not know the letters. catalog/products writes, strategies/searching asks.
 """
 
 from __future__ import annotations

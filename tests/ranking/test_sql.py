@@ -75,7 +75,7 @@ def test_time_is_an_argument(statement: tuple[Path, str]) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *sorted((ROOT / "strategies").glob("*.py")),
+        *sorted((ROOT / "strategies").rglob("*.py")),
         *(ROOT / name for name in ("answer.py", "answers.py", "explain.py", "question.py")),
         *(ROOT / "visitors" / name for name in ("profile.py", "interests.py")),
         *(ROOT / "catalog" / name for name in ("nearest.py", "records.py")),

@@ -18,7 +18,8 @@ from gateway.http.v1.engine import Few, NotBuilt
 from ranking.answer import Answer, Ranked, answer
 from ranking.catalog import records
 from ranking.question import Question, Search
-from ranking.strategies.search import EVERYTHING, WITH_WORDS
+from ranking.strategies.searching.asked import EVERYTHING
+from ranking.strategies.searching.compared import WITH_WORDS
 from schemas.database import Connection
 from schemas.fields import Flag, Id, Number, Part, Reader, Text, Whole
 

@@ -14,7 +14,8 @@ from psycopg import sql
 
 from ranking.catalog import words
 from ranking.merchandising import filters
-from ranking.strategies import search
+from ranking.strategies.searching import common
+from ranking.strategies.searching.asked import ALIAS
 from tests.ranking.market import Market, ids, open_market
 
 VIEW = "product_detail_page_view"
@@ -396,13 +397,13 @@ def test_filters_are_sound_and_complete(
 def test_words_and_filters_are_looked_up_in_one_index(crowded: Market) -> None:
     asked = words.query(crowded.site_id, "common velvet", ["en"])
     assert asked is not None
-    filter = filters.compile(filters.parse("product_id:p900"), search.ALIAS)
+    filter = filters.compile(filters.parse("product_id:p900"), ALIAS)
     parameters = {
         "site_id": crowded.site_id, "anywhere": asked.anywhere, "excluded": "{}", **filter.params,
     }  # fmt: skip
     crowded.connection.execute("analyze product_words")
     plan = crowded.connection.execute(
-        sql.SQL("explain ") + search.SQL.fill("counted", filter=filter.where), parameters
+        sql.SQL("explain ") + common.SQL.fill("counted", filter=filter.where), parameters
     )
     told = [row[0] for row in plan]
     assert any("product_words_words" in line for line in told), told
