@@ -23,6 +23,7 @@ SLOTS: dict[str, sql.Composable] = {
     "vectors": sql.Identifier("vectors_template"),
     "texts": sql.Identifier("texts_template"),
     "filter": sql.SQL("true"),
+    "matches": sql.SQL("true"),
     "measure": sql.Identifier("popular"),
     **profile.PARTS,
 }

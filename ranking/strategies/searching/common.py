@@ -11,10 +11,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from ranking.catalog import words
-from ranking.catalog.records import int_array
-from ranking.question import Question
-from ranking.strategies.searching.asked import ALIAS
+from ranking.strategies.searching.asked import ALIAS, Asked
 from ranking.strategies.searching.compared import UNCOUNTED
 from schemas import database
 from schemas.database import Connection
@@ -49,19 +46,12 @@ def forget(key: bytes) -> None:
     _common.pop(key, None)
 
 
-def learned(
-    connection: Connection,
-    question: Question,
-    asked: words.Query | None,
-    key: bytes,
-    pool: Iterable[int] = (),
-) -> Common:
+def learned(connection: Connection, asked: Asked, key: bytes, pool: Iterable[int] = ()) -> Common:
     """Count, and remember it with the pool. A list is not held up where counting takes too long."""
-    filter = question.where(ALIAS)
-    statement = SQL.fill("counted" if asked else "counted_all", filter=filter.where)
+    filter = asked.question.where(ALIAS)
+    statement = SQL.fill("counted", matches=asked.matches, filter=filter.where)
     try:
-        parameters = _parameters(question, asked)
-        row = connection.execute(statement, parameters, prepare=False).fetchone()
+        row = connection.execute(statement, _parameters(asked), prepare=False).fetchone()
     except psycopg.errors.QueryCanceled:
         return Common(UNCOUNTED, UNCOUNTED, array("i", pool))
     assert row is not None, "an aggregate always gives one row"
@@ -73,17 +63,14 @@ def learned(
     return common
 
 
-def key(connection: Connection, question: Question, asked: words.Query | None) -> bytes:
+def key(connection: Connection, asked: Asked) -> bytes:
     """What it is remembered by: the words, the filter, what is left out."""
-    where = question.where(ALIAS).where.as_bytes()
-    about = repr((connection.info.dbname, where, _parameters(question, asked)))
+    where = (asked.matches + asked.question.where(ALIAS).where).as_bytes()
+    about = repr((connection.info.dbname, where, _parameters(asked)))
     return blake2b(about.encode("utf-8", "replace"), digest_size=16).digest()
 
 
-def _parameters(question: Question, asked: words.Query | None) -> dict[str, Any]:
-    return {
-        "site_id": question.site_id,
-        "excluded": int_array(question.excluded),
-        "anywhere": asked.anywhere if asked else None,
-        **question.where(ALIAS).params,
-    }
+def _parameters(asked: Asked) -> dict[str, Any]:
+    named = ("site_id", "excluded", "anywhere")
+    whole = asked.parameters
+    return {name: whole[name] for name in named} | asked.question.where(ALIAS).params

@@ -1,14 +1,10 @@
-"""How well products fit a search: the parts of their score, made in one statement.
-
-The score says which: the title is the text from .7 up, all words occur from .3 up, near in meaning
-below. Within each, meaning, the visitor's interest and popularity decide. What is sold out counts
-by its words alone.
-"""
+"""How well products fit a search: the parts of their score, made in one statement. What is sold
+out counts by its words alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from psycopg import sql
 
@@ -16,15 +12,11 @@ from ranking.catalog.records import int_array
 from ranking.merchandising.filters import Filter
 from ranking.question import Candidate, Proposed, Question
 from ranking.strategies.searching.asked import ALIAS, Asked
+from ranking.strategies.searching.weights import Weights, weights
 from schemas import database
 from schemas.database import Connection
 
 SQL = database.queries(__file__)
-
-# Of a score from 0 to 1. No sum of the other parts lifts a product over one with better words.
-EXACT, LEAST, SPREAD = 0.7, 0.3, 0.1
-WITH_WORDS = {"meaning": 0.08, "interest": 0.12, "popularity": 0.10}
-BY_MEANING = {"meaning": 0.24, "interest": 0.04, "popularity": 0.02}
 
 ALL = 1_000_000_000
 UNCOUNTED = -1
@@ -37,8 +29,11 @@ class Found(NamedTuple):
     product_id: str
     group_key: int
     available: bool
+    spoken: bool | None  # it is in the language asked for
     level: float | None
+    telling: float | None  # what its words tell of all that the text's words tell
     meaning: float | None
+    likeness: float | None
     interest: float | None
     share: float | None
     new_share: float | None
@@ -53,10 +48,23 @@ class Compared(NamedTuple):
     groups: int
     settled: int = 0
 
+    @property
+    def whole(self) -> bool:
+        """Whether all that were found are among the best."""
+        return len(self.best) == self.matches
+
     def and_also(self, others: list[Found]) -> Compared:
-        """With others behind them, where all that were found are among the best."""
-        both = self.best + others
-        return Compared(both, len(both), len({one.group_key for one in both}))
+        """With others behind them; where not all that were found are there, as a number."""
+        if self.whole:
+            both = self.best + others
+            return Compared(both, len(both), len({one.group_key for one in both}), self.settled)
+        if self.matches == UNCOUNTED:
+            return self
+        known = {one.group_key for one in self.best}
+        groups = {one.group_key for one in others} - known
+        return Compared(
+            self.best, self.matches + len(others), self.groups + len(groups), self.settled
+        )
 
 
 # candidates -------------------------------------------------------------------------------------
@@ -64,15 +72,22 @@ class Compared(NamedTuple):
 
 def proposed(asked: Asked, found: Compared) -> Proposed:
     """What was found as candidates, best first, as many as the question's limit."""
-    made = [
-        Candidate(one.product_no, one.product_id, one.group_key, _parts(asked, one))
-        for one in found.best
-    ]
-    made = _sorted(made[: found.settled]) + _sorted(made[found.settled :])
+    made = as_candidates(asked, found.best)
+    made = ranked(made[: found.settled]) + ranked(made[found.settled :])
     return with_total(asked.question, made[: asked.question.limit], found.matches, found.groups)
 
 
-def _sorted(made: list[Candidate]) -> list[Candidate]:
+def as_candidates(asked: Asked, found: list[Found]) -> list[Candidate]:
+    """These as candidates, in their order."""
+    weighed = weights(asked.question.search)
+    return [
+        Candidate(one.product_no, one.product_id, one.group_key, dict(_parts(weighed, one)))
+        for one in found
+    ]
+
+
+def ranked(made: list[Candidate]) -> list[Candidate]:
+    """Best first."""
     return sorted(made, key=lambda one: (-one.score, one.product_no))
 
 
@@ -82,25 +97,26 @@ def with_total(question: Question, found: list[Candidate], matches: int, groups:
     return Proposed(found, None if total == UNCOUNTED else total)
 
 
-def _parts(asked: Asked, one: Found) -> dict[str, float]:
+def _parts(weights: Weights, one: Found) -> Iterator[tuple[str, float]]:
     """The named parts, as `summed` of compared.sql adds them up."""
-    weights = BY_MEANING if one.level is None else WITH_WORDS
-    parts = {}
+    kind = "near" if one.level is None else "with"
     if one.level is not None:
-        parts["words"] = EXACT if one.level > 1 else LEAST + SPREAD * one.level
+        spread = weights["least"] + weights["spread"] * one.level
+        yield "words", weights["exact"] if one.level > 1 else spread
+    elif one.telling:
+        yield "some_words", weights["near_words"] * one.telling
+    if one.spoken:
+        yield "language", weights[f"{kind}_language"]
     if not one.available:
-        return parts
-    if one.meaning is not None:
-        parts["meaning"] = weights["meaning"] * max(0.0, one.meaning)
-    if one.interest is not None:
-        parts["interest"] = (
-            weights["interest"] * asked.question.search.personal * max(0.0, one.interest)
-        )
+        return
+    for name in ("meaning", "likeness", "interest"):
+        nearness = getattr(one, name)
+        if nearness is not None:
+            yield name, weights[f"{kind}_{name}"] * max(0.0, nearness)
     if one.share is not None:
-        parts["popularity"] = weights["popularity"] * min(1.0, one.share)
+        yield "popularity", weights[f"{kind}_popularity"] * min(1.0, one.share)
     elif one.new_share:
-        parts["new"] = weights["popularity"] * min(1.0, one.new_share)
-    return parts
+        yield "new", weights[f"{kind}_popularity"] * min(1.0, one.new_share)
 
 
 # the statement ----------------------------------------------------------------------------------
@@ -117,42 +133,52 @@ def compared(
     """The best of those with all words, or of these; more than `most` are not compared."""
     filter = asked.question.where(ALIAS)
     statement = _statement(asked, filter, named=product_nos is not None)
-    parameters = asked.parameters | filter.params | _WEIGHTS
+    parameters = asked.parameters | filter.params | dict(weights(asked.question.search))
     parameters |= {"limit": limit, "most": most, "product_nos": int_array(product_nos or ())}
-    personal = asked.question.search.personal
-    for name in ("with_interest", "near_interest"):
-        parameters[name] *= personal
     rows = connection.execute(statement, parameters, prepare=False).fetchall()
     best = [Found(*row[2:]) for row in rows if row[2] is not None]
     return Compared(best, rows[0][0], rows[0][1])
 
 
-_WEIGHTS: dict[str, Any] = {
-    "exact": EXACT,
-    "least": LEAST,
-    "spread": SPREAD,
-    **{f"with_{name}": weight for name, weight in WITH_WORDS.items()},
-    **{f"near_{name}": weight for name, weight in BY_MEANING.items()},
-}
 _NOTHING = sql.SQL("null::float8")
 
 
 def _statement(asked: Asked, filter: Filter, *, named: bool) -> sql.Composed:
-    found = SQL.fill(
-        "by_number" if named else "by_words",
-        level=_part("level") if asked.words else _NOTHING,
-        filter=filter.where,
-    )
+    slots = {"level": _level(asked), "telling": _telling(asked), "filter": filter.where}
+    if named:
+        found = SQL.fill("by_number", **slots)
+    else:
+        found = SQL.fill("by_words", matches=asked.matches, **slots)
+    nearness = {"meaning": asked.vector, "likeness": asked.like, "interest": asked.visitor}
     vectors: sql.Composable = sql.SQL("")
-    if asked.vector is not None or asked.visitor is not None:
+    if any(vector is not None for vector in nearness.values()):
         vectors = SQL.fill("near", vectors=asked.question.live_model.vectors)
     return SQL.fill(
         "scored",
         found=found,
         vectors=vectors,
-        meaning=_NOTHING if asked.vector is None else _part("meaning"),
-        interest=_NOTHING if asked.visitor is None else _part("interest"),
+        **{name: _NOTHING if vector is None else _part(name) for name, vector in nearness.items()},
     )
+
+
+def _level(asked: Asked) -> sql.Composable:
+    """What the request's own condition finds may have none of the words it names."""
+    if asked.words is None:
+        return _NOTHING
+    level = _part("level")
+    return sql.SQL("coalesce({}, 0)").format(level) if asked.by_condition else level
+
+
+def _telling(asked: Asked) -> sql.Composable:
+    if not asked.telling:
+        return _NOTHING
+    terms = (
+        sql.SQL("case when w.words @@ {}::tsquery then {}::float8 else 0 end").format(
+            sql.Placeholder(f"word_{number}"), sql.Placeholder(f"tells_{number}")
+        )
+        for number in range(len(asked.telling))
+    )
+    return sql.SQL(" + ").join(terms)
 
 
 def _part(name: str) -> sql.SQL:

@@ -13,16 +13,18 @@ case
 end
 
 -- name: by_words
-select w.product_no, w.group_key, w.available, {level} as level
+select w.product_no, w.group_key, w.available, w.language = %(language)s as spoken,
+  {level} as level, {telling} as telling
 from product_words w
-where w.site_id = %(site_id)s and w.words @@ %(anywhere)s::tsquery
+where w.site_id = %(site_id)s and {matches}
   and w.product_no <> all(%(excluded)s::int[])
   and {filter}
 limit %(most)s + 1
 
 -- name: by_number
 -- They may have been found a while ago, so they are filtered again.
-select w.product_no, w.group_key, w.available, {level} as level
+select w.product_no, w.group_key, w.available, w.language = %(language)s as spoken,
+  {level} as level, {telling} as telling
 from product_words w
 where w.site_id = %(site_id)s and w.product_no = any(%(product_nos)s::int[])
   and {filter}
@@ -35,8 +37,9 @@ with found as materialized (
 ),
 counted as (select count(*) as matches, count(distinct group_key) as groups from found),
 parts as (
-  select f.product_no, f.group_key, f.available, f.level, {meaning} as meaning,
-    {interest} as interest, s.new_share, ln(1 + r.popular::float8) / coalesce(s.norm, 3) as share
+  select f.product_no, f.group_key, f.available, f.spoken, f.level, f.telling,
+    {meaning} as meaning, {likeness} as likeness, {interest} as interest, s.new_share,
+    ln(1 + r.popular::float8) / coalesce(s.norm, 3) as share
   from found f
   left join popularity r on r.site_id = %(site_id)s and r.product_no = f.product_no
   left join popularity_sites s on s.site_id = %(site_id)s
@@ -45,21 +48,26 @@ parts as (
 ),
 summed as (
   select *,
-    case when level is null then 0 when level > 1 then %(exact)s
+    case when level is null then %(near_words)s * coalesce(telling, 0)
+      when level > 1 then %(exact)s
       else %(least)s::float8 + %(spread)s * level end
+    + case when not spoken or spoken is null then 0
+      when level is null then %(near_language)s else %(with_language)s end
     + case when not available then 0
       when level is null then %(near_meaning)s * greatest(0, coalesce(meaning, 0))
+        + %(near_likeness)s * greatest(0, coalesce(likeness, 0))
         + %(near_interest)s * greatest(0, coalesce(interest, 0))
         + %(near_popularity)s * least(1, coalesce(share, new_share, 0))
       else %(with_meaning)s * greatest(0, coalesce(meaning, 0))
+        + %(with_likeness)s * greatest(0, coalesce(likeness, 0))
         + %(with_interest)s * greatest(0, coalesce(interest, 0))
         + %(with_popularity)s * least(1, coalesce(share, new_share, 0))
       end as score
   from parts
 ),
 best as (select * from summed order by score desc, product_no limit %(limit)s)
-select c.matches, c.groups, b.product_no, p.product_id, b.group_key, b.available, b.level, b.meaning,
-  b.interest, b.share, b.new_share
+select c.matches, c.groups, b.product_no, p.product_id, b.group_key, b.available, b.spoken, b.level,
+  b.telling, b.meaning, b.likeness, b.interest, b.share, b.new_share
 from counted c
 left join best b on true
 left join products p on p.site_id = %(site_id)s and p.product_no = b.product_no
@@ -70,6 +78,9 @@ left join {vectors} v on v.site_id = %(site_id)s and v.product_no = f.product_no
 
 -- name: meaning
 -(v.vector <#> %(vector)s::vector::halfvec)
+
+-- name: likeness
+-(v.vector <#> %(like)s::vector::halfvec)
 
 -- name: interest
 -(v.vector <#> %(visitor)s::vector::halfvec)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ranking.catalog import nearest
 from ranking.catalog.records import int_array
 from ranking.strategies.searching.asked import Asked
-from ranking.strategies.searching.compared import Compared, Found, compared
+from ranking.strategies.searching.compared import Found, compared
 from schemas import database
 from schemas.database import Connection
 
@@ -17,12 +17,11 @@ NEIGHBOURS = 100  # in meaning, at most
 SAME = 0.7
 
 
-def neighbours(connection: Connection, asked: Asked, found: Compared) -> list[Found]:
-    """Products near enough to what the text means that have not all its words."""
+def neighbours(connection: Connection, asked: Asked, known: set[int]) -> list[Found]:
+    """Products near enough to what the text means that are not known yet."""
     question = asked.question
     if question.search.semantic is None or asked.vector is None:
         return []
-    known = {one.product_no for one in found.best}
     near = nearest.nearest(
         connection,
         question.live_model,
@@ -43,4 +42,5 @@ def neighbours(connection: Connection, asked: Asked, found: Compared) -> list[Fo
     numbers = [row[0] for row in rows]
     if not numbers:
         return []
-    return compared(connection, asked, NEIGHBOURS, product_nos=numbers).best
+    best = compared(connection, asked, NEIGHBOURS, product_nos=numbers).best
+    return [one for one in best if one.level is None]

@@ -28,17 +28,17 @@ def with_all_words(connection: Connection, asked: Asked, deepest: int = DEEPEST_
     if asked.words is None:
         return Compared([], 0, 0)
     question, limit = asked.question, asked.question.limit
-    key = common.key(connection, question, asked.words)
+    key = common.key(connection, asked)
     known = remembered = common.known(key)
     if remembered is None:
-        kept = limit if question.search.semantic is None else max(limit, COMPLETED)
+        kept = max(limit, COMPLETED) if question.search.completes else limit
         found = compared(connection, asked, kept, most=MOST_COMPARED)
         if found.matches <= MOST_COMPARED:
             return found
     first = min(limit, deepest)
     if remembered is None or first > POOL:
         pool = _shared_pool(connection, asked, max(POOL, first))
-        remembered = common.learned(connection, question, asked.words, key, pool)
+        remembered = common.learned(connection, asked, key, pool)
     pool = _own_pool(connection, asked).union(remembered.pool)
     best = [
         one
@@ -69,16 +69,18 @@ def _shared_pool(connection: Connection, asked: Asked, size: int) -> set[int]:
 
 
 def _own_pool(connection: Connection, asked: Asked) -> set[int]:
-    """What can be first for this visitor, whose words are looked at later; and titles that are the
-    text, a new one too."""
+    """What can be first for this visitor, or is like the text given, whose words are looked at
+    later; and titles that are the text, a new one too."""
     question = asked.question
     pool = set(_listed(connection, asked, "titled", POOL))
-    if asked.visitor is not None:
+    for vector in (asked.visitor, asked.like):
+        if vector is None:
+            continue
         # Most of these have other words; to search by words as well took ten times as long.
         found = nearest.nearest(
             connection,
             question.live_model,
-            asked.visitor,
+            vector,
             question.where(nearest.ALIAS),
             INTERESTING,
             question.excluded,
@@ -89,6 +91,9 @@ def _own_pool(connection: Connection, asked: Asked) -> set[int]:
 
 def _listed(connection: Connection, asked: Asked, statement: str, size: int) -> Iterator[int]:
     filter = asked.question.where(ALIAS)
+    slots = {"filter": filter.where}
+    if statement in ("popular", "some"):
+        slots["matches"] = asked.matches
     parameters = asked.parameters | filter.params | {"pool": size, "walked": WALKED}
-    rows = connection.execute(SQL.fill(statement, filter=filter.where), parameters, prepare=False)
+    rows = connection.execute(SQL.fill(statement, **slots), parameters, prepare=False)
     return (row[0] for row in rows)

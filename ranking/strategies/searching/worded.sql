@@ -13,7 +13,7 @@ from (
   where r.site_id = %(site_id)s order by r.popular desc, r.product_no limit %(walked)s
 ) as top
 join product_words w on w.site_id = %(site_id)s and w.product_no = top.product_no
-where w.words @@ %(anywhere)s::tsquery and w.product_no <> all(%(excluded)s::int[])
+where {matches} and w.product_no <> all(%(excluded)s::int[])
   and {filter}
 order by top.popular desc, top.product_no
 limit %(pool)s
@@ -33,7 +33,7 @@ limit %(pool)s
 
 -- name: some
 select w.product_no from product_words w
-where w.site_id = %(site_id)s and w.words @@ %(anywhere)s::tsquery
+where w.site_id = %(site_id)s and {matches}
   and w.product_no <> all(%(excluded)s::int[])
   and {filter}
 limit %(pool)s
