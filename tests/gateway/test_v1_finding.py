@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +12,13 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ranking.catalog import embeddings, queries
+from ranking.catalog import embeddings, queries, wanted
+from ranking.strategies.searching import highlights
 from tests.conftest import Shop
 from tests.gateway.test_v1_search import Caller
 from tests.ranking.market import Words
 
+ROOT = Path(__file__).parent.parent.parent
 PRODUCTS: list[dict[str, Any]] = [
     {"product_id": "red mug", "categories": [["Kitchen", "Mugs"], ["Gifts"]], "brand": "Acme"},
     {"product_id": "blue mug", "categories": [["Kitchen", "Mugs", "Blue"]], "brand": "Blau",
@@ -302,6 +307,134 @@ def test_each_product_says_in_which_fields_words_are(caller: Caller) -> None:
     assert caller.search(q="wool", **asked)["products"][0]["_matched_fields"] == ["description"]
     assert all(one["_matched_fields"] == [] for one in caller.search(q="*", **asked)["products"])
     assert "_matched_fields" not in caller.search(q="mug")["products"][0]
+
+
+# marks ------------------------------------------------------------------------------------------
+
+
+def marks(caller: Caller, product_id: str, **asked: Any) -> dict[str, str]:
+    """The marked texts of one of the products found."""
+    products = caller.search(**{"highlight": True, "rows": 50} | asked)["products"]
+    return next(one["_highlights"] for one in products if one["product_id"] == product_id)
+
+
+def test_words_are_marked_where_they_occur(caller: Caller) -> None:
+    assert marks(caller, "blue mug", q="MUGS") == {
+        "title": "blue <mark>mug</mark>", "categories": "Kitchen &gt; <mark>Mugs</mark> &gt; Blue",
+        "description": "A <mark>mug</mark> for tea &amp; coffee. Dishwasher safe.",
+    }  # fmt: skip
+    assert marks(caller, "red mug", q='"red mug"')["title"] == "<mark>red</mark> <mark>mug</mark>"
+    assert marks(caller, "red mug", q="red mug", highlight=["brand", "title"]) == {
+        "title": "<mark>red</mark> <mark>mug</mark>"
+    }
+    assert marks(caller, "green hat", q="worn", highlight=["paragraphs"]) == {
+        "paragraphs": "<mark>Worn</mark> in winter."
+    }
+    assert marks(caller, "red mug", q="*") == {}
+    assert marks(caller, "red mug", advanced_q="full_text:mug", highlight=["title"]) == {
+        "title": "red <mark>mug</mark>"
+    }
+    assert "_highlights" not in caller.search(q="mug", highlight=False)["products"][0]
+
+
+MARKED = {
+    ("Men's Shoe", "mens shoes"): "<mark>Men&#x27;s</mark> <mark>Shoe</mark>",
+    ("Café <Crème>", "creme"): "Café &lt;<mark>Crème</mark>&gt;",
+    ("日本語の本", "日本"): "<mark>日本</mark>語の本",
+    ("日本語の本", "本"): "日本語の<mark>本</mark>",
+    ("<script>alert(1)</script>", "alert"): "&lt;script&gt;<mark>alert</mark>(1)&lt;/script&gt;",
+}
+
+
+@pytest.mark.parametrize(("title", "query"), MARKED, ids=[f"text-{n}" for n in range(len(MARKED))])
+def test_a_mark_stands_around_the_text_as_it_was_sent(
+    caller: Caller, title: str, query: str
+) -> None:
+    stocked(caller, [{"product_id": "p1", "title": title}])
+    assert marks(caller, "p1", q=query, highlight=["title"]) == {"title": MARKED[title, query]}
+
+
+def test_of_a_long_text_the_piece_with_most_of_the_words_is_shown(caller: Caller) -> None:
+    filling = "lorem ipsum dolor sit amet " * 20
+    description = f"{filling} velvet {filling} a velvet cushion of silk {filling}"
+    stocked(caller, [{"product_id": "p1", "title": "thing", "description": description}])
+    shown = marks(caller, "p1", q="velvet silk")["description"]
+    assert "<mark>velvet</mark> cushion of <mark>silk</mark>" in shown
+    assert shown.startswith("\u2026") and shown.endswith("\u2026")
+    assert len(re.sub("</?mark>", "", shown)) <= 200
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    text=st.text(max_size=400)
+    | st.lists(
+        st.sampled_from(["red", "<b>", "&", " ", "日本", "'", "x"]), max_size=150
+    ).map("".join)
+)  # fmt: skip
+def test_marks_add_nothing_but_themselves(text: str) -> None:
+    [red] = wanted.wanted("red", ["en"])
+    record = {"product_id": "p", "title": text}
+    shown = highlights.of_record(record, [red], ["title"]).get("title", "")
+    bare = html.unescape(re.sub("</?mark>", "", shown)).strip("\u2026").strip()
+    assert len(bare) <= 200
+    assert shown == "" or bare in text
+    assert all("red" in one.lower() for one in re.findall("<mark>(.*?)</mark>", shown))
+
+
+def test_the_fields_to_mark_are_those_of_products(caller: Caller) -> None:
+    assert caller.refused(q="mug", highlight=["no_such"]) == ["highlight"]
+    assert caller.refused(q="mug", highlight="title") == ["highlight"]
+    assert caller.refused(q="mug", highlight=["title"] * 21) == ["highlight"]
+
+
+# reasons ----------------------------------------------------------------------------------------
+
+
+ASKED: list[dict[str, Any]] = [
+    {"q": "red mug"}, {"q": "red mug 5", "enable_partial_match": True},
+    {"q": "red mug", "language": "es", "like": "blue thing"}, {"q": "*"},
+    {"q": "*", "like": "blue thing"}, {"advanced_q": "full_text:mug OR brand:Blau"},
+    {"q": "hat nothing", "enable_semantic_search": True, "semantic_search_threshold": 0.1},
+    {"q": "blue mug", "enable_partial_match": True, "partial_match_mode": "separated"},
+    {"q": "mug", "include": ["green hat"], "personalization_weight": 2, "language": "en"},
+]  # fmt: skip
+PARTS = {
+    "words", "some_words", "language", "meaning", "likeness", "interest", "popularity", "new",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=[f"asked-{n}" for n in range(len(ASKED))])
+def test_the_parts_of_a_score_leave_nothing_over(caller: Caller, asked: dict[str, Any]) -> None:
+    encoded(caller, "blue thing", "hat nothing", "red mug", "mug", "blue mug")
+    liked = [{"type": "like", "product_ids": ["blue mug"]}]
+    data = caller.search(**asked, explain=True, additional_interactions=liked, rows=50)
+    products = data["products"] + data["partially_matched_products"]
+    assert products
+    for one in products:
+        explained = one["_explanation"]
+        assert sum(explained["parts"].values()) == explained["score"] == one["_search_score"]
+        assert set(explained["parts"]) <= PARTS
+        assert 0 <= explained["score"] <= 1
+    for listed in (data["products"], data["partially_matched_products"]):
+        scores = [one["_search_score"] for one in listed]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_an_explanation_says_which_words_are_where(caller: Caller) -> None:
+    asked = {"explain": True, "enable_partial_match": True, "rows": 50}
+    told = {
+        one["product_id"]: one["_explanation"]["matched"]
+        for one in caller.search(q="Blue mug felt", **asked)["products"]
+    }
+    assert told["blue mug"] == {
+        "title": ["Blue", "mug"], "metadata": ["Blue", "mug"], "description": ["mug"],
+    }  # fmt: skip
+    assert told["green hat"] == {"subtitle": ["felt"]}
+
+
+def test_every_part_is_in_the_documents() -> None:
+    told = (ROOT / "docs" / "reference" / "routes.md").read_text(encoding="utf-8")
+    assert all(f"| `{part}` |" in told for part in PARTS)
 
 
 # what is refused --------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from ranking.catalog import encoder, words
 from ranking.catalog.wanted import Wanted
 
 DEFAULT = ("title", "subtitle", "brand", "categories", "tags", "description")
+WITH_TAGS = ("description", "short_description", "html")
 LONGEST = 200  # characters of a text that are shown
 BEFORE = 60  # of them before the first word that is marked
 MOST_READ = 20_000  # characters
@@ -44,7 +45,9 @@ def _text(record: dict[str, Any], field: str) -> str:
         value = value.get(name) if isinstance(value, dict) else None
     if isinstance(value, list):
         return ", ".join(" > ".join(one) if isinstance(one, list) else str(one) for one in value)
-    return encoder.plain(value)
+    if not isinstance(value, str):
+        return ""
+    return encoder.plain(value) if top in WITH_TAGS else value
 
 
 def _spans(text: str, forms: frozenset[str], language: str) -> Iterator[Span]:
