@@ -11,8 +11,8 @@ from importlib import import_module
 from bench.report import note
 
 QUESTIONS = (
-    "quality", "recommend", "search", "webhook", "collector", "shopify", "interactions",
-    "importing", "freshness", "encode", "footprint", "tenants", "slow", "soak",
+    "quality", "search_quality", "recommend", "search", "webhook", "collector", "shopify",
+    "interactions", "importing", "freshness", "encode", "footprint", "tenants", "slow", "soak",
 )  # fmt: skip
 LONG = ("curve",)
 

@@ -68,7 +68,7 @@ def run(
     cold = frozenset(ids) - seen
     by_horizon = {k: split.instances(k) for k in HORIZONS}
     with scratch(settings, cut, split) as site:
-        _load(site, catalog, split, cut, told)
+        load(site, catalog, split, cut, told)
         methods: dict[str, Callable[[Sequence[Instance]], Lists]] = {
             "attune": lambda instances: _attune(site, instances, cut, told),
             "popularity-7d": lambda instances: _popular(ids, split, cut, instances),
@@ -131,9 +131,10 @@ def _drop(connection: Connection, schema: str) -> None:
 # loading ----------------------------------------------------------------------------------------
 
 
-def _load(
+def load(
     site: Scratch, catalog: list[dict[str, Any]], split: Split, cut: datetime, told: Told
 ) -> None:
+    """Play the catalog and the training part through `ingest`, encode and fit."""
     products = [common_format.product(item) for item in catalog]
     _upload(site, "products", products, PRODUCTS_A_BODY, cut, told)
     with site.pool.connection() as connection:
@@ -188,13 +189,14 @@ def listed(
         strategy="recommend",
         at=at,
         rows=rows,
-        additional=[_event(click, at) for click in instance.context],
+        additional=[event(click, at) for click in instance.context],
     )
     found = answering.answer(connection, question, remember=False)
     return [product.product_id for product in found.products]
 
 
-def _event(click: Click, at: datetime) -> Event:
+def event(click: Click, at: datetime) -> Event:
+    """A click of a context as it happens now."""
     kind = common_format.TYPES.get(click.type, click.type)
     return Event(
         type="purchase" if kind == "checkout" else kind,

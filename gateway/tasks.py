@@ -20,7 +20,7 @@ from prometheus_client import Counter, Histogram
 from gateway import erasing, idempotency, ingest, instant, jobs, retention, sync
 from gateway.importing import importer
 from gateway.settings import load
-from ranking.catalog import embeddings, popularity, queries, snapshot, words
+from ranking.catalog import embeddings, popularity, products, queries, snapshot, words
 from ranking.catalog.encoder import Encoder, Encodes, Vectors
 from schemas import database, tracing
 from schemas.database import Connection
@@ -149,7 +149,10 @@ def _feeds(connection: Connection, site_id: int) -> Report:
 
 
 def _words(connection: Connection, site_id: int) -> Report:
-    return {"split": words.fill(connection, site_id, stop=jobs.stopping)}
+    return {
+        "split": words.fill(connection, site_id, stop=jobs.stopping),
+        "recategorized": products.recategorize(connection, site_id, stop=jobs.stopping),
+    }
 
 
 # upkeep -----------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from ranking.merchandising import filters, rules
 from ranking.merchandising.rules import Lifted
 from ranking.question import Candidate, Proposed, Question
 from ranking.strategies import STRATEGIES, search
+from ranking.strategies.search import NOWHERE, Occurrences
 from ranking.visitors import profile
 from ranking.visitors.profile import NOBODY, Profile
 from schemas import tracing
@@ -50,7 +51,7 @@ NOT_KEPT = Counter(
 class Ranked:
     """One product of a list: its id, its score in [0, 1], the parts that sum to it, the record's
     fields that were asked for, the names of the rules that lifted it (an unnamed one's is empty),
-    and its explanation where one was asked for."""
+    its explanation where one was asked for, and what of a search's text is where."""
 
     product_id: str
     score: float
@@ -58,30 +59,33 @@ class Ranked:
     fields: dict[str, Any]
     boosts: tuple[str, ...] = ()
     explanation: dict[str, Any] | None = None
+    found: Occurrences = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """`fallback` names the strategy that answered in place of one that took too long; `total` is
-    how many products a search has found, None where counting them took too long."""
+    how many products a search has found, None where counting them took too long; `others` are what
+    it lists apart, and `existing` those of the products it was asked about that it finds."""
 
     miso_id: UUID | None
     products: list[Ranked]
     interests: dict[str, Any] | None = None
     fallback: str | None = None
     total: int | None = None
+    others: Sequence[Ranked] = ()
+    existing: frozenset[str] = frozenset()
 
 
 Key = Callable[[Candidate | Listed], Hashable]
 
 
 class _List(NamedTuple):
-    """The candidates of a page, what they were chosen from, and how many there are in all, where
-    the strategy knows."""
+    """The candidates of a page, what they were chosen from, and those that are listed apart."""
 
     page: list[Candidate]
-    proposed: list[Candidate]
-    total: int | None
+    proposed: Proposed
+    others: list[Candidate]
 
 
 def answer(connection: Connection, question: Question, *, remember: bool = True) -> Answer:
@@ -91,14 +95,24 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
     """
     question, chosen, fallback = _chosen(connection, question)
     ANSWERS.labels(question.strategy, fallback or "none").inc()
-    miso_id = _remembered(connection, question, chosen.page) if remember else None
+    shown = [*chosen.page, *chosen.others]
+    miso_id = _remembered(connection, question, shown) if remember else None
+    asked = replace(question, strategy=fallback or question.strategy)
     return Answer(
         miso_id=miso_id,
-        products=_products(connection, question, chosen),
+        products=_products(connection, asked, chosen, chosen.page),
         interests=profile.interests(question.visitor) if question.explain else None,
         fallback=fallback,
-        total=chosen.total,
+        total=chosen.proposed.total,
+        others=_products(connection, replace(asked, start=0), chosen, chosen.others),
+        existing=_existing(connection, asked),
     )
+
+
+def _existing(connection: Connection, question: Question) -> frozenset[str]:
+    if not question.search.whether:
+        return frozenset()
+    return frozenset(search.existing(connection, question, question.search.whether))
 
 
 def _remembered(connection: Connection, question: Question, chosen: Sequence[Candidate]) -> UUID:
@@ -168,15 +182,14 @@ def _ranked(connection: Connection, question: Question) -> _List:
     """The page: what is proposed, in the order that the question's rules give it."""
     end = question.start + question.rows
     depth = max(end, rules.DEEPEST) if question.rules.looks_deep else end
-    proposed, total = _proposed(connection, question, depth)
+    proposed = _proposed(connection, question, depth)
     with tracing.span("rules"):
-        arranged = _arranged(connection, question, proposed, end)
-    return _List(arranged[question.start : end], proposed, total)
+        of_parts = replace(question, search=proposed.search or question.search)
+        arranged = _arranged(connection, of_parts, proposed, end)
+    return _List(arranged[question.start : end], proposed, proposed.others[: question.rows])
 
 
-def _proposed(
-    connection: Connection, question: Question, depth: int
-) -> tuple[list[Candidate], int | None]:
+def _proposed(connection: Connection, question: Question, depth: int) -> Proposed:
     """The first `depth`, if so many match: where variants fill the list, more are proposed."""
     propose = STRATEGIES[question.strategy]
     limit = depth + depth // 4 if question.one_per_group else depth
@@ -185,9 +198,18 @@ def _proposed(
             proposed = propose(connection, replace(question, limit=limit))
         chosen = rules.unique(proposed, _group) if question.one_per_group else proposed
         if len(chosen) >= depth or len(proposed) < limit:
-            total = proposed.total if isinstance(proposed, Proposed) else None
-            return chosen[:depth], total
+            return _first(question, proposed, chosen[:depth])
         limit *= MORE_EACH_TRY
+
+
+def _first(question: Question, proposed: list[Candidate], chosen: list[Candidate]) -> Proposed:
+    if not isinstance(proposed, Proposed):
+        return Proposed(chosen, None)
+    first = Proposed(chosen, proposed.total)
+    first.search, first.others = proposed.search, proposed.others
+    if question.one_per_group:
+        first.others = rules.unique(proposed.others, _group)
+    return first
 
 
 def _group(one: Candidate | Listed) -> Hashable:
@@ -234,7 +256,7 @@ def _lifted(connection: Connection, question: Question, end: int) -> Iterator[Li
         positions += len(boost.positions)
         matching = filters.all_of([question.filter, boost.condition])
         depth = positions if boost.positions else end
-        found, _ = _proposed(connection, replace(question, filter=matching), depth)
+        found = _proposed(connection, replace(question, filter=matching), depth)
         names = (boost.name,)
         yield Lifted(boost, [one._replace(boosts=names) for one in found if one.relevant])
 
@@ -263,10 +285,19 @@ def _anchored(
 # the answer -------------------------------------------------------------------------------------
 
 
-def _products(connection: Connection, question: Question, chosen: _List) -> list[Ranked]:
-    numbers = [one.product_no for one in chosen.page]
-    kept = records.fields(connection, question.site_id, numbers) if question.fields else {}
-    explained = _explained(connection, question, chosen) if question.explain else []
+def _products(
+    connection: Connection, question: Question, chosen: _List, shown: Sequence[Candidate]
+) -> list[Ranked]:
+    if not shown:
+        return []
+    numbers = [one.product_no for one in shown]
+    wanted = question.fields or question.search.highlight
+    kept = records.fields(connection, question.site_id, numbers) if wanted else {}
+    explained = _explained(connection, question, chosen, shown) if question.explain else []
+    found = search.occurrences(connection, question, shown, kept)
+    for one, told in zip(shown, explained, strict=False):
+        if one.product_no in found:
+            told["matched"] = dict(found[one.product_no].matched)
     return [
         Ranked(
             product_id=one.product_id,
@@ -275,11 +306,14 @@ def _products(connection: Connection, question: Question, chosen: _List) -> list
             fields=records.picked(kept.get(one.product_no, {}), question.fields),
             boosts=one.boosts,
             explanation=explained[position] if explained else None,
+            found=found.get(one.product_no, NOWHERE),
         )
-        for position, one in enumerate(chosen.page)
+        for position, one in enumerate(shown)
     ]
 
 
-def _explained(connection: Connection, question: Question, chosen: _List) -> list[dict[str, Any]]:
+def _explained(
+    connection: Connection, question: Question, chosen: _List, shown: Sequence[Candidate]
+) -> list[dict[str, Any]]:
     with tracing.span("explain"):
-        return explain.explanations(connection, question, chosen.page, chosen.proposed)
+        return explain.explanations(connection, question, shown, chosen.proposed)

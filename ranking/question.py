@@ -41,23 +41,49 @@ class Candidate(NamedTuple):
 
 class Proposed(list[Candidate]):
     """Candidates of a strategy that knows how many there are in all: products, or groups where one
-    stands for all; None where counting took too long."""
+    stands for all; None where counting took too long. `others` are a search's that are listed
+    apart; `search` is what a part of its products is to be found by."""
 
     def __init__(self, candidates: Iterable[Candidate], total: int | None) -> None:
         super().__init__(candidates)
         self.total = total
+        self.others: list[Candidate] = []
+        self.search: Search | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What a search looks for: the `text` as it was typed, in which `language` (empty: the
-    catalog's own); `semantic` how near in meaning may stand in for words (None: nothing may);
-    `personal` what the visitor counts, from 0 to 1."""
+    """What a search looks for.
+
+    The `text` as it was typed, whose words must occur, but not in the fields `without`; `advanced`,
+    a condition that may ask for texts; products `like` a text come first, those in a `language`
+    (empty: no matter) before all others; those to `include` are found whatever the text is.
+    `semantic`: how near in meaning may stand in for words (None: nothing may). `partial`: some of
+    the words may do, where `most_exact` products or fewer have all (None: any number); `separated`:
+    what has not all words is listed apart. `personal`: what the visitor counts, from 0 to 1.
+    Of products: which of `whether` are found, what of the text is where (`matched`), and the fields
+    to `highlight` it in.
+    """
 
     text: str = ""
     language: str = ""
     semantic: float | None = None
     personal: float = 1.0
+    like: str = ""
+    without: frozenset[str] = frozenset()
+    include: Sequence[str] = ()
+    partial: bool = False
+    most_exact: int | None = None
+    separated: bool = False
+    advanced: Expression | None = None
+    whether: Sequence[str] = ()
+    matched: bool = False
+    highlight: Sequence[str] = ()
+
+    @property
+    def completes(self) -> bool:
+        """Whether something may stand in for words."""
+        return self.partial or self.semantic is not None
 
 
 @dataclass(frozen=True, slots=True)

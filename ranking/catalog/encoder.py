@@ -84,14 +84,17 @@ def text_of(record: dict[str, Any]) -> str:
 
 
 def text_hash(record: dict[str, Any]) -> UUID | None:
-    """What tells whether a product must be encoded again; None where it has no text.
+    """What tells whether a product must be encoded and split into words again; None where it has
+    no text. What only a search reads counts too.
 
     The recipe stands in its first two bytes, so that Postgres can tell those of another.
     """
     text = text_of(record)
     if not text:
         return None
-    content = f"{MODEL}\0{RECIPE}\0{text}".encode("utf-8", "surrogatepass")
+    beyond = [record[name] for name in _only_searched(record) if record.get(name)]
+    whole = f"{text}\0{beyond}" if beyond else text
+    content = f"{MODEL}\0{RECIPE}\0{whole}".encode("utf-8", "surrogatepass")
     return UUID(bytes=RECIPE.to_bytes(2) + blake2b(content, digest_size=14).digest())
 
 
@@ -107,6 +110,32 @@ def parts(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(name, text) of all that a record says about its product, empty parts left out."""
     cleaned = ((name, _clean(value)) for name, value in _parts(record))
     return ((name, text) for name, text in cleaned if text)
+
+
+def more_parts(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(name, text) of the longer texts, each by its own name: the description, or where there is
+    none the page's text, and what a search reads beside them."""
+    described = plain(record.get("description")) or plain(record.get("html"))
+    if described:
+        yield "description", described[:MAX_DESCRIPTION]
+    if short := plain(record.get("short_description")):
+        yield "short_description", short
+    for name in PAGE:
+        if text := _clean(_joined(record.get(name), "\n")):
+            yield name, text
+
+
+PAGE = ("headers", "paragraphs", "anchors")
+
+
+def _only_searched(record: dict[str, Any]) -> tuple[str, ...]:
+    beside = ("short_description", *PAGE)
+    return beside if record.get("description") else ("html", *beside)
+
+
+def plain(value: Any) -> str:
+    """A string without tags and needless blanks; nothing of any other value."""
+    return _clean(_without_html(_text(value)))
 
 
 def _parts(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -139,8 +168,7 @@ def _says_something(text: str) -> bool:
 
 def _description(record: dict[str, Any]) -> str:
     for name in ("description", "short_description", "html"):
-        text = _clean(_without_html(_text(record.get(name))))
-        if text:
+        if text := plain(record.get(name)):
             return text[:MAX_DESCRIPTION]
     return ""
 

@@ -7,7 +7,7 @@ larger hash. A patch changes the record that is there, so among patches their or
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -295,6 +295,46 @@ def _rank(row: Row) -> tuple[bool, datetime, UUID]:
 
 def _hash(content: bytes) -> UUID:
     return UUID(bytes=blake2b(content, digest_size=16).digest())
+
+
+# after an upgrade -------------------------------------------------------------------------------
+
+BATCH = 500
+
+
+def recategorize(
+    connection: Connection, site_id: int, *, stop: Callable[[], bool] = lambda: False
+) -> int:
+    """Give what an older version stored the terms by which a category's path finds it; returns how
+    many. Batch by batch on a connection in autocommit, so uploads wait for one batch at most."""
+    done = after = 0
+    while not stop():
+        with connection.transaction():
+            found = _without_paths(connection, site_id, after)
+            told = [
+                {"product_no": number, "terms": filters.columns(record).terms}
+                for number, record in found
+            ]
+            if not told:
+                return done
+            rows = {"site_id": site_id, "rows": database.jsonb(told)}
+            connection.execute(SQL.set_terms, rows)
+            numbers = [number for number, _ in found]
+            models.copy_columns(connection, site_id, numbers)
+            words.copy_columns(connection, site_id, numbers)
+        done += len(numbers)
+        after = numbers[-1]
+    return done
+
+
+def _without_paths(
+    connection: Connection, site_id: int, after: int
+) -> list[tuple[int, dict[str, Any]]]:
+    asked = {
+        "site_id": site_id, "after": after, "limit": BATCH,
+        "has_categories": filters.HAS_CATEGORIES, "in_categories": filters.IN_CATEGORIES,
+    }  # fmt: skip
+    return connection.execute(SQL.without_paths, asked).fetchall()
 
 
 # writing ----------------------------------------------------------------------------------------

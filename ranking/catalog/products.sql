@@ -129,3 +129,18 @@ select product_id from products
 where site_id = %(site_id)s and not deleted and not provisional
   and (%(type)s::text is null or record->>'type' = %(type)s)
 order by product_id
+
+-- name: without_paths
+-- What an older version stored with a category, but without the terms of its paths. Locked, so that
+-- an upload comes wholly before or wholly after.
+select product_no, record from products
+where site_id = %(site_id)s and product_no > %(after)s and not deleted
+  and terms @> array[%(has_categories)s::bigint] and not terms @> array[%(in_categories)s::bigint]
+order by product_no
+limit %(limit)s
+for no key update
+
+-- name: set_terms
+update products p set terms = r.terms
+from jsonb_to_recordset(%(rows)s) as r(product_no int, terms bigint[])
+where p.site_id = %(site_id)s and p.product_no = r.product_no

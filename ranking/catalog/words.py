@@ -3,7 +3,7 @@
 Split and stemmed here, not by Postgres's parser: its words depend on the database's locale, and
 `Black/White` is a file name to it. Each word carries its site (`12/mug`), so that the one index
 holds every site's words apart; those of a title are there twice (`12=mug`), because the index does
-not know the letters. catalog/products writes, strategies/search asks.
+not know the letters. catalog/products writes, strategies/searching asks.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
 import snowballstemmer
 
-from ranking.catalog.encoder import parts
+from ranking.catalog.encoder import more_parts, parts
 from ranking.catalog.records import int_array
 from schemas import database
 from schemas.database import Connection
@@ -28,7 +27,7 @@ from schemas.database import Connection
 SQL = database.queries(__file__)
 
 # Raise it with any change in which words a record has: every product is split anew.
-RECIPE = 1
+RECIPE = 2
 DEFAULT_LANGUAGE = "en"
 STEMMERS = {
     "ar": "arabic", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek",
@@ -43,7 +42,10 @@ STEMMERS = {
 # Which letter of Postgres's four a part has, and how many of its words count.
 TITLE, METADATA, SUBTITLE, DESCRIPTION = "A", "B", "C", "D"
 LETTERS = {"title": TITLE, "subtitle": SUBTITLE, "description": DESCRIPTION}  # else METADATA
+# Longer texts stand apart (`12+mug`), so that each can be told from the description.
+MORE = {"short_description": "A", "headers": "B", "paragraphs": "C", "anchors": "D"}
 MOST_WORDS = {TITLE: 100, METADATA: 400, SUBTITLE: 100, DESCRIPTION: 400}
+MOST_WORDS_MORE = {"A": 100, "B": 400, "C": 400, "D": 400}
 FIRST = {TITLE: 1, METADATA: 1001, SUBTITLE: 3001, DESCRIPTION: 4001}  # no phrase spans two
 GAP = 10  # between two parts of one letter
 LONGEST = 64  # characters of a word
@@ -64,8 +66,8 @@ FUNCTION_WORDS = frozenset((
 _UNBROKEN = "\u0e00-\u0edf\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff" \
     "\uf900-\ufaff\U00020000-\U0003ffff"  # fmt: skip
 # Marks that belong to the letter before them, in scripts whose letters keep them.
-_MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff"
-_WORD = re.compile(rf"[{_UNBROKEN}]+|(?:(?![{_UNBROKEN}])[^\W_]|[{_MARKS}])+")
+MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff"
+_WORD = re.compile(rf"[{_UNBROKEN}]+|(?:(?![{_UNBROKEN}])[^\W_]|[{MARKS}])+")
 _IS_UNBROKEN = re.compile(rf"[{_UNBROKEN}]")
 _FOLDED_MARKS = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670]")
 # men's → mens, but l'eau → l eau
@@ -74,53 +76,6 @@ _APOSTROPHE = re.compile(r"(?<=[^\W_])['\u2019](?=[^\W_])")
 
 _stemmers: dict[str, Any] = {}
 _stemmers_lock = threading.Lock()  # a stemmer holds the word it works on
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A text as tsqueries: every word must occur; `in_title` in the title, as does `title` for
-    rows that were found, `metadata` there or in brand, categories and the like, `subtitle` in any
-    of these or the subtitle."""
-
-    anywhere: str
-    in_title: str
-    title: str
-    metadata: str
-    subtitle: str
-    count: int
-    title_key: int
-
-
-def query(site_id: int, text: str, languages: Iterable[str]) -> Query | None:
-    """What products must have to be found by a text in one of these languages; None where the
-    text has no word in it."""
-    words = list(_split(text))
-    telling = [word for word in words if fold(word) not in FUNCTION_WORDS] or words
-    asked = [_forms(word, languages) for word in dict.fromkeys(telling)]
-    if not asked:
-        return None
-    return Query(
-        anywhere=_every(f"{site_id}/", asked),
-        in_title=_every(f"{site_id}=", asked),
-        title=_every(f"{site_id}/", asked, TITLE),
-        metadata=_every(f"{site_id}/", asked, TITLE + METADATA),
-        subtitle=_every(f"{site_id}/", asked, TITLE + METADATA + SUBTITLE),
-        count=len(asked),
-        title_key=_title_key(words),
-    )
-
-
-def _every(prefix: str, asked: Iterable[set[str]], letters: str = "") -> str:
-    return " & ".join(
-        "({})".format(" | ".join(_lexeme(prefix, form, letters) for form in sorted(forms)))
-        for forms in asked
-    )
-
-
-def _lexeme(prefix: str, form: str, letters: str) -> str:
-    """A single character of an unbroken script begins one of its pairs."""
-    mark = "*" + letters if len(form) == 1 and _IS_UNBROKEN.match(form) else letters
-    return f"'{prefix}{form}':{mark}" if mark else f"'{prefix}{form}'"
 
 
 # one text ---------------------------------------------------------------------------------------
@@ -132,23 +87,45 @@ def fold(word: str) -> str:
     return unicodedata.normalize("NFC", bare)
 
 
-def _split(text: str, *, ends: bool = False) -> Iterator[str]:
+def split(text: str, *, ends: bool = False) -> Iterator[str]:
     """The words of a text in lower case; with `ends` an unbroken run's last character too, so that
     one character finds it wherever it stands."""
+    for run in _runs(text):
+        yield from _pairs(run, ends=ends)
+
+
+def _runs(text: str) -> list[str]:
     plain = unicodedata.normalize("NFKC", text[:MOST_CHARACTERS]).casefold()
-    plain = _APOSTROPHE.sub("", _ELISION.sub(r"\1 ", plain))
-    for word in _WORD.findall(plain):
-        if len(word) > 1 and _IS_UNBROKEN.match(word):
-            yield from (word[at : at + 2] for at in range(len(word) - 1))
-            if ends:
-                yield word[-1]
-        elif fold(word):
-            yield word[:LONGEST]
+    return _WORD.findall(_APOSTROPHE.sub("", _ELISION.sub(r"\1 ", plain)))
 
 
-def _forms(word: str, languages: Iterable[str]) -> set[str]:
+def _pairs(run: str, *, ends: bool) -> Iterator[str]:
+    if len(run) > 1 and is_unbroken(run):
+        yield from (run[at : at + 2] for at in range(len(run) - 1))
+        if ends:
+            yield run[-1]
+    elif fold(run):
+        yield run[:LONGEST]
+
+
+def placed(text: str) -> Iterator[tuple[int, str]]:
+    """The words of a text and at which places `of_record` would put them."""
+    at = 0
+    for run in _runs(text):
+        pairs = list(_pairs(run, ends=False))
+        yield from enumerate(pairs, at)
+        at += len(list(_pairs(run, ends=True)))
+
+
+def forms(word: str, languages: Iterable[str]) -> frozenset[str]:
     """A word as it stands and its stem in each language, without accents."""
-    return {fold(word), *(_stem(word, STEMMERS[one]) for one in languages if one in STEMMERS)}
+    known = (STEMMERS[one] for one in languages if one in STEMMERS)
+    return frozenset((fold(word), *(_stem(word, one) for one in known)))
+
+
+def is_unbroken(word: str) -> bool:
+    """Whether it begins in a script that is written without blanks."""
+    return _IS_UNBROKEN.match(word) is not None
 
 
 @lru_cache(65_536)
@@ -159,7 +136,7 @@ def _stem(word: str, algorithm: str) -> str:
         return fold(_stemmers[algorithm].stemWord(word)) or fold(word)
 
 
-def _title_key(words: Sequence[str]) -> int:
+def title_key(words: Iterable[str]) -> int:
     """Equal for titles that differ only in case, accents and what stands between their words."""
     text = " ".join(map(fold, words)).encode("utf-8", "surrogatepass")
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "big", signed=True)
@@ -172,25 +149,41 @@ def of_record(site_id: int, record: dict[str, Any]) -> dict[str, Any]:
     """A record's words as a tsvector, with the key and number of its title's words; pure."""
     language = language_of(record)
     positions: dict[str, list[str]] = {}
-    next_at = dict(FIRST)
-    for kind, text in (("product_id", str(record["product_id"])), *parts(record)):
-        letter = LETTERS.get(kind, METADATA)
-        for position, word in enumerate(_split(text, ends=True), next_at[letter]):
-            if position >= FIRST[letter] + MOST_WORDS[letter]:
+    next_at = {("/", letter): at for letter, at in FIRST.items()}
+    next_at |= {("+", letter): at for letter, at in FIRST.items()}
+    for separator, letter, text in _placed_parts(record):
+        most = (MOST_WORDS if separator == "/" else MOST_WORDS_MORE)[letter]
+        for position, word in enumerate(split(text, ends=True), next_at[separator, letter]):
+            if position >= FIRST[letter] + most:
                 break
-            for form in _forms(word, (language,)):
-                positions.setdefault(f"{site_id}/{form}", []).append(f"{position}{letter}")
-                if letter == TITLE:
+            for form in forms(word, (language,)):
+                positions.setdefault(f"{site_id}{separator}{form}", []).append(
+                    f"{position}{letter}"
+                )
+                if (separator, letter) == ("/", TITLE):
                     positions[f"{site_id}={form}"] = [f"1{TITLE}"]
-            next_at[letter] = position + 1
-        next_at[letter] += GAP
-    title = list(_split(record.get("title") or ""))
+            next_at[separator, letter] = position + 1
+        next_at[separator, letter] += GAP
+    title = list(split(record.get("title") or ""))
     return {
         "words": " ".join(f"'{lexeme}':{','.join(at)}" for lexeme, at in positions.items()),
         "language": language,
-        "title_key": _title_key(title),
+        "title_key": title_key(title),
         "title_words": min(len(title), MOST_WORDS[TITLE]),
     }
+
+
+def _placed_parts(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Each text of a record, with what stands between site and word, and its letter."""
+    yield "/", METADATA, str(record["product_id"])
+    for kind, text in parts(record):
+        if kind != "description":
+            yield "/", LETTERS.get(kind, METADATA), text
+    for kind, text in more_parts(record):
+        if kind in MORE:
+            yield "+", MORE[kind], text
+        else:
+            yield "/", DESCRIPTION, text
 
 
 def language_of(record: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
@@ -28,7 +28,8 @@ from schemas.database import Connection
 from tests.conftest import SECRET_KEY
 
 NOW = datetime.now(UTC)
-SEARCH = ("query", "language", "semantic", "personal")  # what `ask` takes of a search
+# What `ask` takes of a search, its text as `query`.
+SEARCH = ("query", *(one.name for one in fields(Search) if one.name != "text"))
 
 
 class Words:

@@ -23,6 +23,7 @@ SLOTS: dict[str, sql.Composable] = {
     "vectors": sql.Identifier("vectors_template"),
     "texts": sql.Identifier("texts_template"),
     "filter": sql.SQL("true"),
+    "matches": sql.SQL("true"),
     "measure": sql.Identifier("popular"),
     **profile.PARTS,
 }
@@ -75,7 +76,7 @@ def test_time_is_an_argument(statement: tuple[Path, str]) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *sorted((ROOT / "strategies").glob("*.py")),
+        *sorted((ROOT / "strategies").rglob("*.py")),
         *(ROOT / name for name in ("answer.py", "answers.py", "explain.py", "question.py")),
         *(ROOT / "visitors" / name for name in ("profile.py", "interests.py")),
         *(ROOT / "catalog" / name for name in ("nearest.py", "records.py")),

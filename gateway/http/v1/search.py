@@ -7,57 +7,35 @@ from typing import Any
 from uuid import UUID
 
 from flask_smorest import Blueprint
-from marshmallow import Schema, ValidationError
-from marshmallow.validate import Length, Range
+from marshmallow import Schema
+from marshmallow.validate import Range
 
 from gateway import access
 from gateway.access import Key, Site
 from gateway.http import auth, door, shapes, state
-from gateway.http.v1 import engine, rules
+from gateway.http.v1 import engine, finding, rules
 from gateway.http.v1.engine import Few, NotBuilt
 from ranking.answer import Answer, Ranked, answer
 from ranking.catalog import records
-from ranking.question import Question, Search
-from ranking.strategies.search import EVERYTHING, WITH_WORDS
+from ranking.merchandising import filters
+from ranking.question import Question
+from ranking.strategies.searching import weights
+from ranking.strategies.searching.asked import EVERYTHING
 from schemas.database import Connection
-from schemas.fields import Flag, Id, Number, Part, Reader, Text, Whole
+from schemas.fields import Flag, Id, Part, Reader, Whole
 
 blueprint = Blueprint("search", __name__, url_prefix="/v1/search")
 
-LONGEST_QUERY = 1000
 DEEPEST = 10_000
 MOST_IDS = 1000
-WEIGHT = 5
-THRESHOLD = 0.5
 NO_ANSWER = UUID(int=0)  # products by id are nobody's list, so nothing remembers it
 
 NOT_BUILT: NotBuilt = {
     **engine.NOT_BUILT,
-    "advanced_q": (),
-    "category": ([],),
-    "enable_matched_fields": (False,),
-    "enable_partial_match": (False,),
-    "enable_partial_match_threshold": (),
-    "exclude_fields_from_search": ([],),
     "facet_filters": ({},),
     "facets": ([],),
-    "include": ([],),
-    "like": ("",),
     "order_by": ([],),
-    # How, where there is a partial match.
-    "partial_match_mode": ("blended", "separated"),
-    "query_product_existence": ({},),
 }
-
-
-class Query(Text):
-    """What somebody typed."""
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
-        text: str = super()._deserialize(value, attr, data, **kwargs)
-        if not text.strip():
-            raise ValidationError("Say what to search for, or `*` for all products.")
-        return text
 
 
 class Spellcheck(Schema):
@@ -66,23 +44,11 @@ class Spellcheck(Schema):
     enable_auto_spelling_correction = Flag()
 
 
-class SearchRequest(engine.ListRequest):
+class SearchRequest(engine.ListRequest, finding.FindingRequest):
     """What for, for whom, how many, and which products may be in the list."""
 
-    q = Query(
-        required=True,
-        validate=Length(max=LONGEST_QUERY, error=f"At most {LONGEST_QUERY:,} characters."),
-    )
     start = Whole(validate=Range(0, DEEPEST, error=f"A list begins at 0 to {DEEPEST:,}."))
-    language = Text()
     anchoring_settings = rules.anchor_rules()
-    enable_semantic_search = Flag()
-    semantic_search_threshold = Number(
-        validate=Range(0, 1, error="The threshold is a number from 0 to 1.")
-    )
-    personalization_weight = Whole(
-        validate=Range(0, WEIGHT, error=f"The weight is a whole number from 0 to {WEIGHT}.")
-    )
     spellcheck = Part(Spellcheck)
 
 
@@ -165,23 +131,21 @@ def _known(
 
 def _read(reader: Reader, not_built: NotBuilt) -> dict[str, Any]:
     asked, found = engine.read(door.read_body(engine.LARGEST_BYTES), reader, not_built)
+    if reader is SEARCH and (asked or not found):
+        found += finding.problems(asked)
     if found:
         raise engine.refused(found)
     return asked
 
 
 def _question(asked: dict[str, Any], site: Site, key: Key) -> Question:
-    near = asked.get("semantic_search_threshold", THRESHOLD)
+    made = engine.question("search", asked, site, key)
     return replace(
-        engine.question("search", asked, site, key),
+        made,
+        filter=filters.all_of([made.filter, *finding.conditions(asked)]),
         endpoint="search/search",
         start=asked.get("start", 0),
-        search=Search(
-            text=asked["q"],
-            language=asked.get("language", "")[:2].lower(),
-            semantic=near if asked.get("enable_semantic_search", False) else None,
-            personal=asked.get("personalization_weight", WEIGHT) / WEIGHT,
-        ),
+        search=finding.search(asked),
     )
 
 
@@ -194,9 +158,9 @@ def _found(sent: dict[str, Any], asked: Question, answered: Answer) -> dict[str,
         show=lambda one: _product(asked, one),
         total=_total(asked, answered),
         start=asked.start,
-        spellcheck=_uncorrected(asked.search.text),
-        product_existence={},
-        partially_matched_products=[],
+        spellcheck=_uncorrected(asked.search.text or sent["advanced_q"]),
+        product_existence=finding.existence(asked.search, answered),
+        partially_matched_products=[_product(asked, one) for one in answered.others],
         facet_counts={"facet_fields": {}},
         custom_assets=[],
         boosting_rules=rules.shown(sent),
@@ -213,10 +177,13 @@ def _total(asked: Question, answered: Answer) -> int:
 def _product(asked: Question, one: Ranked) -> dict[str, Any]:
     """`_personalization_score` is how well it fits the visitor, 0 where nothing is known; a list of
     everything is ranked by nothing else."""
-    fits = min(1.0, one.parts.get("interest", 0.0) / WITH_WORDS["interest"])
-    if asked.search.text.strip() == EVERYTHING:
-        fits = one.score
-    return engine.product(one) | {"_search_score": one.score, "_personalization_score": fits}
+    fits = one.score if _is_for_all(asked) else weights.fits(asked.search, one.parts)
+    scores = {"_search_score": one.score, "_personalization_score": fits}
+    return engine.product(one) | scores | finding.product(asked.search, one)
+
+
+def _is_for_all(asked: Question) -> bool:
+    return asked.search.text.strip() == EVERYTHING
 
 
 def _uncorrected(query: str) -> dict[str, Any]:

@@ -4,9 +4,10 @@ missing field makes a condition false, and NOT makes it true.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-from ranking.merchandising.filters.terms import Scalar, term
+from ranking.merchandising.filters.terms import Scalar, category_term, term
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,23 @@ class Available:
 
 
 @dataclass(frozen=True, slots=True)
+class FullText:
+    """Has these words, or as a phrase all of them in a row. What products have is known to the
+    catalog: before it is compiled, it is `told` as Words."""
+
+    text: str
+    phrase: bool
+    position: int = field(default=0, compare=False)  # where it stands, to say so
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Its words pass this tsquery."""
+
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
 class Not:
     item: Expression
 
@@ -53,7 +71,7 @@ class Or:
     items: tuple[Expression, ...]
 
 
-Expression = Terms | Range | Available | Not | And | Or
+Expression = Terms | Range | Available | FullText | Words | Not | And | Or
 
 
 def everything() -> Expression:
@@ -66,9 +84,9 @@ def available() -> Expression:
     return Available()
 
 
-def equals(field: str, *values: Scalar) -> Expression:
+def equals(name: str, *values: Scalar) -> Expression:
     """Has one of these values exactly; for callers' own conditions such as Miso's `type`."""
-    return Terms(tuple(dict.fromkeys(term(field, value) for value in values)))
+    return Terms(tuple(dict.fromkeys(term(name, value) for value in values)))
 
 
 def all_of(items: list[Expression]) -> Expression:
@@ -90,3 +108,39 @@ def any_of(items: list[Expression]) -> Expression:
 def negated(item: Expression) -> Expression:
     """True where the item is not; a double NOT is none, so that a chain of them never nests."""
     return item.item if isinstance(item, Not) else Not(item)
+
+
+def texts(item: Expression) -> Iterator[FullText]:
+    """Every text that is asked for, those too that must not occur."""
+    match item:
+        case FullText():
+            yield item
+        case And(items) | Or(items):
+            for one in items:
+                yield from texts(one)
+        case Not(inner):
+            yield from texts(inner)
+
+
+def told(item: Expression, tell: Callable[[FullText], Expression]) -> Expression:
+    """The same with something else for each text."""
+    match item:
+        case FullText():
+            return tell(item)
+        case And(items):
+            return all_of([told(one, tell) for one in items])
+        case Or(items):
+            return any_of([told(one, tell) for one in items])
+        case Not(inner):
+            return negated(told(inner, tell))
+    return item
+
+
+def nothing() -> Expression:
+    """True of no product."""
+    return Or(())
+
+
+def in_category(path: Sequence[str]) -> Expression:
+    """Has a category that begins with this path."""
+    return Terms((category_term(path),))

@@ -12,7 +12,7 @@ from lark import Lark, Token, Transformer, v_args
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from ranking.merchandising.filters import expressions
-from ranking.merchandising.filters.expressions import Bound, Expression, Range, Terms
+from ranking.merchandising.filters.expressions import Bound, Expression, FullText, Range, Terms
 from ranking.merchandising.filters.terms import (
     CUSTOM,
     DATE_FIELDS,
@@ -27,6 +27,7 @@ from schemas.errors import AttuneError
 
 MAX_LENGTH = 10_000  # characters
 MAX_NESTING = 50  # brackets
+MAX_TEXTS = 50
 MAX_RANGES = 50  # each may look at every product
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
@@ -56,12 +57,20 @@ class FilterError(AttuneError):
         self.position = position
 
 
-@lru_cache(maxsize=256)
 def parse(fq: str) -> Expression:
     """The expression of an `fq` text; blank is everything.
 
     FilterError says where it cannot be read, names an unknown field, or which limit it breaks.
     """
+    expression = parse_advanced(fq)
+    for text in expressions.texts(expression):
+        raise FilterError("full_text is for advanced_q; a filter names a field", text.position)
+    return expression
+
+
+@lru_cache(maxsize=256)
+def parse_advanced(fq: str) -> Expression:
+    """The same for `advanced_q`, where `full_text` asks for words and phrases as well."""
     if len(fq) > MAX_LENGTH:
         raise FilterError(f"it is longer than {MAX_LENGTH:,} characters", MAX_LENGTH)
     if not fq.strip():
@@ -71,6 +80,8 @@ def parse(fq: str) -> Expression:
         expression: Expression = _PARSER.parse(fq)  # type: ignore[assignment]
     except UnexpectedInput as error:
         raise _syntax_error(error, fq) from None
+    if sum(1 for _ in expressions.texts(expression)) > MAX_TEXTS:
+        raise FilterError(f"it asks for more than {MAX_TEXTS} texts", 0)
     if _ranges_in(expression) > MAX_RANGES:
         raise FilterError(f"it has more than {MAX_RANGES} ranges, numbers and dates", 0)
     return expression
@@ -165,6 +176,24 @@ class _Build(Transformer[Token, Expression]):
 
     def negation(self, item: Expression) -> Expression:
         return expressions.negated(item)
+
+    def any_text(self, *items: Expression) -> Expression:
+        return expressions.any_of(list(items))
+
+    def all_texts(self, *items: Expression) -> Expression:
+        """Words beside each other are one text, in which articles need not occur."""
+        loose = [one for one in items if isinstance(one, FullText) and not one.phrase]
+        others = [one for one in items if one not in loose]
+        if loose:
+            text = " ".join(one.text for one in loose)
+            others.append(FullText(text, phrase=False, position=loose[0].position))
+        return expressions.all_of(others)
+
+    def full_phrase(self, token: Token) -> Expression:
+        return FullText(_text(token), phrase=True, position=token.start_pos or 0)
+
+    def full_words(self, token: Token) -> Expression:
+        return FullText(str(token), phrase=False, position=token.start_pos or 0)
 
     def clause(self, token: Token, value: _Value) -> Expression:
         return value(_field(token))

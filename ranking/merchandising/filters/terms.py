@@ -4,9 +4,10 @@ vector tables. The catalog calls `columns` when it stores a product, `compile` a
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -17,6 +18,7 @@ from schemas.fields import lenient_instant
 Scalar = str | bool | int | float
 
 CUSTOM = "custom_attributes"
+CATEGORY = "category/path"  # no field that a filter can name
 
 # How each field of a product can be asked for; a field in none of these is unknown.
 TERM_FIELDS = frozenset(
@@ -101,7 +103,7 @@ def columns(record: dict[str, Any]) -> FilterColumns:
         original_price=number(record.get("original_price")),
         sale_price=number(record.get("sale_price")),
         rating=number(record.get("rating")),
-        terms=sorted(set(_terms(record))),
+        terms=sorted({*_terms(record), *_paths(record)}),
         group_key=term("product_group_id", group),
         ranges=_ranges(record),
     )
@@ -121,9 +123,18 @@ def presence(field: str) -> int:
     return _hash(field, "*")
 
 
+def category_term(path: Sequence[str]) -> int:
+    """The term of products in the category with this path, or in one below."""
+    return _hash(CATEGORY, json.dumps(list(path), ensure_ascii=False))
+
+
 def _hash(field: str, canonical: str) -> int:
     text = f"{field}\0{canonical}".encode("utf-8", "surrogatepass")
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "big", signed=True)
+
+
+HAS_CATEGORIES = presence("categories")
+IN_CATEGORIES = _hash(CATEGORY, "*")  # what a record has whose paths are among its terms
 
 
 def _canonical(value: Scalar) -> str:
@@ -141,6 +152,15 @@ def _terms(record: dict[str, Any]) -> Iterator[int]:
         yield from (presence(prefix) for prefix in _prefixes(name))
         if field in TERM_FIELDS or field == CUSTOM:
             yield term(name, value)
+
+
+def _paths(record: dict[str, Any]) -> Iterator[int]:
+    """A term for each category and all above it, so that one path finds all that is below."""
+    for path in record.get("categories") or ():
+        if isinstance(path, list) and path and all(isinstance(name, str) for name in path):
+            yield IN_CATEGORIES
+            for end in range(1, len(path) + 1):
+                yield category_term(path[:end])
 
 
 def _ranges(record: dict[str, Any]) -> dict[str, list[int | float | str]]:

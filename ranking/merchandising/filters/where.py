@@ -15,15 +15,18 @@ from ranking.merchandising.filters.expressions import (
     Available,
     Bound,
     Expression,
+    FullText,
     Not,
     Or,
     Range,
     Terms,
+    Words,
     all_of,
 )
 from ranking.merchandising.filters.terms import COLUMN_FIELDS
 
 PRODUCTS = "p"  # the alias of products itself; any other table lacks `ranges`
+WORDS = "w"  # the alias of product_words
 
 _HAS = sql.SQL("{alias}.terms @> {terms}::bigint[]")
 _HAS_ANY = sql.SQL("{alias}.terms && {terms}::bigint[]")
@@ -34,6 +37,13 @@ _RANGE = sql.SQL("{alias}.ranges @? {path}::jsonpath")
 _IN_PRODUCTS = sql.SQL(
     "exists (select 1 from products ranged where ranged.site_id = {alias}.site_id "
     "and ranged.product_no = {alias}.product_no and {where})"
+)
+
+
+_WORDS = sql.SQL("{alias}.words @@ {query}::tsquery")
+_IN_WORDS = sql.SQL(
+    "exists (select 1 from product_words worded where worded.site_id = {alias}.site_id "
+    "and worded.product_no = {alias}.product_no and worded.words @@ {query}::tsquery)"
 )
 
 
@@ -58,7 +68,9 @@ def compile(expression: Expression, alias: str) -> Filter:
     beside = _Compiler(alias)
     where = beside.where(all_of([item for item in items if item not in beyond]))
     if not beyond:
-        return Filter(where, beside.params, joins_products=False)
+        return Filter(
+            where, beside.params, joins_products=alias != WORDS and _has_words(expression)
+        )
     # One look-up for all that needs it: as one semi-join Postgres can estimate and hash it.
     ranged = _Compiler("ranged")
     found = _IN_PRODUCTS.format(alias=beside.alias, where=ranged.where(all_of(beyond)))
@@ -77,10 +89,20 @@ def _needs_ranges(expression: Expression) -> bool:
     return False
 
 
+def _has_words(expression: Expression) -> bool:
+    match expression:
+        case And(items) | Or(items):
+            return any(map(_has_words, items))
+        case Not(item):
+            return _has_words(item)
+    return isinstance(expression, Words)
+
+
 class _Compiler:
     """Composes the condition on one table and collects its parameters."""
 
     def __init__(self, alias: str) -> None:
+        self.has_words = alias == WORDS
         self.alias = sql.Identifier(alias)
         self.params: dict[str, Any] = {}
 
@@ -93,6 +115,11 @@ class _Compiler:
                 return self._range(expression)
             case Available():
                 return _AVAILABLE.format(alias=self.alias)
+            case Words(query):
+                how = _WORDS if self.has_words else _IN_WORDS
+                return how.format(alias=self.alias, query=self._bind("words", query))
+            case FullText(text):
+                raise ValueError(f"{text!r} has to be told as words before it is compiled")
             case Not(item):
                 return sql.SQL("not ({})").format(self.where(item))
             case And(items):

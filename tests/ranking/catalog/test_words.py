@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from psycopg import sql
 
-from ranking.catalog import words
+from ranking.catalog import products, wanted, words
+from ranking.merchandising import filters
 from tests.ranking.market import Market
 
 
@@ -70,16 +73,41 @@ def test_it_stops_between_batches_and_goes_on(market: Market) -> None:
     assert words.fill(market.connection, market.site_id) == 3
 
 
+def test_what_an_older_version_wrote_is_found_by_its_category(market: Market) -> None:
+    """Its terms lack those of the paths."""
+    market.stock("mug", "cup", categories=[["Kitchen", "Mugs"]])
+    market.stock("hat")
+    path = filters.in_category(["Kitchen", "Mugs"])
+    new = [filters.IN_CATEGORIES, filters.category_term(["Kitchen", "Mugs"])]
+    for table in ("products", "product_words", f"vectors_{market.site_id}_1"):
+        market.connection.execute(
+            sql.SQL(
+                "update {} set terms = "
+                "array(select unnest(terms) except select unnest(%s::bigint[])) "
+                "where site_id = %s"
+            ).format(sql.Identifier(table)),
+            [new, market.site_id],
+        )
+    assert market.list(None, "search", query="*", filter=path) == []
+    assert products.recategorize(market.connection, market.site_id) == 2
+    assert products.recategorize(market.connection, market.site_id) == 0
+    for query, visitor in (("*", None), ("mug cup", None)):
+        asked = {"query": query, "filter": path, "partial": True}
+        assert set(market.list(visitor, "search", **asked)) == {"mug", "cup"}
+    market.happens("v1", ("like", "hat"))
+    assert set(market.list("v1", "search", query="*", filter=path)) == {"mug", "cup"}
+
+
 @given(title=st.text(max_size=200), language=st.sampled_from(["en", "de", "ja", "zz", "", "el"]))
 def test_every_title_is_found_by_itself(title: str, language: str) -> None:
     """All of a query's words are among those of the product, in its language."""
     record = {"product_id": "p1", "title": title, "language": language}
     made = words.of_record(1, record)
-    asked = words.query(1, title, [words.language_of(record)])
+    asked = wanted.query(1, title, [words.language_of(record)])
     if asked is None:
         return
     lexemes = {entry.split("':")[0].removeprefix("'") for entry in made["words"].split(" ")}
     for alternatives in asked.anywhere.split(" & "):
-        forms = [one.removesuffix(":*").strip("'") for one in alternatives[1:-1].split(" | ")]
+        forms = re.findall("'([^']*)'", alternatives)
         assert any(form in lexemes for form in forms), (forms, lexemes)
     assert asked.title_key == made["title_key"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from ranking.catalog import words
+from ranking.catalog import wanted
 from ranking.merchandising import filters
-from ranking.strategies import search
+from ranking.question import Question, Search
+from ranking.strategies.searching import common
+from ranking.strategies.searching.asked import ALIAS, Asked
 from tests.ranking.market import Market, ids, open_market
 
 VIEW = "product_detail_page_view"
@@ -394,15 +397,17 @@ def test_filters_are_sound_and_complete(
 
 
 def test_words_and_filters_are_looked_up_in_one_index(crowded: Market) -> None:
-    asked = words.query(crowded.site_id, "common velvet", ["en"])
-    assert asked is not None
-    filter = filters.compile(filters.parse("product_id:p900"), search.ALIAS)
-    parameters = {
-        "site_id": crowded.site_id, "anywhere": asked.anywhere, "excluded": "{}", **filter.params,
-    }  # fmt: skip
+    words = wanted.query(crowded.site_id, "common velvet", ["en"])
+    assert words is not None
+    only = filters.parse("product_id:p900")
+    question = Question(crowded.site_id, "search", crowded.now, filter=only)
+    asked = Asked(replace(question, search=Search("common velvet")), words)
+    filter = filters.compile(only, ALIAS)
     crowded.connection.execute("analyze product_words")
     plan = crowded.connection.execute(
-        sql.SQL("explain ") + search.SQL.fill("counted", filter=filter.where), parameters
+        sql.SQL("explain ")
+        + common.SQL.fill("counted", matches=asked.matches, filter=filter.where),
+        asked.parameters | filter.params,
     )
     told = [row[0] for row in plan]
     assert any("product_words_words" in line for line in told), told

@@ -1,0 +1,26 @@
+"""Products that are found whatever the text is, because the request names them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ranking.catalog import records
+from ranking.strategies.searching.asked import Asked
+from ranking.strategies.searching.compared import Found, compared
+from schemas.database import Connection
+
+
+def included(connection: Connection, asked: Asked) -> list[Found]:
+    """Those of `search.include` that have not all words, if the filters let them through."""
+    named = of_ids(connection, asked, asked.question.search.include)
+    return [one for one in named if one.level is None]
+
+
+def of_ids(connection: Connection, asked: Asked, product_ids: Sequence[str]) -> list[Found]:
+    """The products of these ids that are not left out and pass the filters, whatever their
+    words."""
+    found = records.numbers(connection, asked.question.site_id, product_ids)
+    numbers = {one.product_no for one in found} - asked.question.excluded
+    if not numbers:
+        return []
+    return compared(connection, asked, len(numbers), product_nos=numbers).best
