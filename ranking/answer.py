@@ -7,7 +7,7 @@ fields → explanation → the row that remembers the answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -15,9 +15,10 @@ from uuid import UUID
 import psycopg
 from prometheus_client import Counter
 
-from ranking import answers, explain
+from ranking import answers, counts, explain
 from ranking.catalog import models, records
 from ranking.catalog.records import Listed
+from ranking.counts import Counts
 from ranking.merchandising import filters, rules
 from ranking.merchandising.rules import Lifted
 from ranking.question import Candidate, Proposed, Question
@@ -63,13 +64,15 @@ class Ranked:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """`fallback` names the strategy that answered in place of one that took too long; `total` is
-    how many products a search has found, None where counting them took too long."""
+    how many products a search has found, None where counting them took too long; `facets` are its
+    counts by name."""
 
     miso_id: UUID | None
     products: list[Ranked]
     interests: dict[str, Any] | None = None
     fallback: str | None = None
     total: int | None = None
+    facets: dict[str, Counts] = field(default_factory=dict)
 
 
 Key = Callable[[Candidate | Listed], Hashable]
@@ -98,7 +101,16 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
         interests=profile.interests(question.visitor) if question.explain else None,
         fallback=fallback,
         total=chosen.total,
+        facets=_counted(connection, question, fallback) if question.facets.asked else {},
     )
+
+
+def _counted(connection: Connection, question: Question, fallback: str | None) -> dict[str, Counts]:
+    """Of a search by words where the vectors took too long."""
+    if fallback is not None:
+        question = replace(question, search=replace(question.search, semantic=None))
+    with tracing.span("facets"):
+        return counts.counted(connection, question)
 
 
 def _remembered(connection: Connection, question: Question, chosen: Sequence[Candidate]) -> UUID:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from ranking.catalog.models import Model
 from ranking.merchandising import filters
+from ranking.merchandising.facets import NO_FACETS, Facets
 from ranking.merchandising.filters import Expression, Filter
 from ranking.merchandising.rules import NO_RULES, Rules
 from ranking.visitors.profile import NOBODY, Profile
@@ -69,8 +70,8 @@ class Question:
     similar only), by which `rules` they are put in order, one variant a group or all, with which
     record fields. `additional` events
     count as if they had happened. `at` is now to everything; products bought within `bought_days`
-    before it are not recommended. `search` is for a search only; the list begins after `start`
-    products.
+    before it are not recommended. `search` and `facets` are for a search only (what `facets`
+    narrow it by is part of `filter` too); the list begins after `start` products.
     The rest `answer` fills in for the strategies, `limit` among it: how many to propose.
     """
 
@@ -86,6 +87,7 @@ class Question:
     anchor_groups: Sequence[str] = ()
     rules: Rules = NO_RULES
     search: Search = Search()
+    facets: Facets = NO_FACETS
     start: int = 0
     one_per_group: bool = True
     fields: Sequence[str] = ()

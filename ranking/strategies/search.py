@@ -116,6 +116,29 @@ def lexical(connection: Connection, question: Question) -> Proposed:
     return _proposed(asked, _with_all_words(connection, asked, deepest=ALL))
 
 
+def matching(connection: Connection, question: Question) -> Filter:
+    """All that the search finds as a condition on product_words; what is near in meaning by its
+    numbers."""
+    filter = question.where(ALIAS)
+    if question.search.text.strip() == EVERYTHING:
+        return filter
+    if question.search.semantic is not None:
+        few = COMPLETED + NEIGHBOURS
+        found = candidates(connection, replace(question, limit=few))
+        if len(found) < few:
+            numbers = int_array(one.product_no for one in found)
+            return Filter(_AMONG, {"product_nos": numbers}, joins_products=False)
+    asked = _words(connection, question)
+    if asked is None:
+        return Filter(sql.SQL("false"), {}, joins_products=False)
+    both = sql.SQL("({} and {})").format(_ALL_WORDS, filter.where)
+    return replace(filter, where=both, params=filter.params | {"anywhere": asked.anywhere})
+
+
+_AMONG = sql.SQL("w.product_no = any(%(product_nos)s::int[])")
+_ALL_WORDS = sql.SQL("w.words @@ %(anywhere)s::tsquery")
+
+
 def named(
     connection: Connection, question: Question, product_ids: Sequence[str]
 ) -> list[Candidate]:

@@ -283,6 +283,13 @@ FULL: dict[str, Any] = {
             {"type": "like", "product_ids": ["p1"], "user_id": "u1"}],
         "explain": True, "engine_id": "e", "boost_fq": "", "geo": {},
     },
+    "/v1/search/search": {
+        "q": "mug", "anonymous_id": "a1",
+        "facets": ["brand", {"field": "sale_price", "alias": "a", "size": 3, "include": "1.*",
+                             "ranges": [{"key": "k", "from": 1, "to": 2}],
+                             "queries": [{"key": "k", "query": "brand:B"}]}],
+        "facet_filters": {"brand": {"terms": ["B"]}, "a": {"ranges": [{"to": 2}]}},
+    },
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from marshmallow.validate import Length, Range
 from gateway import access
 from gateway.access import Key, Site
 from gateway.http import auth, door, shapes, state
-from gateway.http.v1 import engine, rules
+from gateway.http.v1 import engine, facets, rules
 from gateway.http.v1.engine import Few, NotBuilt
 from ranking.answer import Answer, Ranked, answer
 from ranking.catalog import records
@@ -39,8 +39,6 @@ NOT_BUILT: NotBuilt = {
     "enable_partial_match": (False,),
     "enable_partial_match_threshold": (),
     "exclude_fields_from_search": ([],),
-    "facet_filters": ({},),
-    "facets": ([],),
     "include": ([],),
     "like": ("",),
     "order_by": ([],),
@@ -66,7 +64,7 @@ class Spellcheck(Schema):
     enable_auto_spelling_correction = Flag()
 
 
-class SearchRequest(engine.ListRequest):
+class SearchRequest(engine.ListRequest, facets.FacetsRequest):
     """What for, for whom, how many, and which products may be in the list."""
 
     q = Query(
@@ -110,7 +108,9 @@ FOUND = {
     ),
     "product_existence": shapes.OPEN,
     "partially_matched_products": shapes.many(engine.PRODUCT),
-    "facet_counts": shapes.record({"facet_fields": shapes.OPEN}),
+    "facet_counts": shapes.record(
+        {"facet_fields": shapes.map_of(shapes.many({"type": "array", "items": {}}))}
+    ),
     "custom_assets": shapes.many(shapes.OPEN),
     "boosting_rules": shapes.many(shapes.OPEN),
     "filtering_rule": shapes.TEXT,
@@ -172,8 +172,14 @@ def _read(reader: Reader, not_built: NotBuilt) -> dict[str, Any]:
 
 def _question(asked: dict[str, Any], site: Site, key: Key) -> Question:
     near = asked.get("semantic_search_threshold", THRESHOLD)
+    common = engine.question("search", asked, site, key)
+    counting, found = facets.facets(asked, common.filter)
+    if found:
+        raise engine.refused(found)
     return replace(
-        engine.question("search", asked, site, key),
+        common,
+        filter=counting.condition,
+        facets=counting,
         endpoint="search/search",
         start=asked.get("start", 0),
         search=Search(
@@ -197,7 +203,7 @@ def _found(sent: dict[str, Any], asked: Question, answered: Answer) -> dict[str,
         spellcheck=_uncorrected(asked.search.text),
         product_existence={},
         partially_matched_products=[],
-        facet_counts={"facet_fields": {}},
+        facet_counts={"facet_fields": answered.facets},
         custom_assets=[],
         boosting_rules=rules.shown(sent),
         filtering_rule="",

@@ -11,24 +11,44 @@ from ranking.merchandising.filters.expressions import (
     everything,
     negated,
 )
-from ranking.merchandising.filters.grammar import FilterError, parse
-from ranking.merchandising.filters.terms import FilterColumns, columns, known, term
-from ranking.merchandising.filters.where import Filter, compile
+from ranking.merchandising.filters.grammar import FilterError, between, equal, parse
+from ranking.merchandising.filters.terms import (
+    CUSTOM,
+    FilterColumns,
+    Scalar,
+    columns,
+    countable,
+    facets,
+    known,
+    number,
+    spelled,
+    term,
+)
+from ranking.merchandising.filters.where import PRODUCTS, Filter, compile
 
 __all__ = [
+    "CUSTOM",
+    "PRODUCTS",
     "Expression",
     "Filter",
     "FilterColumns",
     "FilterError",
+    "Scalar",
     "all_of",
     "any_of",
     "available",
+    "between",
     "columns",
     "compile",
+    "countable",
+    "equal",
     "equals",
     "everything",
+    "facets",
     "known",
     "negated",
+    "number",
     "parse",
+    "spelled",
     "term",
 ]
