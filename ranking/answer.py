@@ -15,7 +15,7 @@ from uuid import UUID
 import psycopg
 from prometheus_client import Counter
 
-from ranking import answers, counts, explain
+from ranking import answers, counts, explain, ordering
 from ranking.catalog import models, records
 from ranking.catalog.records import Listed
 from ranking.counts import Counts
@@ -180,10 +180,28 @@ def _ranked(connection: Connection, question: Question) -> _List:
     """The page: what is proposed, in the order that the question's rules give it."""
     end = question.start + question.rows
     depth = max(end, rules.DEEPEST) if question.rules.looks_deep else end
-    proposed, total = _proposed(connection, question, depth)
+    ordered = _ordered if question.order else _proposed
+    proposed, total = ordered(connection, question, depth)
     with tracing.span("rules"):
         arranged = _arranged(connection, question, proposed, end)
-    return _List(arranged[question.start : end], proposed, total)
+    page = arranged[question.start : end]
+    if question.order:
+        page = ordering.completed(connection, question, STRATEGIES[question.strategy], page)
+    return _List(page, proposed, total)
+
+
+def _ordered(
+    connection: Connection, question: Question, depth: int
+) -> tuple[list[Candidate], int | None]:
+    """The first `depth` in the order that was asked for; of those that rules look at all is
+    known."""
+    propose = STRATEGIES[question.strategy]
+    with tracing.span("order"):
+        found, total = ordering.candidates(connection, question, propose, depth)
+        if question.rules.looks_deep:
+            first, others = found[: rules.DEEPEST], found[rules.DEEPEST :]
+            found = ordering.completed(connection, question, propose, first) + others
+    return found, total
 
 
 def _proposed(
@@ -220,6 +238,9 @@ def _arranged(
     asked, key = question.rules, _group if question.one_per_group else _number
     ranked = _spread(connection, question, proposed) if asked.spreads else proposed
     lifted = list(_lifted(connection, question, end))
+    if question.order:
+        # An order that was asked for is kept but where a rule names a position.
+        lifted = [one for one in lifted if one.boost.positions]
     ranked = rules.topped(ranked, lifted, key)
     if asked.anchorings:
         ranked = _anchored(connection, question, ranked, key)

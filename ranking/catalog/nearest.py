@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -164,7 +165,9 @@ _estimates: dict[Any, tuple[float, int]] = {}
 def matches(connection: Connection, model: Model, filter: Filter) -> int:
     """The planner's guess of how many products pass the filter alone; a minute old at most."""
     statement = _statement("matches", model, filter)
-    key = (connection.info.dbname, statement, repr(filter.params))
+    # A filter may name very many products.
+    asked = blake2b(repr(filter.params).encode("utf-8", "replace"), digest_size=16).digest()
+    key = (connection.info.dbname, statement, asked)
     known = _estimates.get(key)
     if known and known[0] > time.monotonic():
         return known[1]

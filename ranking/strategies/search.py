@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -133,6 +133,14 @@ def matching(connection: Connection, question: Question) -> Filter:
         return Filter(sql.SQL("false"), {}, joins_products=False)
     both = sql.SQL("({} and {})").format(_ALL_WORDS, filter.where)
     return replace(filter, where=both, params=filter.params | {"anywhere": asked.anywhere})
+
+
+def fit(question: Question, score: float, parts: Mapping[str, float]) -> float:
+    """How well a product found fits the visitor, from 0 (or nothing is known) to 1; a list of
+    everything is ranked by nothing else."""
+    if question.search.text.strip() == EVERYTHING:
+        return score
+    return min(1.0, parts.get("interest", 0.0) / WITH_WORDS["interest"])
 
 
 _AMONG = sql.SQL("w.product_no = any(%(product_nos)s::int[])")

@@ -33,3 +33,11 @@ create table product_places (
   primary key (site_id, product_no, field, number)
 );
 create index product_places_lat on product_places (site_id, field, lat, lon) include (product_no);
+
+-- Kilometres between two places on a sphere of the earth's mean radius (haversine).
+create function great_circle_km(lat1 float8, lon1 float8, lat2 float8, lon2 float8)
+returns float8 language sql immutable parallel safe as $$
+  select 2 * 6371.0088 * asin(least(1, sqrt(
+    sin(radians(lat2 - lat1) / 2) ^ 2
+    + cos(radians(lat1)) * cos(radians(lat2)) * sin(radians(lon2 - lon1) / 2) ^ 2)))
+$$;

@@ -289,6 +289,9 @@ FULL: dict[str, Any] = {
                              "ranges": [{"key": "k", "from": 1, "to": 2}],
                              "queries": [{"key": "k", "query": "brand:B"}]}],
         "facet_filters": {"brand": {"terms": ["B"]}, "a": {"ranges": [{"to": 2}]}},
+        "order_by": [{"field": "sale_price * 2 + _geo_distance", "order": "asc",
+                      "default_value": 1, "geo": {"lat": 1, "lon": 2},
+                      "tie_breaker": {"type": "relative_difference", "threshold": "0.1"}}],
     },
 }  # fmt: skip
 

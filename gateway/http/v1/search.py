@@ -13,12 +13,12 @@ from marshmallow.validate import Length, Range
 from gateway import access
 from gateway.access import Key, Site
 from gateway.http import auth, door, shapes, state
-from gateway.http.v1 import engine, facets, rules
+from gateway.http.v1 import engine, facets, ordering, rules
 from gateway.http.v1.engine import Few, NotBuilt
 from ranking.answer import Answer, Ranked, answer
 from ranking.catalog import records
 from ranking.question import Question, Search
-from ranking.strategies.search import EVERYTHING, WITH_WORDS
+from ranking.strategies.search import fit
 from schemas.database import Connection
 from schemas.fields import Flag, Id, Number, Part, Reader, Text, Whole
 
@@ -41,7 +41,6 @@ NOT_BUILT: NotBuilt = {
     "exclude_fields_from_search": ([],),
     "include": ([],),
     "like": ("",),
-    "order_by": ([],),
     # How, where there is a partial match.
     "partial_match_mode": ("blended", "separated"),
     "query_product_existence": ({},),
@@ -64,7 +63,7 @@ class Spellcheck(Schema):
     enable_auto_spelling_correction = Flag()
 
 
-class SearchRequest(engine.ListRequest, facets.FacetsRequest):
+class SearchRequest(engine.ListRequest, facets.FacetsRequest, ordering.OrderRequest):
     """What for, for whom, how many, and which products may be in the list."""
 
     q = Query(
@@ -174,10 +173,12 @@ def _question(asked: dict[str, Any], site: Site, key: Key) -> Question:
     near = asked.get("semantic_search_threshold", THRESHOLD)
     common = engine.question("search", asked, site, key)
     counting, found = facets.facets(asked, common.filter)
-    if found:
+    order, unreadable = ordering.keys(asked)
+    if found := found + unreadable:
         raise engine.refused(found)
     return replace(
         common,
+        order=order,
         filter=counting.condition,
         facets=counting,
         endpoint="search/search",
@@ -217,11 +218,7 @@ def _total(asked: Question, answered: Answer) -> int:
 
 
 def _product(asked: Question, one: Ranked) -> dict[str, Any]:
-    """`_personalization_score` is how well it fits the visitor, 0 where nothing is known; a list of
-    everything is ranked by nothing else."""
-    fits = min(1.0, one.parts.get("interest", 0.0) / WITH_WORDS["interest"])
-    if asked.search.text.strip() == EVERYTHING:
-        fits = one.score
+    fits = fit(asked, one.score, one.parts)
     return engine.product(one) | {"_search_score": one.score, "_personalization_score": fits}
 
 

@@ -13,6 +13,7 @@ from ranking.merchandising.filters.expressions import (
 )
 from ranking.merchandising.filters.grammar import FilterError, between, equal, parse
 from ranking.merchandising.filters.terms import (
+    COLUMN_FIELDS,
     CUSTOM,
     FilterColumns,
     Scalar,
@@ -21,12 +22,14 @@ from ranking.merchandising.filters.terms import (
     facets,
     known,
     number,
+    orderable,
     spelled,
     term,
 )
 from ranking.merchandising.filters.where import PRODUCTS, Filter, compile
 
 __all__ = [
+    "COLUMN_FIELDS",
     "CUSTOM",
     "PRODUCTS",
     "Expression",
@@ -48,6 +51,7 @@ __all__ = [
     "known",
     "negated",
     "number",
+    "orderable",
     "parse",
     "spelled",
     "term",

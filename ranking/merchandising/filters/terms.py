@@ -184,6 +184,14 @@ def spelled(field: str) -> str:
     return f"{CUSTOM}.{rest}" if dot and top == "attributes" else field
 
 
+def orderable(field: str) -> bool:
+    """Whether a field may hold a number, a boolean or a date, `attributes.x` too."""
+    top = spelled(field).partition(".")[0]
+    return known(spelled(field)) and (
+        top in NUMBER_FIELDS | DATE_FIELDS | {CUSTOM, "enable_question_answering"}
+    )
+
+
 def countable(field: str) -> bool:
     """Whether a facet can count the values of this field, `attributes.x` too."""
     top = spelled(field).partition(".")[0]
