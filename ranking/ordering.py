@@ -306,7 +306,7 @@ class _Columns:
             return sql.SQL("w.{}").format(sql.Identifier(name))
         if name == DISTANCE:
             assert key.geo is not None, "the door refuses a distance from nowhere"
-            lat, lon = (self._bind(one) for one in key.geo)
+            lat, lon = (self._bind(filters.degrees(one)) for one in key.geo)
             return SQL.fill("distance", lat=lat, lon=lon)
         self.beyond = True
         if name == BOOSTING:

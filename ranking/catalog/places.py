@@ -38,7 +38,8 @@ def _places(value: Any) -> Iterator[tuple[int, float, float]]:
             continue
         lat, lon = filters.number(one.get("lat")), filters.number(one.get("lon"))
         if lat is not None and lon is not None and abs(lat) <= 90 and abs(lon) <= 180:
-            yield number, lat, -180.0 if lon == 180 else lon
+            east = filters.degrees(lon)
+            yield number, filters.degrees(lat), -180.0 if east == 180 else east
 
 
 def write(connection: Connection, site_id: int, products: Sequence[Described]) -> None:

@@ -281,7 +281,10 @@ FULL: dict[str, Any] = {
         "fq": "brand:B", "type": "x", "exclude": ["p1"], "dedupe_product_group_id": True,
         "product_id": "p1", "additional_interactions": [
             {"type": "like", "product_ids": ["p1"], "user_id": "u1"}],
-        "explain": True, "engine_id": "e", "boost_fq": "", "geo": {},
+        "explain": True, "engine_id": "e", "boost_fq": "",
+        "geo": {"filter": [{"lat": 1, "lon": 2, "distance": 3, "distance_unit": "km",
+                            "field": "location"}],
+                "boost": [{"lat": 1, "lon": 2, "distance": 3, "boost_positions": [1]}]},
     },
     "/v1/search/search": {
         "q": "mug", "anonymous_id": "a1",

@@ -13,7 +13,7 @@ from marshmallow.validate import Length, Range
 from gateway import access
 from gateway.access import Key, Site
 from gateway.http import auth, door, shapes, state
-from gateway.http.v1 import engine, facets, ordering, rules
+from gateway.http.v1 import engine, facets, geo, ordering, rules
 from gateway.http.v1.engine import Few, NotBuilt
 from ranking.answer import Answer, Ranked, answer
 from ranking.catalog import records
@@ -206,7 +206,7 @@ def _found(sent: dict[str, Any], asked: Question, answered: Answer) -> dict[str,
         partially_matched_products=[],
         facet_counts={"facet_fields": answered.facets},
         custom_assets=[],
-        boosting_rules=rules.shown(sent),
+        boosting_rules=rules.shown(sent) + geo.shown(sent),
         filtering_rule="",
     )
 

@@ -4,6 +4,7 @@
 
 from ranking.merchandising.filters.expressions import (
     Expression,
+    Near,
     all_of,
     any_of,
     available,
@@ -12,6 +13,7 @@ from ranking.merchandising.filters.expressions import (
     negated,
 )
 from ranking.merchandising.filters.grammar import FilterError, between, equal, parse
+from ranking.merchandising.filters.places import degrees
 from ranking.merchandising.filters.terms import (
     COLUMN_FIELDS,
     CUSTOM,
@@ -36,6 +38,7 @@ __all__ = [
     "Filter",
     "FilterColumns",
     "FilterError",
+    "Near",
     "Scalar",
     "all_of",
     "any_of",
@@ -44,6 +47,7 @@ __all__ = [
     "columns",
     "compile",
     "countable",
+    "degrees",
     "equal",
     "equals",
     "everything",

@@ -39,6 +39,17 @@ class Available:
 
 
 @dataclass(frozen=True, slots=True)
+class Near:
+    """Some place of the field is at most so many kilometres from that one, degrees north and
+    east."""
+
+    field: str
+    lat: float
+    lon: float
+    km: float
+
+
+@dataclass(frozen=True, slots=True)
 class Not:
     item: Expression
 
@@ -53,7 +64,7 @@ class Or:
     items: tuple[Expression, ...]
 
 
-Expression = Terms | Range | Available | Not | And | Or
+Expression = Terms | Range | Available | Near | Not | And | Or
 
 
 def everything() -> Expression:

@@ -15,12 +15,14 @@ from ranking.merchandising.filters.expressions import (
     Available,
     Bound,
     Expression,
+    Near,
     Not,
     Or,
     Range,
     Terms,
     all_of,
 )
+from ranking.merchandising.filters.places import box, degrees
 from ranking.merchandising.filters.terms import COLUMN_FIELDS
 
 PRODUCTS = "p"  # the alias of products itself; any other table lacks `ranges`
@@ -35,6 +37,15 @@ _IN_PRODUCTS = sql.SQL(
     "exists (select 1 from products ranged where ranged.site_id = {alias}.site_id "
     "and ranged.product_no = {alias}.product_no and {where})"
 )
+# The bounds are a range of product_places' index; what they let through is measured.
+_NEAR = sql.SQL(
+    "exists (select 1 from product_places near where near.site_id = {alias}.site_id "
+    "and near.product_no = {alias}.product_no and near.field = {field} "
+    "and near.lat between {south} and {north} and ({easts}) "
+    "and great_circle_km({lat}, {lon}, near.lat, near.lon) <= {km})"
+)
+ROUNDING_KM = 1e-9  # a thousandth of a millimetre: a place is at no distance from itself
+_EAST = sql.SQL("near.lon between {} and {}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +69,8 @@ def compile(expression: Expression, alias: str) -> Filter:
     beside = _Compiler(alias)
     where = beside.where(all_of([item for item in items if item not in beyond]))
     if not beyond:
-        return Filter(where, beside.params, joins_products=False)
+        joins = alias != PRODUCTS and any(map(_needs_places, items))
+        return Filter(where, beside.params, joins_products=joins)
     # One look-up for all that needs it: as one semi-join Postgres can estimate and hash it.
     ranged = _Compiler("ranged")
     found = _IN_PRODUCTS.format(alias=beside.alias, where=ranged.where(all_of(beyond)))
@@ -77,6 +89,15 @@ def _needs_ranges(expression: Expression) -> bool:
     return False
 
 
+def _needs_places(expression: Expression) -> bool:
+    match expression:
+        case And(items) | Or(items):
+            return any(map(_needs_places, items))
+        case Not(item):
+            return _needs_places(item)
+    return isinstance(expression, Near)
+
+
 class _Compiler:
     """Composes the condition on one table and collects its parameters."""
 
@@ -93,6 +114,8 @@ class _Compiler:
                 return self._range(expression)
             case Available():
                 return _AVAILABLE.format(alias=self.alias)
+            case Near():
+                return self._near(expression)
             case Not(item):
                 return sql.SQL("not ({})").format(self.where(item))
             case And(items):
@@ -119,6 +142,23 @@ class _Compiler:
             for sign, bound in _signs(asked)
         ]
         return _COLUMN.format(column=column, bounds=sql.SQL(" and ").join(bounds))
+
+    def _near(self, asked: Near) -> sql.Composable:
+        def number(value: float) -> sql.Composable:
+            return sql.SQL("{}::float8").format(self._bind("number", value))
+
+        around = box(asked.lat, asked.lon, asked.km)
+        easts = [_EAST.format(number(west), number(east)) for west, east in around.easts]
+        return _NEAR.format(
+            alias=self.alias,
+            field=sql.SQL("{}::text").format(self._bind("field", asked.field)),
+            south=number(around.south),
+            north=number(around.north),
+            easts=sql.SQL(" or ").join(easts),
+            lat=number(degrees(asked.lat)),
+            lon=number(degrees(asked.lon)),
+            km=number(asked.km + ROUNDING_KM),
+        )
 
     def _bind(self, kind: str, value: Any) -> sql.Placeholder:
         digest = blake2b(repr(value).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
