@@ -30,6 +30,8 @@ ALIAS = "v"  # what filters call the vector table
 SESSION_EF_SEARCH = 200  # what serving connections set
 # A condition that looks into products costs four times as much a match.
 JOIN_COST = 4
+# One that measures a distance: 13 us a match at 384 dimensions, of which the vector takes 1.
+MEASURING_COST = 12
 ESTIMATE_CACHE_S = 60.0
 CACHED = 10_000
 
@@ -108,6 +110,8 @@ def use_index(connection: Connection, model: Model, filter: Filter, limit: int) 
         return False
     found = max(1, matches(connection, model, filter))
     cost = JOIN_COST if filter.joins_products else 1
+    if filter.measures:
+        cost = MEASURING_COST
     visited = max(model.ef_search, limit * model.rows / found)
     return cost * found >= model.exact_cost * visited
 

@@ -77,6 +77,7 @@ def test_a_distance_lets_through_what_is_so_near(
     def passing(condition: filters.Expression) -> set[int]:
         compiled = filters.compile(condition, "w")
         assert compiled.joins_products
+        assert compiled.measures
         query = b"select product_no from product_words w where site_id = 7 and " + (
             compiled.where.as_bytes(connection)
         )
