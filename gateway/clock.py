@@ -117,6 +117,7 @@ TASKS = (
     Task("partitions", timedelta(hours=1), _once),
     Task("purge", timedelta(hours=1), _once),
     Task("words", timedelta(hours=1), _all_sites),
+    Task("facets", timedelta(hours=1), _all_sites),
     Task("find_dirty", timedelta(days=1), _all_sites),
 )
 SHORTEST = min(task.every for task in TASKS)

@@ -46,6 +46,7 @@ TASKS = {
     "fit": "trainer",
     "popularity": "default",
     "words": "default",
+    "facets": "default",
     "sweep_failed": "default",
     "feeds": "default",
     "erase_bodies": "default",

@@ -155,6 +155,10 @@ def _words(connection: Connection, site_id: int) -> Report:
     }
 
 
+def _facets(connection: Connection, site_id: int) -> Report:
+    return {"described": products.describe_outdated(connection, site_id, stop=jobs.stopping)}
+
+
 # upkeep -----------------------------------------------------------------------------------------
 
 
@@ -198,6 +202,7 @@ TASKS: dict[str, Callable[[Connection, int], Report]] = {
     "fit": _fit,
     "popularity": _popularity,
     "words": _words,
+    "facets": _facets,
     "feeds": _feeds,
     "sweep_failed": _sweep_failed,
     "erase_bodies": _erase_bodies,

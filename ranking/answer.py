@@ -7,7 +7,7 @@ fields → explanation → the row that remembers the answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -15,9 +15,10 @@ from uuid import UUID
 import psycopg
 from prometheus_client import Counter
 
-from ranking import answers, explain
+from ranking import answers, counts, explain, ordering
 from ranking.catalog import models, records
 from ranking.catalog.records import Listed
+from ranking.counts import Counts
 from ranking.merchandising import filters, rules
 from ranking.merchandising.rules import Lifted
 from ranking.question import Candidate, Proposed, Question
@@ -66,7 +67,8 @@ class Ranked:
 class Answer:
     """`fallback` names the strategy that answered in place of one that took too long; `total` is
     how many products a search has found, None where counting them took too long; `others` are what
-    it lists apart, and `existing` those of the products it was asked about that it finds."""
+    it lists apart, `existing` those of the products it was asked about that it finds, and `facets`
+    its counts by name."""
 
     miso_id: UUID | None
     products: list[Ranked]
@@ -75,6 +77,7 @@ class Answer:
     total: int | None = None
     others: Sequence[Ranked] = ()
     existing: frozenset[str] = frozenset()
+    facets: dict[str, Counts] = field(default_factory=dict)
 
 
 Key = Callable[[Candidate | Listed], Hashable]
@@ -106,6 +109,7 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
         total=chosen.proposed.total,
         others=_products(connection, replace(asked, start=0), chosen, chosen.others),
         existing=_existing(connection, asked),
+        facets=_counted(connection, asked),
     )
 
 
@@ -113,6 +117,13 @@ def _existing(connection: Connection, question: Question) -> frozenset[str]:
     if not question.search.whether:
         return frozenset()
     return frozenset(search.existing(connection, question, question.search.whether))
+
+
+def _counted(connection: Connection, question: Question) -> dict[str, Counts]:
+    if not question.facets.asked:
+        return {}
+    with tracing.span("facets"):
+        return counts.counted(connection, question)
 
 
 def _remembered(connection: Connection, question: Question, chosen: Sequence[Candidate]) -> UUID:
@@ -182,11 +193,28 @@ def _ranked(connection: Connection, question: Question) -> _List:
     """The page: what is proposed, in the order that the question's rules give it."""
     end = question.start + question.rows
     depth = max(end, rules.DEEPEST) if question.rules.looks_deep else end
-    proposed = _proposed(connection, question, depth)
+    propose = STRATEGIES[question.strategy]
+    proposed = (_ordered if question.order else _proposed)(connection, question, depth)
     with tracing.span("rules"):
         of_parts = replace(question, search=proposed.search or question.search)
         arranged = _arranged(connection, of_parts, proposed, end)
-    return _List(arranged[question.start : end], proposed, proposed.others[: question.rows])
+    page = arranged[question.start : end]
+    if question.order:
+        page = ordering.completed(connection, question, propose, page)
+    return _List(page, proposed, proposed.others[: question.rows])
+
+
+def _ordered(connection: Connection, question: Question, depth: int) -> Proposed:
+    """The first `depth` in the order that was asked for; of those that rules look at all is
+    known."""
+    propose = STRATEGIES[question.strategy]
+    with tracing.span("order"):
+        found = ordering.candidates(connection, question, propose, depth)
+        if not question.rules.looks_deep:
+            return _first(question, found, found)
+        first, others = found[: rules.DEEPEST], found[rules.DEEPEST :]
+        known = ordering.completed(connection, question, propose, first)
+    return _first(question, found, known + others)
 
 
 def _proposed(connection: Connection, question: Question, depth: int) -> Proposed:
@@ -230,6 +258,9 @@ def _arranged(
     asked, key = question.rules, _group if question.one_per_group else _number
     ranked = _spread(connection, question, proposed) if asked.spreads else proposed
     lifted = list(_lifted(connection, question, end))
+    if question.order:
+        # An order that was asked for is kept but where a rule names a position.
+        lifted = [one for one in lifted if one.boost.positions]
     ranked = rules.topped(ranked, lifted, key)
     if asked.anchorings:
         ranked = _anchored(connection, question, ranked, key)

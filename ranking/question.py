@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from psycopg import sql
+
 from ranking.catalog.models import Model
+from ranking.catalog.records import int_array
 from ranking.merchandising import filters
+from ranking.merchandising.facets import NO_FACETS, Facets
 from ranking.merchandising.filters import Expression, Filter
+from ranking.merchandising.order import Order
 from ranking.merchandising.rules import NO_RULES, Rules
 from ranking.visitors.profile import NOBODY, Profile
 from schemas.errors import AttuneError
@@ -95,9 +100,11 @@ class Question:
     similar only), by which `rules` they are put in order, one variant a group or all, with which
     record fields. `additional` events
     count as if they had happened. `at` is now to everything; products bought within `bought_days`
-    before it are not recommended. `search` is for a search only; the list begins after `start`
+    before it are not recommended. `search`, `facets` (what they narrow it by
+    is part of `filter` too) and `order` are for a search only; the list begins after `start`
     products.
-    The rest `answer` fills in for the strategies, `limit` among it: how many to propose.
+    The rest `answer` fills in for the strategies, `limit` among it: how many to propose; `among`
+    which products alone.
     """
 
     site_id: int
@@ -112,6 +119,8 @@ class Question:
     anchor_groups: Sequence[str] = ()
     rules: Rules = NO_RULES
     search: Search = Search()
+    facets: Facets = NO_FACETS
+    order: Order = ()
     start: int = 0
     one_per_group: bool = True
     fields: Sequence[str] = ()
@@ -124,6 +133,7 @@ class Question:
     visitor: Profile = NOBODY
     excluded: frozenset[int] = frozenset()
     limit: int = 0
+    among: tuple[int, ...] | None = None
 
     @property
     def live_model(self) -> Model:
@@ -133,4 +143,11 @@ class Question:
 
     def where(self, alias: str) -> Filter:
         """The filter as a condition on that table: "v" vectors, "p" products."""
-        return filters.compile(self.filter, alias)
+        found = filters.compile(self.filter, alias)
+        if self.among is None:
+            return found
+        where = _AMONG.format(sql.Identifier(alias), found.where)
+        return replace(found, where=where, params=found.params | {"among": int_array(self.among)})
+
+
+_AMONG = sql.SQL("({}.product_no = any(%(among)s::int[]) and {})")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -29,6 +30,8 @@ ALIAS = "v"  # what filters call the vector table
 SESSION_EF_SEARCH = 200  # what serving connections set
 # A condition that looks into products costs four times as much a match.
 JOIN_COST = 4
+# One that measures a distance: 13 us a match at 384 dimensions, of which the vector takes 1.
+MEASURING_COST = 12
 ESTIMATE_CACHE_S = 60.0
 CACHED = 10_000
 
@@ -107,6 +110,8 @@ def use_index(connection: Connection, model: Model, filter: Filter, limit: int) 
         return False
     found = max(1, matches(connection, model, filter))
     cost = JOIN_COST if filter.joins_products else 1
+    if filter.measures:
+        cost = MEASURING_COST
     visited = max(model.ef_search, limit * model.rows / found)
     return cost * found >= model.exact_cost * visited
 
@@ -164,7 +169,9 @@ _estimates: dict[Any, tuple[float, int]] = {}
 def matches(connection: Connection, model: Model, filter: Filter) -> int:
     """The planner's guess of how many products pass the filter alone; a minute old at most."""
     statement = _statement("matches", model, filter)
-    key = (connection.info.dbname, statement, repr(filter.params))
+    # A filter may name very many products.
+    asked = blake2b(repr(filter.params).encode("utf-8", "replace"), digest_size=16).digest()
+    key = (connection.info.dbname, statement, asked)
     known = _estimates.get(key)
     if known and known[0] > time.monotonic():
         return known[1]

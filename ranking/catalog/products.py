@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from ranking.catalog import embeddings, encoder, models, words
+from ranking.catalog import embeddings, encoder, facets, models, places, words
 from ranking.merchandising import filters
 from schemas import database
 from schemas.database import Connection
@@ -348,10 +348,12 @@ class _Change:
     has_text: bool
     new_columns: bool
     deleted: bool
+    product_id: str
 
 
 def _run(connection: Connection, site_id: int, statement: str, written: list[Row]) -> list[_Change]:
-    """Write rows of products, and what filters use beside their vectors and words."""
+    """Write rows of products, what filters use beside their vectors and words, and the values and
+    places by which searches are narrowed."""
     if not written:
         return []
     found = connection.execute(statement, {"site_id": site_id, "rows": database.jsonb(written)})
@@ -359,7 +361,17 @@ def _run(connection: Connection, site_id: int, statement: str, written: list[Row
     moved = [c.product_no for c in changes if c.existed and c.new_columns and not c.deleted]
     models.copy_columns(connection, site_id, moved)
     words.copy_columns(connection, site_id, moved)
+    records = {row["product_id"]: row["record"] for row in written}
+    described = [(c.product_no, records[c.product_id]) for c in changes if not c.deleted]
+    _describe(connection, site_id, described)
     return changes
+
+
+def _describe(
+    connection: Connection, site_id: int, products: Sequence[tuple[int, dict[str, Any]]]
+) -> None:
+    facets.write(connection, site_id, products)
+    places.write(connection, site_id, products)
 
 
 def _settle(connection: Connection, site_id: int, changes: list[_Change]) -> int:
@@ -377,3 +389,21 @@ def _forget(connection: Connection, site_id: int, product_nos: Sequence[int]) ->
     """Remove all that lists find these products by."""
     embeddings.forget(connection, site_id, product_nos)
     words.forget(connection, site_id, product_nos)
+    facets.forget(connection, site_id, product_nos)
+    places.forget(connection, site_id, product_nos)
+
+
+def describe_outdated(
+    connection: Connection, site_id: int, *, stop: Callable[[], bool] = lambda: False
+) -> int:
+    """Make up for values and places that are missing, as after an upgrade; returns of how many.
+
+    Batch by batch on a connection in autocommit, each with a transaction of its own: where it is
+    interrupted the next goes on, and uploads wait for one batch at most.
+    """
+    done = 0
+    for product_nos in facets.outdated(connection, site_id, stop):
+        with connection.transaction():
+            _describe(connection, site_id, facets.locked(connection, site_id, product_nos))
+        done += len(product_nos)
+    return done

@@ -44,7 +44,8 @@ stored as (
     (group_key, available, original_price, sale_price, rating, terms) as columns
 )
 select s.product_no, k.product_no is not null and not k.deleted,
-  s.text_hash is distinct from k.text_hash, s.text_hash is not null, s.columns is distinct from k.columns, s.deleted
+  s.text_hash is distinct from k.text_hash, s.text_hash is not null, s.columns is distinct from k.columns, s.deleted,
+  s.product_id
 from stored s left join known k using (product_id)
 order by s.product_no
 
@@ -82,7 +83,7 @@ stored as (
     (p.group_key, p.available, p.original_price, p.sale_price, p.rating, p.terms) as columns
 )
 select s.product_no, true, s.text_hash is distinct from k.text_hash, s.text_hash is not null,
-  s.columns is distinct from k.columns, false
+  s.columns is distinct from k.columns, false, s.product_id
 from stored s join known k using (product_id)
 order by s.product_no
 

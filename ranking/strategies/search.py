@@ -7,11 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from psycopg import sql
+
+from ranking.catalog.records import int_array
+from ranking.merchandising.filters import Filter
 from ranking.question import Candidate, Proposed, Question, Search
+from ranking.strategies.searching import advanced, partial, weights
 from ranking.strategies.searching import asked as asking
 from ranking.strategies.searching import occurrences as finding
-from ranking.strategies.searching import partial
-from ranking.strategies.searching.asked import LEXICAL, Asked, says_nothing
+from ranking.strategies.searching.asked import ALIAS, LEXICAL, Asked, says_nothing
 from ranking.strategies.searching.compared import (
     ALL,
     UNCOUNTED,
@@ -33,7 +37,9 @@ __all__ = [
     "Occurrences",
     "candidates",
     "existing",
+    "fit",
     "lexical",
+    "matching",
     "named",
     "occurrences",
 ]
@@ -62,6 +68,42 @@ def lexical(connection: Connection, question: Question) -> Proposed:
     return candidates(connection, replace(question, strategy=LEXICAL))
 
 
+def matching(connection: Connection, question: Question) -> Filter:
+    """All that the search lists as a condition on product_words; what has not all words by its
+    numbers."""
+    asked = _asked(connection, replace(question, limit=DEEPEST_POOLED))
+    filter = asked.question.where(ALIAS)
+    if _is_for_all(asked):
+        return filter
+    words = asked.matches if asked.words else sql.SQL("false")
+    params = filter.params | {"anywhere": asked.words.anywhere if asked.words else None}
+    if beside := _beside(connection, asked):
+        words = sql.SQL("({} or {})").format(words, _BY_NUMBER)
+        params["beside"] = int_array(sorted(beside))
+    return replace(filter, where=sql.SQL("({} and {})").format(words, filter.where), params=params)
+
+
+def _beside(connection: Connection, asked: Asked) -> set[int]:
+    """What is listed although it has not all words."""
+    search, found = asked.question.search, included(connection, asked)
+    if search.completes and not search.separated:
+        exact = _exact(connection, asked)
+        known = _numbers([*exact.best, *found])
+        found = found + _others(connection, asked, exact.matches, known)
+    return _numbers(found)
+
+
+_BY_NUMBER = sql.SQL("w.product_no = any(%(beside)s::int[])")
+
+
+def fit(question: Question, score: float, parts: Mapping[str, float]) -> float:
+    """How well a product found fits the visitor, from 0 (or nothing is known) to 1; a list of
+    everything is ranked by nothing else."""
+    if says_nothing(question.search.text) and not advanced.text(question):
+        return score
+    return weights.fits(question.search, parts)
+
+
 def named(
     connection: Connection, question: Question, product_ids: Sequence[str]
 ) -> list[Candidate]:
@@ -74,7 +116,7 @@ def named(
 def existing(connection: Connection, question: Question, product_ids: Sequence[str]) -> set[str]:
     """Which of these the search finds, on whichever page; a variant counts although another of its
     group is shown for it."""
-    asked = _asked(connection, replace(question, limit=COMPLETED))
+    asked = _asked(connection, replace(question, limit=DEEPEST_POOLED))
     there = of_ids(connection, asked, product_ids)
     if _is_for_all(asked):
         return {one.product_id for one in there}

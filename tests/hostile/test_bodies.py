@@ -281,7 +281,20 @@ FULL: dict[str, Any] = {
         "fq": "brand:B", "type": "x", "exclude": ["p1"], "dedupe_product_group_id": True,
         "product_id": "p1", "additional_interactions": [
             {"type": "like", "product_ids": ["p1"], "user_id": "u1"}],
-        "explain": True, "engine_id": "e", "boost_fq": "", "geo": {},
+        "explain": True, "engine_id": "e", "boost_fq": "",
+        "geo": {"filter": [{"lat": 1, "lon": 2, "distance": 3, "distance_unit": "km",
+                            "field": "location"}],
+                "boost": [{"lat": 1, "lon": 2, "distance": 3, "boost_positions": [1]}]},
+    },
+    "/v1/search/search": {
+        "q": "mug", "anonymous_id": "a1",
+        "facets": ["brand", {"field": "sale_price", "alias": "a", "size": 3, "include": "1.*",
+                             "ranges": [{"key": "k", "from": 1, "to": 2}],
+                             "queries": [{"key": "k", "query": "brand:B"}]}],
+        "facet_filters": {"brand": {"terms": ["B"]}, "a": {"ranges": [{"to": 2}]}},
+        "order_by": [{"field": "sale_price * 2 + _geo_distance", "order": "asc",
+                      "default_value": 1, "geo": {"lat": 1, "lon": 2},
+                      "tie_breaker": {"type": "relative_difference", "threshold": "0.1"}}],
     },
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from gateway import instant
 from gateway.access import Key, Site
 from gateway.http import shapes
 from gateway.http.errors import Refused
-from gateway.http.v1 import rules
+from gateway.http.v1 import geo, rules
 from ranking.answer import Answer, Ranked
 from ranking.merchandising import filters
 from ranking.merchandising.filters import Expression, FilterError
@@ -49,7 +50,6 @@ NOT_BUILT: NotBuilt = {
     "custom_context": ({},),
     # There are no stored rules to switch off.
     "enable_boosting_campaigns": (True, False),
-    "geo": ({},),
     "user_cohort": ({},),
 }
 
@@ -77,7 +77,7 @@ class EngineRequest(Schema):
     fl = Few(Text(), MOST_FIELDS, "fields")
 
 
-class ListRequest(EngineRequest, rules.RulesRequest):
+class ListRequest(EngineRequest, rules.RulesRequest, geo.GeoRequest):
     """How many, which products may be in the list, and in which order."""
 
     type = Text()
@@ -138,7 +138,7 @@ def read(body: bytes, reader: Reader, not_built: NotBuilt) -> tuple[dict[str, An
         asked = reader.read(built)
     except ValidationError as error:
         return {}, found + problems(error, sent)
-    return asked, [*found, *rules.problems(asked)]
+    return asked, [*found, *rules.problems(asked), *geo.problems(asked)]
 
 
 def _not_built(sent: dict[str, Any], not_built: NotBuilt) -> Iterator[Problem]:
@@ -160,6 +160,7 @@ def refused(found: list[Problem]) -> Refused:
 def question(strategy: str, asked: dict[str, Any], site: Site, key: Key) -> Question:
     """The question that the common fields ask; raises Refused for a filter or an interaction."""
     at = instant.now()
+    asked_rules = rules.rules(asked, at)
     return Question(
         site_id=site.site_id,
         strategy=strategy,
@@ -169,7 +170,7 @@ def question(strategy: str, asked: dict[str, Any], site: Site, key: Key) -> Ques
         rows=asked.get("rows", 5),
         filter=_filter(asked),
         exclude=asked.get("exclude", ()),
-        rules=rules.rules(asked, at),
+        rules=replace(asked_rules, boosts=asked_rules.boosts + geo.boosts(asked)),
         one_per_group=asked.get("dedupe_product_group_id", True),
         fields=asked.get("fl", ()),
         additional=_additional(asked.get("additional_interactions", [])),
@@ -200,7 +201,7 @@ def _filter(asked: dict[str, Any]) -> Expression:
         raise refused([Problem("/fq", str(error), asked["fq"])]) from None
     if "type" in asked:
         conditions.append(filters.equals("type", asked["type"]))
-    return filters.all_of(conditions)
+    return filters.all_of(conditions + geo.conditions(asked))
 
 
 def _additional(interactions: list[dict[str, Any]]) -> list[schemas.Event]:

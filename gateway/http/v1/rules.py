@@ -23,14 +23,19 @@ MOST_SPREADS = 5
 FARTHEST = 50
 
 
+def positions() -> Items:
+    """The field of a boost that says where it lifts to."""
+    return Items(
+        Whole(validate=Range(0, DEEPEST - 1, error=f"A position is from 0 to {DEEPEST - 1}.")),
+        validate=Length(max=MOST_POSITIONS, error=f"At most {MOST_POSITIONS} positions."),
+    )
+
+
 class BoostRule(Schema):
     """Products to lift, by a filter: above all others, or to these positions (from 0)."""
 
     boost_fq = Text()
-    boost_positions = Items(
-        Whole(validate=Range(0, DEEPEST - 1, error=f"A position is from 0 to {DEEPEST - 1}.")),
-        validate=Length(max=MOST_POSITIONS, error=f"At most {MOST_POSITIONS} positions."),
-    )
+    boost_positions = positions()
     boost_rule_name = Text()
 
 

@@ -13,14 +13,13 @@ from marshmallow.validate import Range
 from gateway import access
 from gateway.access import Key, Site
 from gateway.http import auth, door, shapes, state
-from gateway.http.v1 import engine, finding, rules
+from gateway.http.v1 import engine, facets, finding, geo, ordering, rules
 from gateway.http.v1.engine import Few, NotBuilt
 from ranking.answer import Answer, Ranked, answer
 from ranking.catalog import records
 from ranking.merchandising import filters
 from ranking.question import Question
-from ranking.strategies.searching import weights
-from ranking.strategies.searching.asked import EVERYTHING
+from ranking.strategies.search import fit
 from schemas.database import Connection
 from schemas.fields import Flag, Id, Part, Reader, Whole
 
@@ -30,13 +29,6 @@ DEEPEST = 10_000
 MOST_IDS = 1000
 NO_ANSWER = UUID(int=0)  # products by id are nobody's list, so nothing remembers it
 
-NOT_BUILT: NotBuilt = {
-    **engine.NOT_BUILT,
-    "facet_filters": ({},),
-    "facets": ([],),
-    "order_by": ([],),
-}
-
 
 class Spellcheck(Schema):
     """Nothing is corrected yet, whatever is asked for."""
@@ -44,7 +36,9 @@ class Spellcheck(Schema):
     enable_auto_spelling_correction = Flag()
 
 
-class SearchRequest(engine.ListRequest, finding.FindingRequest):
+class SearchRequest(
+    engine.ListRequest, finding.FindingRequest, facets.FacetsRequest, ordering.OrderRequest
+):
     """What for, for whom, how many, and which products may be in the list."""
 
     start = Whole(validate=Range(0, DEEPEST, error=f"A list begins at 0 to {DEEPEST:,}."))
@@ -76,7 +70,9 @@ FOUND = {
     ),
     "product_existence": shapes.OPEN,
     "partially_matched_products": shapes.many(engine.PRODUCT),
-    "facet_counts": shapes.record({"facet_fields": shapes.OPEN}),
+    "facet_counts": shapes.record(
+        {"facet_fields": shapes.map_of(shapes.many({"type": "array", "items": {}}))}
+    ),
     "custom_assets": shapes.many(shapes.OPEN),
     "boosting_rules": shapes.many(shapes.OPEN),
     "filtering_rule": shapes.TEXT,
@@ -88,7 +84,7 @@ FOUND = {
 def search() -> dict[str, Any]:
     """All its words must occur; the visitor's kind first. `*` finds every product."""
     key = auth.authenticate("engine:read")
-    asked = _read(SEARCH, NOT_BUILT)
+    asked = _read(SEARCH, engine.NOT_BUILT)
     auth.check_user_hash(key, asked.get("user_id"), asked.get("user_hash"))
     with state.serving().connection() as connection:
         site = access.site_by_id(connection, key.site_id)
@@ -139,10 +135,17 @@ def _read(reader: Reader, not_built: NotBuilt) -> dict[str, Any]:
 
 
 def _question(asked: dict[str, Any], site: Site, key: Key) -> Question:
-    made = engine.question("search", asked, site, key)
+    common = engine.question("search", asked, site, key)
+    condition = filters.all_of([common.filter, *finding.conditions(asked)])
+    counting, found = facets.facets(asked, condition)
+    order, unreadable = ordering.keys(asked)
+    if found := found + unreadable:
+        raise engine.refused(found)
     return replace(
-        made,
-        filter=filters.all_of([made.filter, *finding.conditions(asked)]),
+        common,
+        order=order,
+        filter=counting.condition,
+        facets=counting,
         endpoint="search/search",
         start=asked.get("start", 0),
         search=finding.search(asked),
@@ -161,9 +164,9 @@ def _found(sent: dict[str, Any], asked: Question, answered: Answer) -> dict[str,
         spellcheck=_uncorrected(asked.search.text or sent["advanced_q"]),
         product_existence=finding.existence(asked.search, answered),
         partially_matched_products=[_product(asked, one) for one in answered.others],
-        facet_counts={"facet_fields": {}},
+        facet_counts={"facet_fields": answered.facets},
         custom_assets=[],
-        boosting_rules=rules.shown(sent),
+        boosting_rules=rules.shown(sent) + geo.shown(sent),
         filtering_rule="",
     )
 
@@ -175,15 +178,12 @@ def _total(asked: Question, answered: Answer) -> int:
 
 
 def _product(asked: Question, one: Ranked) -> dict[str, Any]:
-    """`_personalization_score` is how well it fits the visitor, 0 where nothing is known; a list of
-    everything is ranked by nothing else."""
-    fits = one.score if _is_for_all(asked) else weights.fits(asked.search, one.parts)
-    scores = {"_search_score": one.score, "_personalization_score": fits}
+    """`_personalization_score` is how well it fits the visitor, 0 where nothing is known."""
+    scores = {
+        "_search_score": one.score,
+        "_personalization_score": fit(asked, one.score, one.parts),
+    }
     return engine.product(one) | scores | finding.product(asked.search, one)
-
-
-def _is_for_all(asked: Question) -> bool:
-    return asked.search.text.strip() == EVERYTHING
 
 
 def _uncorrected(query: str) -> dict[str, Any]:

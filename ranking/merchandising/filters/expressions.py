@@ -57,6 +57,17 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
+class Near:
+    """Some place of the field is at most so many kilometres from that one, degrees north and
+    east."""
+
+    field: str
+    lat: float
+    lon: float
+    km: float
+
+
+@dataclass(frozen=True, slots=True)
 class Not:
     item: Expression
 
@@ -71,7 +82,7 @@ class Or:
     items: tuple[Expression, ...]
 
 
-Expression = Terms | Range | Available | FullText | Words | Not | And | Or
+Expression = Terms | Range | Available | FullText | Words | Near | Not | And | Or
 
 
 def everything() -> Expression:

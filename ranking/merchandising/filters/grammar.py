@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from ranking.merchandising.filters.terms import (
     FIELDS,
     NUMBER_FIELDS,
     TERM_FIELDS,
+    Scalar,
     instants,
     presence,
     term,
@@ -85,6 +87,30 @@ def parse_advanced(fq: str) -> Expression:
     if _ranges_in(expression) > MAX_RANGES:
         raise FilterError(f"it has more than {MAX_RANGES} ranges, numbers and dates", 0)
     return expression
+
+
+def equal(field: str, value: Scalar) -> Expression:
+    """The field has this value: as `field:value`, where a text may be any text; FilterError."""
+    asked = _field(Token("FIELD", field))
+    if isinstance(value, str):
+        return _equal(asked, Token("WORD", value), _spellings(asked.name, value))
+    if asked.holds_terms:
+        return Terms((term(asked.name, value),))
+    return _equal(asked, Token("WORD", _written(value)), ())
+
+
+def between(field: str, start: int | float | str | None, end: int | float | str | None) -> Range:
+    """The field has a number or a date from `start` up to, but without, `end`; FilterError."""
+    asked = _ranged(_field(Token("FIELD", field)))
+    return Range(
+        asked.name,
+        None if start is None else _lower(asked, Token("WORD", _written(start)), inclusive=True),
+        None if end is None else _upper(asked, Token("WORD", _written(end)), inclusive=False),
+    )
+
+
+def _written(value: Scalar) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _check_nesting(fq: str) -> None:

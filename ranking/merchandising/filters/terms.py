@@ -63,6 +63,11 @@ PRESENCE_FIELDS = frozenset(
         "location",
     ]
 )
+# Mostly another value for each product: nothing that a facet could count.
+SINGULAR_FIELDS = frozenset(
+    ["product_id", "product_group_id", "title", "subtitle", "url", "cover_image"]
+)
+_COUNTED_TEXTS = TERM_FIELDS - SINGULAR_FIELDS
 FIELDS = TERM_FIELDS | NUMBER_FIELDS | DATE_FIELDS | PRESENCE_FIELDS | {CUSTOM}
 
 
@@ -181,6 +186,36 @@ def _comparable(field: str, value: Scalar) -> int | float | str | None:
     if field == "margin" or field == CUSTOM:
         return None if number(value) is None else value
     return None
+
+
+def facets(record: dict[str, Any]) -> Iterator[tuple[str, Scalar]]:
+    """Each (field, value) that a facet can count, as filters would find it; some repeatedly."""
+    for field, name, value in _leaves(_with_defaults(record)):
+        if field in NUMBER_FIELDS:
+            if number(value) is not None:
+                yield name, value
+        elif field == CUSTOM or field in _COUNTED_TEXTS:
+            yield name, value
+
+
+def spelled(field: str) -> str:
+    """A field as products have it: `attributes.x` is short for `custom_attributes.x`."""
+    top, dot, rest = field.partition(".")
+    return f"{CUSTOM}.{rest}" if dot and top == "attributes" else field
+
+
+def orderable(field: str) -> bool:
+    """Whether a field may hold a number, a boolean or a date, `attributes.x` too."""
+    top = spelled(field).partition(".")[0]
+    return known(spelled(field)) and (
+        top in NUMBER_FIELDS | DATE_FIELDS | {CUSTOM, "enable_question_answering"}
+    )
+
+
+def countable(field: str) -> bool:
+    """Whether a facet can count the values of this field, `attributes.x` too."""
+    top = spelled(field).partition(".")[0]
+    return known(spelled(field)) and top in _COUNTED_TEXTS | NUMBER_FIELDS | {CUSTOM}
 
 
 def _with_defaults(record: dict[str, Any]) -> dict[str, Any]:

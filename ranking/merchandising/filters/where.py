@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -16,6 +17,7 @@ from ranking.merchandising.filters.expressions import (
     Bound,
     Expression,
     FullText,
+    Near,
     Not,
     Or,
     Range,
@@ -23,6 +25,7 @@ from ranking.merchandising.filters.expressions import (
     Words,
     all_of,
 )
+from ranking.merchandising.filters.places import box, degrees
 from ranking.merchandising.filters.terms import COLUMN_FIELDS
 
 PRODUCTS = "p"  # the alias of products itself; any other table lacks `ranges`
@@ -38,8 +41,17 @@ _IN_PRODUCTS = sql.SQL(
     "exists (select 1 from products ranged where ranged.site_id = {alias}.site_id "
     "and ranged.product_no = {alias}.product_no and {where})"
 )
-
-
+# The bounds are a range of product_places' index; what they let through is measured. Of a bare
+# comparison Postgres expects a third to be true, of this a half: nearer to a circle's part of its
+# box (.79), so that what is estimated chooses well between exact search and the index.
+_NEAR = sql.SQL(
+    "exists (select 1 from product_places near where near.site_id = {alias}.site_id "
+    "and near.product_no = {alias}.product_no and near.field = {field} "
+    "and near.lat between {south} and {north} and ({easts}) "
+    "and coalesce(great_circle_km({lat}, {lon}, near.lat, near.lon) <= {km}, false))"
+)
+ROUNDING_KM = 1e-9  # a thousandth of a millimetre: a place is at no distance from itself
+_EAST = sql.SQL("near.lon between {} and {}")
 _WORDS = sql.SQL("{alias}.words @@ {query}::tsquery")
 _IN_WORDS = sql.SQL(
     "exists (select 1 from product_words worded where worded.site_id = {alias}.site_id "
@@ -49,11 +61,13 @@ _IN_WORDS = sql.SQL(
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A condition for a WHERE, its parameters, and whether it looks beyond the aliased table."""
+    """A condition for a WHERE, its parameters, and whether it looks beyond the aliased table, where
+    it may measure distances."""
 
     where: sql.Composable
     params: dict[str, Any]
     joins_products: bool
+    measures: bool = False
 
 
 @lru_cache(maxsize=512)
@@ -64,38 +78,40 @@ def compile(expression: Expression, alias: str) -> Filter:
     parameters of two filters can be put into one statement. Cached: don't change `params`.
     """
     items = expression.items if isinstance(expression, And) else (expression,)
-    beyond = [item for item in items if alias != PRODUCTS and _needs_ranges(item)]
+    beyond = [item for item in items if alias != PRODUCTS and _asks(item, _is_beyond)]
+    measures = alias != PRODUCTS and _asks(expression, _is_near)
     beside = _Compiler(alias)
     where = beside.where(all_of([item for item in items if item not in beyond]))
     if not beyond:
-        return Filter(
-            where, beside.params, joins_products=alias != WORDS and _has_words(expression)
-        )
+        joins = measures or (alias != WORDS and _asks(expression, _is_words))
+        return Filter(where, beside.params, joins_products=joins, measures=measures)
     # One look-up for all that needs it: as one semi-join Postgres can estimate and hash it.
     ranged = _Compiler("ranged")
     found = _IN_PRODUCTS.format(alias=beside.alias, where=ranged.where(all_of(beyond)))
     both = sql.SQL("({} and {})").format(where, found)
-    return Filter(both, beside.params | ranged.params, joins_products=True)
+    return Filter(both, beside.params | ranged.params, joins_products=True, measures=measures)
 
 
-def _needs_ranges(expression: Expression) -> bool:
+def _asks(expression: Expression, what: Callable[[Expression], bool]) -> bool:
+    """Whether some part of it is of that kind."""
     match expression:
         case And(items) | Or(items):
-            return any(map(_needs_ranges, items))
+            return any(_asks(item, what) for item in items)
         case Not(item):
-            return _needs_ranges(item)
-        case Range(field):
-            return field not in COLUMN_FIELDS
-    return False
+            return _asks(item, what)
+    return what(expression)
 
 
-def _has_words(expression: Expression) -> bool:
-    match expression:
-        case And(items) | Or(items):
-            return any(map(_has_words, items))
-        case Not(item):
-            return _has_words(item)
-    return isinstance(expression, Words)
+def _is_beyond(one: Expression) -> bool:
+    return isinstance(one, Range) and one.field not in COLUMN_FIELDS
+
+
+def _is_near(one: Expression) -> bool:
+    return isinstance(one, Near)
+
+
+def _is_words(one: Expression) -> bool:
+    return isinstance(one, Words)
 
 
 class _Compiler:
@@ -120,6 +136,8 @@ class _Compiler:
                 return how.format(alias=self.alias, query=self._bind("words", query))
             case FullText(text):
                 raise ValueError(f"{text!r} has to be told as words before it is compiled")
+            case Near():
+                return self._near(expression)
             case Not(item):
                 return sql.SQL("not ({})").format(self.where(item))
             case And(items):
@@ -146,6 +164,23 @@ class _Compiler:
             for sign, bound in _signs(asked)
         ]
         return _COLUMN.format(column=column, bounds=sql.SQL(" and ").join(bounds))
+
+    def _near(self, asked: Near) -> sql.Composable:
+        def number(value: float) -> sql.Composable:
+            return sql.SQL("{}::float8").format(self._bind("number", value))
+
+        around = box(asked.lat, asked.lon, asked.km)
+        easts = [_EAST.format(number(west), number(east)) for west, east in around.easts]
+        return _NEAR.format(
+            alias=self.alias,
+            field=sql.SQL("{}::text").format(self._bind("field", asked.field)),
+            south=number(around.south),
+            north=number(around.north),
+            easts=sql.SQL(" or ").join(easts),
+            lat=number(degrees(asked.lat)),
+            lon=number(degrees(asked.lon)),
+            km=number(asked.km + ROUNDING_KM),
+        )
 
     def _bind(self, kind: str, value: Any) -> sql.Placeholder:
         digest = blake2b(repr(value).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
