@@ -46,6 +46,7 @@ TASKS = {
     "fit": "trainer",
     "popularity": "default",
     "words": "default",
+    "suggestions": "default",
     "sweep_failed": "default",
     "feeds": "default",
     "erase_bodies": "default",

@@ -20,7 +20,7 @@ from prometheus_client import Counter, Histogram
 from gateway import erasing, idempotency, ingest, instant, jobs, retention, sync
 from gateway.importing import importer
 from gateway.settings import load
-from ranking.catalog import embeddings, popularity, queries, snapshot, words
+from ranking.catalog import embeddings, popularity, queries, snapshot, suggestions, words
 from ranking.catalog.encoder import Encoder, Encodes, Vectors
 from schemas import database, tracing
 from schemas.database import Connection
@@ -152,6 +152,10 @@ def _words(connection: Connection, site_id: int) -> Report:
     return {"split": words.fill(connection, site_id, stop=jobs.stopping)}
 
 
+def _suggestions(connection: Connection, site_id: int) -> Report:
+    return dict(suggestions.refresh(connection, site_id, instant.now()))
+
+
 # upkeep -----------------------------------------------------------------------------------------
 
 
@@ -195,6 +199,7 @@ TASKS: dict[str, Callable[[Connection, int], Report]] = {
     "fit": _fit,
     "popularity": _popularity,
     "words": _words,
+    "suggestions": _suggestions,
     "feeds": _feeds,
     "sweep_failed": _sweep_failed,
     "erase_bodies": _erase_bodies,

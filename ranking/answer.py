@@ -1,7 +1,7 @@
 """Lists out: one question, one ranked list with its reasons. Every door and the backtest ask here.
 
-question → profile (fresh) → candidates (hard filters inside) → one per group → rules → page →
-fields → explanation → the row that remembers the answer.
+question → spelling → profile (fresh) → candidates (hard filters inside) → one per group → rules →
+page → fields → explanation → the row that remembers the answer.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import psycopg
 from prometheus_client import Counter
 
 from ranking import answers, explain
-from ranking.catalog import models, records
+from ranking.catalog import models, records, spelling, words
 from ranking.catalog.records import Listed
+from ranking.catalog.spelling import Spelling
 from ranking.merchandising import filters, rules
 from ranking.merchandising.rules import Lifted
 from ranking.question import Candidate, Proposed, Question
@@ -63,13 +64,15 @@ class Ranked:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """`fallback` names the strategy that answered in place of one that took too long; `total` is
-    how many products a search has found, None where counting them took too long."""
+    how many products a search has found, None where counting them took too long; `spelling` is what
+    was found wrong with its text."""
 
     miso_id: UUID | None
     products: list[Ranked]
     interests: dict[str, Any] | None = None
     fallback: str | None = None
     total: int | None = None
+    spelling: Spelling | None = None
 
 
 Key = Callable[[Candidate | Listed], Hashable]
@@ -89,6 +92,7 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
 
     Raises UnknownProducts, and psycopg's errors where Postgres is away.
     """
+    question, spelled = _spelled(connection, question)
     question, chosen, fallback = _chosen(connection, question)
     ANSWERS.labels(question.strategy, fallback or "none").inc()
     miso_id = _remembered(connection, question, chosen.page) if remember else None
@@ -98,7 +102,25 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
         interests=profile.interests(question.visitor) if question.explain else None,
         fallback=fallback,
         total=chosen.total,
+        spelling=spelled,
     )
+
+
+def _spelled(connection: Connection, question: Question) -> tuple[Question, Spelling | None]:
+    """The question with the words that were probably meant, and what was wrong with those typed.
+    No search waits long for it."""
+    asked = question.search
+    if question.strategy != "search" or asked.text.strip() in ("", search.EVERYTHING):
+        return question, None
+    languages = words.asked_for(connection, question.site_id, asked.language)
+    try:
+        with tracing.span("spelling"):
+            found = spelling.corrected(connection, question.site_id, asked.text, languages)
+    except psycopg.errors.QueryCanceled:
+        return question, None
+    if found.is_wrong and asked.corrected:
+        question = replace(question, search=replace(asked, text=found.corrected))
+    return question, found
 
 
 def _remembered(connection: Connection, question: Question, chosen: Sequence[Candidate]) -> UUID:

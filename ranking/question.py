@@ -52,12 +52,13 @@ class Proposed(list[Candidate]):
 class Search:
     """What a search looks for: the `text` as it was typed, in which `language` (empty: the
     catalog's own); `semantic` how near in meaning may stand in for words (None: nothing may);
-    `personal` what the visitor counts, from 0 to 1."""
+    `personal` what the visitor counts, from 0 to 1; whether misspelt words are `corrected`."""
 
     text: str = ""
     language: str = ""
     semantic: float | None = None
     personal: float = 1.0
+    corrected: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,11 +185,7 @@ def _asked(connection: Connection, question: Question) -> _Asked:
 
 
 def _words(connection: Connection, question: Question) -> words.Query | None:
-    languages = (
-        (question.search.language,)
-        if question.search.language
-        else words.languages(connection, question.site_id)
-    )
+    languages = words.asked_for(connection, question.site_id, question.search.language)
     return words.query(question.site_id, question.search.text, languages)
 
 

@@ -16,7 +16,7 @@ from gateway.http import auth, door, shapes, state
 from gateway.http.v1 import engine, rules
 from gateway.http.v1.engine import Few, NotBuilt
 from ranking.answer import Answer, Ranked, answer
-from ranking.catalog import records
+from ranking.catalog import records, spelling
 from ranking.question import Question, Search
 from ranking.strategies.search import EVERYTHING, WITH_WORDS
 from schemas.database import Connection
@@ -61,7 +61,7 @@ class Query(Text):
 
 
 class Spellcheck(Schema):
-    """Nothing is corrected yet, whatever is asked for."""
+    """Whether a search is for the corrected query; the correction is told in any case."""
 
     enable_auto_spelling_correction = Flag()
 
@@ -181,6 +181,7 @@ def _question(asked: dict[str, Any], site: Site, key: Key) -> Question:
             language=asked.get("language", "")[:2].lower(),
             semantic=near if asked.get("enable_semantic_search", False) else None,
             personal=asked.get("personalization_weight", WEIGHT) / WEIGHT,
+            corrected=asked.get("spellcheck", {}).get("enable_auto_spelling_correction", True),
         ),
     )
 
@@ -194,7 +195,7 @@ def _found(sent: dict[str, Any], asked: Question, answered: Answer) -> dict[str,
         show=lambda one: _product(asked, one),
         total=_total(asked, answered),
         start=asked.start,
-        spellcheck=_uncorrected(asked.search.text),
+        spellcheck=_spellcheck(asked.search, answered),
         product_existence={},
         partially_matched_products=[],
         facet_counts={"facet_fields": {}},
@@ -219,13 +220,14 @@ def _product(asked: Question, one: Ranked) -> dict[str, Any]:
     return engine.product(one) | {"_search_score": one.score, "_personalization_score": fits}
 
 
-def _uncorrected(query: str) -> dict[str, Any]:
-    """What Miso's clients read of every search, true of a query that nobody corrected."""
+def _spellcheck(asked: Search, answered: Answer) -> dict[str, Any]:
+    """All of Miso's fields, which its clients read of every search."""
+    found = answered.spelling or spelling.unchanged(asked.text)
     return {
-        "spelling_errors": False,
-        "auto_spelling_correction": False,
-        "original_query": query,
-        "original_query_with_markups": query,
-        "corrected_query": query,
-        "corrected_query_with_markups": query,
+        "spelling_errors": found.is_wrong,
+        "auto_spelling_correction": found.is_wrong and asked.corrected,
+        "original_query": found.original,
+        "original_query_with_markups": found.original_marked,
+        "corrected_query": found.corrected,
+        "corrected_query_with_markups": found.corrected_marked,
     }
