@@ -20,7 +20,7 @@ from prometheus_client import Counter, Histogram
 from gateway import erasing, idempotency, ingest, instant, jobs, retention, sync
 from gateway.importing import importer
 from gateway.settings import load
-from ranking.catalog import embeddings, popularity, queries, snapshot, suggestions, words
+from ranking.catalog import embeddings, popularity, queries, searched, snapshot, suggestions, words
 from ranking.catalog.encoder import Encoder, Encodes, Vectors
 from schemas import database, tracing
 from schemas.database import Connection
@@ -153,7 +153,10 @@ def _words(connection: Connection, site_id: int) -> Report:
 
 
 def _suggestions(connection: Connection, site_id: int) -> Report:
-    return dict(suggestions.refresh(connection, site_id, instant.now()))
+    now = instant.now()
+    return suggestions.refresh(connection, site_id, now) | searched.refresh(
+        connection, site_id, now
+    )
 
 
 # upkeep -----------------------------------------------------------------------------------------
@@ -187,6 +190,7 @@ def _purge(connection: Connection, site_id: int) -> Report:
     return {
         "runs": jobs.purge(connection, now - RUNS_KEPT),
         "queries": queries.purge(connection, now - QUERIES_KEPT),
+        "searched_in_vain": searched.purge(connection, now - searched.WINDOW),
         "imports": importer.purge(connection, now - IMPORTS_KEPT),
         "snapshots": snapshot.purge(connection, now - SNAPSHOTS_KEPT),
         "idempotent_requests": idempotency.purge(connection, now - idempotency.KEPT),

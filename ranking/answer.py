@@ -16,7 +16,7 @@ import psycopg
 from prometheus_client import Counter
 
 from ranking import answers, explain
-from ranking.catalog import models, records, spelling, words
+from ranking.catalog import models, records, searched, spelling, words
 from ranking.catalog.records import Listed
 from ranking.catalog.spelling import Spelling
 from ranking.merchandising import filters, rules
@@ -92,10 +92,13 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
 
     Raises UnknownProducts, and psycopg's errors where Postgres is away.
     """
+    typed = question.search.text
     question, spelled = _spelled(connection, question)
     question, chosen, fallback = _chosen(connection, question)
     ANSWERS.labels(question.strategy, fallback or "none").inc()
     miso_id = _remembered(connection, question, chosen.page) if remember else None
+    if remember and _is_in_vain(question, chosen):
+        searched.in_vain(connection, question.site_id, typed, question.at)
     return Answer(
         miso_id=miso_id,
         products=_products(connection, question, chosen),
@@ -104,6 +107,12 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
         total=chosen.total,
         spelling=spelled,
     )
+
+
+def _is_in_vain(question: Question, chosen: _List) -> bool:
+    """Whether a whole search found nothing; one within a filter may find something without it."""
+    whole = not question.start and question.rows and question.filter == filters.everything()
+    return bool(question.strategy == "search" and whole and not chosen.page)
 
 
 def _spelled(connection: Connection, question: Question) -> tuple[Question, Spelling | None]:

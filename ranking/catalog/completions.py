@@ -207,6 +207,8 @@ def _once(found: Iterable[Found]) -> list[Found]:
 
 
 def _query(prefix: str, typed: Sequence[Iterable[str]], finished: bool) -> str | None:
+    if not typed:
+        return None
     ends = [""] * len(typed) if finished else [""] * (len(typed) - 1) + [":*"]
     return " & ".join(
         "({})".format(" | ".join(f"'{prefix}{word}'{end}" for word in sorted(one)))

@@ -167,6 +167,11 @@ def tokens(text: str) -> Iterator[Token]:
         yield Token(found.start(), found.end(), _folded(found[0]))
 
 
+def is_unbroken(letter: str) -> bool:
+    """Whether its script is written without blanks."""
+    return bool(_IS_UNBROKEN.match(letter))
+
+
 def folded(text: str) -> tuple[str, ...]:
     """The words of a text, in lower case and without accents."""
     return tuple(map(fold, _split(text)))
