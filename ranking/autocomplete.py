@@ -35,10 +35,11 @@ SQL = database.queries(__file__)
 ALIAS = "w"  # what filters call product_words
 # Of a score from 0 to 1, chosen by order, not tuned.
 INTEREST, POPULARITY, BEGINNING = 0.45, 0.35, 0.2
-CHECKED = 40  # texts whose products are looked at together
+CHECKED = 24  # texts whose products are looked at together
 MOST_CHECKED = 200
 ALTERNATIVES = 6  # words that one with a typo may be
 MOST_WAYS = 12  # to read what was typed, with typos and spaces
+MOST_COMPARED = 60  # texts with the words of one of these ways
 FORGIVEN_FROM = 4  # letters typed in all
 
 
@@ -110,7 +111,9 @@ def complete(connection: Connection, question: Question, asked: Asked) -> Comple
     return Completions(
         miso_id,
         {
-            name: [_completed(question, one, kept if name == TITLE else None) for one in ones]
+            name: [
+                _completed(question, typed, one, kept if name == TITLE else None) for one in ones
+            ]
             for name, ones in found.items()
         },
     )
@@ -161,7 +164,7 @@ def _exact(
     connection: Connection, question: Question, asked: Asked, typed: Typed, field: str
 ) -> list[Matched]:
     found = _with_words(connection, question, asked, typed, field, [(w,) for w in typed.words])
-    return [(one, typed.match(one.completion.text)) for one in found]
+    return [(one, typed.match(one.folded)) for one in found]
 
 
 def _with_words(
@@ -236,11 +239,14 @@ def _forgiven(
     """Texts with words that may have been meant, in any of the ways to read what was typed."""
     made: dict[str, Matched] = {}
     for words in _ways(connection, question.site_id, typed):
-        for one in _with_words(connection, question, asked, typed, field, words):
-            match = typed.forgiving(one.completion.text, words[0])
+        found = _with_words(connection, question, asked, typed, field, words)
+        for one in found[:MOST_COMPARED]:
+            match = typed.forgiving(one.folded, words[0])
             known = made.get(one.folded)
             if match is not None and (known is None or match.group < known[1].group):
                 made[one.folded] = (one, match)
+        if len(made) >= CHECKED:
+            break
     return list(made.values())
 
 
@@ -369,9 +375,11 @@ def _records(
     return records.fields(connection, question.site_id, numbers)
 
 
-def _completed(question: Question, one: _One, kept: dict[int, dict[str, Any]] | None) -> Completed:
+def _completed(
+    question: Question, typed: Typed, one: _One, kept: dict[int, dict[str, Any]] | None
+) -> Completed:
     text = one.completion.text
-    rest, inverted = marked(text, one.match.spans)
+    rest, inverted = marked(text, typed.spans(text, one.match))
     if kept is None or one.product is None:
         return Completed(text, rest, inverted)
     fields = records.picked(kept.get(one.product.product_no, {}), question.fields)

@@ -20,12 +20,12 @@ Span = tuple[int, int]
 
 
 class Match(NamedTuple):
-    """Where what was typed stands in a text; `group` orders: CLOSE, SCATTERED, and with typos more
-    the more there are. `starts`: at the text's beginning."""
+    """How well a text has what was typed. `group` orders: CLOSE, SCATTERED, and with typos more the
+    more there are, where `begins` says before which of its words; `starts`: at the beginning."""
 
-    spans: tuple[Span, ...]
     group: int
     starts: bool
+    begins: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,46 +47,54 @@ class Typed:
     def _folded(self) -> str:
         return _fold(self.text)[0]
 
-    @cached_property
-    def _close(self) -> re.Pattern[str]:
-        return _pattern(self._folded.split(), self.is_finished)
+    def match(self, folded: str) -> Match:
+        """Of a text that has all its words, by these, folded."""
+        close = not self.words or f" {self._ended}" in f" {folded}{self._end}"
+        starts = close and f"{folded}{self._end}".startswith(self._ended)
+        return Match(CLOSE if close else SCATTERED, starts)
 
     @cached_property
-    def _apart(self) -> list[re.Pattern[str]]:
-        parts = self._folded.split()
-        last = len(parts) - 1
-        return [_pattern([part], at < last or self.is_finished) for at, part in enumerate(parts)]
+    def _end(self) -> str:
+        return " " if self.is_finished else ""
 
-    def match(self, text: str) -> Match:
-        """Where it stands in a text that has all its words."""
-        folded, places = _fold(text)
-        close = self._close.search(folded) if self.words else None
-        if close:
-            return Match((_span(text, places, *close.span()),), CLOSE, close.start() == 0)
-        found = [one.search(folded) for one in self._apart]
-        spans = sorted({_span(text, places, *one.span()) for one in found if one})
-        return Match(tuple(_apart(spans)), SCATTERED, starts=False)
+    @cached_property
+    def _ended(self) -> str:
+        return " ".join(self.words) + self._end
 
-    def forgiving(self, text: str, first: Iterable[str]) -> Match | None:
-        """The same with up to MOST_EDITS typos, where spaces do not count; the first word may be
-        any of these. What was typed is then as much as the text has of it from its beginning."""
-        folded, places = _fold(text)
-        start = _first_of(folded, first)
-        edits = self._edits(folded[start:])
+    def forgiving(self, folded: str, first: Iterable[str]) -> Match | None:
+        """The same with up to MOST_EDITS typos, where spaces do not count; its first word may be
+        any of these. None for more."""
+        parts, wanted = folded.split(), tuple(first)
+        begins = next((at for at, part in enumerate(parts) if part.startswith(wanted)), 0)
+        edits = self._edits(parts[begins:])
         if edits is None:
             return None
-        common = _common(self._folded.lstrip(), folded[start:])
-        spans = (_span(text, places, start, start + common),) if common else ()
-        return Match(spans, SCATTERED + 1 + edits, start == 0)
+        return Match(SCATTERED + 1 + edits, begins == 0, begins)
 
-    def _edits(self, folded: str) -> int | None:
+    def _edits(self, parts: Sequence[str]) -> int | None:
         """How many typos lie between it and the beginning of a text, or its first words."""
-        typed = self._folded.replace(" ", "")
+        typed = "".join(self.words)
         if not self.is_finished:
-            return distance_of(typed, folded.replace(" ", ""), MOST_EDITS, begins=True)
-        whole = accumulate(folded.split())
-        each = (distance_of(typed, one, MOST_EDITS) for one in whole)
+            return distance_of(typed, "".join(parts), MOST_EDITS, begins=True)
+        each = (distance_of(typed, one, MOST_EDITS) for one in accumulate(parts))
         return min((one for one in each if one is not None), default=None)
+
+    def spans(self, text: str, match: Match) -> tuple[Span, ...]:
+        """Where it stands in the text so matched. With typos that is as much as the text has of it
+        from its beginning."""
+        folded, places = _fold(text)
+        if match.group > SCATTERED:
+            start = _place(folded, match.begins)
+            common = _common(self._folded.lstrip(), folded[start:])
+            return (_span(text, places, start, start + common),) if common else ()
+        parts = self._folded.split()
+        close = _pattern(parts, self.is_finished).search(folded) if parts else None
+        if close:
+            return (_span(text, places, *close.span()),)
+        last = len(parts) - 1
+        each = (_pattern([part], at < last or self.is_finished) for at, part in enumerate(parts))
+        found = [one.search(folded) for one in each]
+        return tuple(_apart(sorted({_span(text, places, *one.span()) for one in found if one})))
 
 
 def marked(text: str, spans: Sequence[Span]) -> tuple[str, str]:
@@ -112,7 +120,6 @@ def _parts(text: str, spans: Sequence[Span]) -> Iterator[tuple[str, bool]]:
 # letters ----------------------------------------------------------------------------------------
 
 
-@lru_cache(4096)
 def _fold(text: str) -> tuple[str, tuple[int, ...]]:
     """In lower case, without accents and apostrophes, a space for all that is no letter; and for
     each of its characters where that stood."""
@@ -158,13 +165,10 @@ def _apart(spans: Iterable[Span]) -> Iterator[Span]:
             at = end
 
 
-def _first_of(folded: str, asked: Iterable[str]) -> int:
-    """Where the first of these words stands, alone or as a beginning; else at the start."""
-    wanted = tuple(asked)
-    for found in re.finditer(r"\S+", folded):
-        if found[0].startswith(wanted):
-            return found.start()
-    return len(folded) - len(folded.lstrip())
+def _place(folded: str, word: int) -> int:
+    """Where a word stands, counted from the first."""
+    places = [found.start() for found in re.finditer(r"\S+", folded)]
+    return places[min(word, len(places) - 1)] if places else 0
 
 
 def _common(one: str, other: str) -> int:
