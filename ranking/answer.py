@@ -7,6 +7,7 @@ page → fields → explanation → the row that remembers the answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -98,7 +99,8 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
     ANSWERS.labels(question.strategy, fallback or "none").inc()
     miso_id = _remembered(connection, question, chosen.page) if remember else None
     if remember and _is_in_vain(question, chosen):
-        searched.in_vain(connection, question.site_id, typed, question.at)
+        with suppress(psycopg.errors.DiskFull):
+            searched.in_vain(connection, question.site_id, typed, question.at)
     return Answer(
         miso_id=miso_id,
         products=_products(connection, question, chosen),

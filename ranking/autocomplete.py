@@ -106,7 +106,10 @@ def complete(connection: Connection, question: Question, asked: Asked) -> Comple
         prepared = replace(prepared, visitor=NOBODY)
         found = {name: _field(connection, prepared, asked, typed, name) for name in asked.fields}
     shown = [one for one in found.get(TITLE, ()) if one.product]
-    miso_id = answers.record(connection, prepared, [_candidate(one) for one in shown])
+    try:
+        miso_id = answers.record(connection, prepared, [_candidate(one) for one in shown])
+    except psycopg.errors.DiskFull:
+        miso_id = answers.new_id(question.at)
     kept = _records(connection, question, shown)
     return Completions(
         miso_id,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import combinations
 from typing import NamedTuple
 
@@ -166,14 +167,9 @@ class Counted:
 
     def add(self, texts: Iterable[str]) -> None:
         """One product's texts."""
-        has = set()
-        for text in texts:
-            for token in words.tokens(text):
-                word = token.word
-                if is_kept(word):
-                    has.add(word)
-                    self.surfaces[word, text[token.start : token.end]] += 1
-        self.products.update(has)
+        written = [pair for text in texts for pair in _kept(text)]
+        self.surfaces.update(written)
+        self.products.update({word for word, _ in written})
 
     def words(self) -> dict[str, tuple[str, int]]:
         """By word: how it is written most often, and how many products have it."""
@@ -182,6 +178,17 @@ class Counted:
             if word not in best or (-count, surface) < best[word]:
                 best[word] = (-count, surface)
         return {word: (best[word][1], count) for word, count in self.products.items()}
+
+
+@lru_cache(20_000)
+def _kept(text: str) -> tuple[tuple[str, str], ...]:
+    """The words of a text, each with how it is written there. Brands and categories come again and
+    again."""
+    return tuple(
+        (token.word, text[token.start : token.end])
+        for token in words.tokens(text)
+        if is_kept(token.word)
+    )
 
 
 def keep(connection: Connection, site_id: int, now: Mapping[str, tuple[str, int]]) -> int:

@@ -231,7 +231,10 @@ def test_queries_of_enough_visitors_complete(caller: Caller) -> None:
     assert [one["text"] for one in found] == ["Robin hood movie", "robin hood dvd"]
     assert found[1]["text_with_markups"] == "rob<mark>in hood dvd</mark>"
     assert all("product" not in one for one in found)
-    assert len(caller.texts("rob", "historical_queries", min_query_users=4)) == 3
+    few = {"q": "rob", "completion_fields": ["historical_queries"], "min_query_users": 4}
+    for key, count in ((caller.shop.secret_key, 3), (caller.shop.publishable_key, 2)):
+        answer = caller.post("search/autocomplete", key=key, **few)
+        assert len(answer.json["data"]["completions"]["historical_queries"]) == count
     assert caller.texts("robni", "historical_queries")[:1] == ["Robin hood movie"]
     with caller.shop.pool.connection() as connection:
         connection.execute("delete from events where data::text like '%%dvd%%'")

@@ -10,6 +10,7 @@ from marshmallow import ValidationError
 from marshmallow.validate import Length, Range
 
 from gateway import access
+from gateway.access import Key
 from gateway.http import auth, door, shapes, state
 from gateway.http.v1 import engine
 from gateway.http.v1.engine import Few, NotBuilt
@@ -88,7 +89,7 @@ def autocomplete() -> dict[str, Any]:
         site = access.site_by_id(connection, key.site_id)
         question = engine.question("autocomplete", asked, site, key)
         question = replace(question, endpoint="search/autocomplete")
-        answered = complete(connection, question, _asked(asked))
+        answered = complete(connection, question, _asked(asked, key))
     return {
         "message": "success",
         "data": {
@@ -101,11 +102,13 @@ def autocomplete() -> dict[str, Any]:
     }
 
 
-def _asked(asked: dict[str, Any]) -> Asked:
+def _asked(asked: dict[str, Any], key: Key) -> Asked:
+    """What few have searched for may tell of one of them: no key that stands in a page shows it."""
+    least = asked.get("min_query_users", LEAST_VISITORS)
     return Asked(
         text=asked["q"],
         fields=tuple(dict.fromkeys(asked.get("completion_fields") or [TITLE])),
-        least_visitors=asked.get("min_query_users", LEAST_VISITORS),
+        least_visitors=least if key.kind == "secret" else max(least, LEAST_VISITORS),
         language=asked.get("language", "")[:2].lower(),
     )
 
