@@ -38,7 +38,8 @@ INTEREST, POPULARITY, BEGINNING = 0.45, 0.35, 0.2
 CHECKED = 24  # texts whose products are looked at together
 MOST_CHECKED = 200
 ALTERNATIVES = 6  # words that one with a typo may be
-MOST_WAYS = 12  # to read what was typed, with typos and spaces
+MOST_WORDS = 8  # typed, that typos are looked for in
+MOST_SPLITS = 4  # places where a space may be missing
 MOST_COMPARED = 60  # texts with the words of one of these ways
 FORGIVEN_FROM = 4  # letters typed in all
 
@@ -255,9 +256,10 @@ def _forgiven(
 
 def _ways(connection: Connection, site_id: int, typed: Typed) -> list[list[set[str]]]:
     """For each word of what was typed those it may be: with typos; with a space less or more."""
-    words, last = typed.words, len(typed.words) - 1
+    words, last = typed.words[:MOST_WORDS], len(typed.words[:MOST_WORDS]) - 1
+    splits = _splits(connection, site_id, words)
     asked = {word: vocabulary.edits(word) for word in words}
-    asked |= {half: min(1, vocabulary.edits(half)) for word in words for half in _halves(word)}
+    asked |= {half: min(1, vocabulary.edits(half)) for split in splits for half in split[1:]}
     near = {
         word: {one.word.word for one in found[:ALTERNATIVES]}
         for word, found in vocabulary.near(connection, site_id, asked).items()
@@ -266,25 +268,29 @@ def _ways(connection: Connection, site_id: int, typed: Typed) -> list[list[set[s
     if not typed.is_finished:
         begun = vocabulary.beginning(connection, site_id, words[last])
         plain[last] = plain[last] | {one.word.word for one in begun[:ALTERNATIVES]}
-    ways = [plain]
-    for at, word in enumerate(words):
-        ways += [
-            [*plain[:at], near[left], near[right] | {right}, *plain[at + 1 :]]
-            for left, right in _splits(word)
-            if near[left]
-        ]
-        if at < last:
-            ways.append([*plain[:at], {word + words[at + 1]}, *plain[at + 2 :]])
-    return ways[:MOST_WAYS]
+    joined = ([*plain[:at], {words[at] + words[at + 1]}, *plain[at + 2 :]] for at in range(last))
+    apart = (
+        [*plain[:at], near[left] | {left}, near[right] | {right}, *plain[at + 1 :]]
+        for at, left, right in splits
+    )
+    return [plain, *joined, *apart]
 
 
-def _splits(word: str) -> Iterator[tuple[str, str]]:
+def _splits(
+    connection: Connection, site_id: int, words: Sequence[str]
+) -> list[tuple[int, str, str]]:
+    """Places of words that may be two, at least one of which the catalog has."""
     least = vocabulary.SHORTEST
-    return ((word[:at], word[at:]) for at in range(least, len(word) - least + 1))
-
-
-def _halves(word: str) -> Iterator[str]:
-    return (half for pair in _splits(word) for half in pair)
+    found = [
+        (place, word[:at], word[at:])
+        for place, word in enumerate(words)
+        for at in range(least, len(word) - least + 1)
+    ]
+    known = vocabulary.known(connection, site_id, {half for one in found for half in one[1:]})
+    likely = [one for one in found if one[1] in known or one[2] in known]
+    # The longer the half that is right the less it is so by accident.
+    likely.sort(key=lambda one: -max(len(half) for half in one[1:] if half in known))
+    return likely[:MOST_SPLITS]
 
 
 # products ---------------------------------------------------------------------------------------
