@@ -1,16 +1,19 @@
-"""How fast is a search of 100,000 products, for words few or many of them have?"""
+"""How fast is a search of 100,000 products, for words few or many of them have, and how fast are
+completions of what is typed?"""
 
 from __future__ import annotations
 
 import json
 import random
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 from bench import catalog, load
 from bench.report import Line, against, at_most, known, note, percentile
 from bench.stage import Stage, stage, web
-from ranking.catalog import encoder
+from gateway import instant
+from ranking.catalog import encoder, suggestions
 
 PRODUCTS = 100_000
 VISITORS = 2_000
@@ -33,6 +36,8 @@ def run() -> Iterator[Line]:
         encoder.Encoder(threads=2).export()
         catalog.fill(on.pool, on.site.site_id, PRODUCTS)
         catalog.visits(on.pool, on.site.site_id, on.api, VISITORS, VIEWS)
+        with on.pool.connection() as connection:
+            suggestions.refresh(connection, on.site.site_id, instant.now())
         with web(on) as port:
             yield from _measured(on, port)
 
@@ -48,6 +53,11 @@ def _measured(on: Stage, port: int) -> Iterator[Line]:
     steady = _steady(port, _requests(on, mixed), SECONDS)
     p95 = percentile(steady.latencies, 95)
     yield at_most("search p95, 100,000 products, mixed, 100 requests/s open loop", p95, "ms", 75)
+    note("search: completions")
+    typed = _requests(on, _typed, "search/autocomplete")
+    load.closed(port, typed, connections=CONNECTIONS, seconds=4.0).check()  # warm
+    p95 = percentile(_steady(port, typed, SECONDS).latencies, 95)
+    yield at_most("autocomplete p95, 100,000 products, 100 requests/s open loop", p95, "ms", 30)
     rates, lists = [], []
     for number in range(ROUNDS):
         note(f"search: round {number + 1} of {ROUNDS}")
@@ -89,6 +99,24 @@ def _list(chooser: random.Random) -> Body:
     return {}
 
 
+def _typed(chooser: random.Random) -> Body:
+    """A title up to any letter, at every third time with a letter left out."""
+    title = chooser.choice(_titles())[: chooser.randint(0, 12)].lower()
+    if len(title) > 4 and not chooser.randrange(3):
+        title = _with_a_typo(chooser, title)
+    return {"q": title, "rows": 8}
+
+
+@cache
+def _titles() -> list[str]:
+    return [record["title"] for record in catalog.real_products()]
+
+
+def _with_a_typo(chooser: random.Random, text: str) -> str:
+    at = chooser.randrange(1, len(text) - 1)
+    return text[:at] + text[at + 1 :]
+
+
 def _kinds() -> dict[str, Choice]:
     """What is searched for, by name. Two words of a title were mostly never searched for before."""
     titles = [record["title"].split() for record in catalog.real_products()]
@@ -104,6 +132,9 @@ def _kinds() -> dict[str, Choice]:
     return {
         "a word that 3 to 50 % have": common,
         "two words of a title": two,
+        "the same with a typo": lambda chooser: (
+            {"q": _with_a_typo(chooser, two(chooser)["q"] + "  ").strip()}
+        ),
         "the same with meaning": lambda chooser: two(chooser) | {"enable_semantic_search": True},
         "a common word and a filter": lambda chooser: (
             common(chooser) | {"fq": chooser.choice(filters)}

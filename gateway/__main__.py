@@ -36,6 +36,7 @@ COMMANDS = {
     "events": "gateway.commands.inspect",
     "visitors": "gateway.commands.inspect",
     "ledger": "gateway.commands.inspect",
+    "queries": "gateway.commands.queries",
     "orders": "gateway.commands.people",
     "merge": "gateway.commands.people",
     "unmerge": "gateway.commands.people",

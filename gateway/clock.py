@@ -89,10 +89,14 @@ def _sites_to_fit(connection: Connection, at: datetime) -> list[int]:
     return [site for site in embeddings.sites(connection) if embeddings.is_due(connection, site)]
 
 
-def _sites_with_news(connection: Connection, at: datetime) -> list[int]:
-    """Sites whose events changed since the last refresh, and each hour all: the window moves."""
-    rows = connection.execute(SQL.sites_with_news, {"at": at, "overlap": OVERLAP})
-    return [row[0] for row in rows]
+def _sites_with_news(task: str) -> Callable[[Connection, datetime], list[int]]:
+    """Sites that were sent something since that task last ran, and each hour all: time passes."""
+
+    def due(connection: Connection, at: datetime) -> list[int]:
+        asked = {"task": task, "at": at, "overlap": OVERLAP}
+        return [row[0] for row in connection.execute(SQL.sites_with_news, asked)]
+
+    return due
 
 
 def _sites_with_failures(connection: Connection, at: datetime) -> list[int]:
@@ -110,7 +114,8 @@ def _once(connection: Connection, at: datetime) -> list[int]:
 TASKS = (
     Task("encode", timedelta(seconds=30), embeddings.sites_waiting),
     Task("fit", timedelta(minutes=1), _sites_to_fit),
-    Task("popularity", timedelta(minutes=1), _sites_with_news),
+    Task("popularity", timedelta(minutes=1), _sites_with_news("popularity")),
+    Task("suggestions", timedelta(minutes=1), _sites_with_news("suggestions")),
     Task("sweep_failed", timedelta(minutes=1), _sites_with_failures),
     Task("erase_bodies", timedelta(minutes=5), erasing.sites),
     Task("feeds", timedelta(minutes=1), sync.due),

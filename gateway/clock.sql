@@ -3,7 +3,7 @@
 select s.site_id from sites s
 left join lateral (
   select slot, finished_at, started_at from task_runs r
-  where r.site_id = s.site_id and r.task = 'popularity' and r.state = 'done'
+  where r.site_id = s.site_id and r.task = %(task)s and r.state = 'done'
   order by slot desc
   limit 1
 ) last on true

@@ -47,6 +47,7 @@ TASKS = {
     "popularity": "default",
     "words": "default",
     "facets": "default",
+    "suggestions": "default",
     "sweep_failed": "default",
     "feeds": "default",
     "erase_bodies": "default",

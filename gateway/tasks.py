@@ -20,7 +20,16 @@ from prometheus_client import Counter, Histogram
 from gateway import erasing, idempotency, ingest, instant, jobs, retention, sync
 from gateway.importing import importer
 from gateway.settings import load
-from ranking.catalog import embeddings, popularity, products, queries, snapshot, words
+from ranking.catalog import (
+    embeddings,
+    popularity,
+    products,
+    queries,
+    searched,
+    snapshot,
+    suggestions,
+    words,
+)
 from ranking.catalog.encoder import Encoder, Encodes, Vectors
 from schemas import database, tracing
 from schemas.database import Connection
@@ -159,6 +168,13 @@ def _facets(connection: Connection, site_id: int) -> Report:
     return {"described": products.describe_outdated(connection, site_id, stop=jobs.stopping)}
 
 
+def _suggestions(connection: Connection, site_id: int) -> Report:
+    now = instant.now()
+    return suggestions.refresh(connection, site_id, now) | searched.refresh(
+        connection, site_id, now
+    )
+
+
 # upkeep -----------------------------------------------------------------------------------------
 
 
@@ -190,6 +206,7 @@ def _purge(connection: Connection, site_id: int) -> Report:
     return {
         "runs": jobs.purge(connection, now - RUNS_KEPT),
         "queries": queries.purge(connection, now - QUERIES_KEPT),
+        "searched_in_vain": searched.purge(connection, now - searched.WINDOW),
         "imports": importer.purge(connection, now - IMPORTS_KEPT),
         "snapshots": snapshot.purge(connection, now - SNAPSHOTS_KEPT),
         "idempotent_requests": idempotency.purge(connection, now - idempotency.KEPT),
@@ -203,6 +220,7 @@ TASKS: dict[str, Callable[[Connection, int], Report]] = {
     "popularity": _popularity,
     "words": _words,
     "facets": _facets,
+    "suggestions": _suggestions,
     "feeds": _feeds,
     "sweep_failed": _sweep_failed,
     "erase_bodies": _erase_bodies,

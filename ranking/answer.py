@@ -1,12 +1,13 @@
 """Lists out: one question, one ranked list with its reasons. Every door and the backtest ask here.
 
-question → profile (fresh) → candidates (hard filters inside) → one per group → rules → page →
-fields → explanation → the row that remembers the answer.
+question → spelling → profile (fresh) → candidates (hard filters inside) → one per group → rules →
+page → fields → explanation → the row that remembers the answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -16,8 +17,9 @@ import psycopg
 from prometheus_client import Counter
 
 from ranking import answers, counts, explain, ordering
-from ranking.catalog import models, records
+from ranking.catalog import models, records, searched, spelling, words
 from ranking.catalog.records import Listed
+from ranking.catalog.spelling import Spelling
 from ranking.counts import Counts
 from ranking.merchandising import filters, rules
 from ranking.merchandising.rules import Lifted
@@ -67,8 +69,8 @@ class Ranked:
 class Answer:
     """`fallback` names the strategy that answered in place of one that took too long; `total` is
     how many products a search has found, None where counting them took too long; `others` are what
-    it lists apart, `existing` those of the products it was asked about that it finds, and `facets`
-    its counts by name."""
+    it lists apart, `existing` those of the products it was asked about that it finds, `facets` its
+    counts by name, and `spelling` what was found wrong with its text."""
 
     miso_id: UUID | None
     products: list[Ranked]
@@ -78,6 +80,7 @@ class Answer:
     others: Sequence[Ranked] = ()
     existing: frozenset[str] = frozenset()
     facets: dict[str, Counts] = field(default_factory=dict)
+    spelling: Spelling | None = None
 
 
 Key = Callable[[Candidate | Listed], Hashable]
@@ -96,11 +99,16 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
 
     Raises UnknownProducts, and psycopg's errors where Postgres is away.
     """
+    typed = question.search.text
+    question, spelled = _spelled(connection, question)
     question, chosen, fallback = _chosen(connection, question)
     ANSWERS.labels(question.strategy, fallback or "none").inc()
     shown = [*chosen.page, *chosen.others]
     miso_id = _remembered(connection, question, shown) if remember else None
     asked = replace(question, strategy=fallback or question.strategy)
+    if remember and _is_in_vain(question, chosen):
+        with suppress(psycopg.errors.DiskFull):
+            searched.in_vain(connection, question.site_id, typed, question.at)
     return Answer(
         miso_id=miso_id,
         products=_products(connection, asked, chosen, chosen.page),
@@ -110,7 +118,33 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
         others=_products(connection, replace(asked, start=0), chosen, chosen.others),
         existing=_existing(connection, asked),
         facets=_counted(connection, asked),
+        spelling=spelled,
     )
+
+
+def _is_in_vain(question: Question, chosen: _List) -> bool:
+    """Whether a whole search found nothing; one within a filter may find something without it."""
+    if question.strategy != "search" or question.start or not question.rows:
+        return False
+    narrowed = question.filter != filters.everything() or question.search.advanced is not None
+    return not (narrowed or question.search.without or chosen.page or chosen.others)
+
+
+def _spelled(connection: Connection, question: Question) -> tuple[Question, Spelling | None]:
+    """The question with the words that were probably meant, and what was wrong with those typed.
+    No search waits long for it."""
+    asked = question.search
+    if question.strategy != "search" or search.says_nothing(asked.text):
+        return question, None
+    languages = words.asked_for(connection, question.site_id, asked.language)
+    try:
+        with tracing.span("spelling"):
+            found = spelling.corrected(connection, question.site_id, asked.text, languages)
+    except psycopg.errors.QueryCanceled:
+        return question, None
+    if found.is_wrong and asked.corrected:
+        question = replace(question, search=replace(asked, text=found.corrected))
+    return question, found
 
 
 def _existing(connection: Connection, question: Question) -> frozenset[str]:

@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import snowballstemmer
 
@@ -73,6 +73,7 @@ _FOLDED_MARKS = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670]")
 # men's → mens, but l'eau → l eau
 _ELISION = re.compile(r"(?<![^\W_])([^\W_]|qu)['\u2019](?=[^\W\d_])", re.IGNORECASE)
 _APOSTROPHE = re.compile(r"(?<=[^\W_])['\u2019](?=[^\W_])")
+_TOKEN = re.compile(rf"(?:[^\W_]|[{MARKS}])+(?:['\u2019](?:[^\W_]|[{MARKS}])+)*")
 
 _stemmers: dict[str, Any] = {}
 _stemmers_lock = threading.Lock()  # a stemmer holds the word it works on
@@ -115,6 +116,34 @@ def placed(text: str) -> Iterator[tuple[int, str]]:
         pairs = list(_pairs(run, ends=False))
         yield from enumerate(pairs, at)
         at += len(list(_pairs(run, ends=True)))
+
+
+class Token(NamedTuple):
+    """A word of a text as it is written there, from `start` to `end`, and what it is split into."""
+
+    start: int
+    end: int
+    words: tuple[str, ...]
+
+    @property
+    def word(self) -> str:
+        """Its one word, without accents; empty where it is several, or of an unbroken script."""
+        one = self.words[0] if len(self.words) == 1 else ""
+        return "" if _IS_UNBROKEN.search(one) else one
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """The words of a text where they stand."""
+    for found in _TOKEN.finditer(text):
+        yield Token(found.start(), found.end(), _folded(found[0]))
+
+
+def folded(text: str) -> tuple[str, ...]:
+    """The words of a text, in lower case and without accents."""
+    return tuple(map(fold, split(text)))
+
+
+_folded = lru_cache(65_536)(folded)  # a catalog says the same again and again
 
 
 def forms(word: str, languages: Iterable[str]) -> frozenset[str]:
@@ -271,3 +300,8 @@ def languages(connection: Connection, site_id: int) -> tuple[str, ...]:
         _languages.clear()
     _languages[key] = (time.monotonic() + LANGUAGES_CACHE_S, found or (DEFAULT_LANGUAGE,))
     return _languages[key][1]
+
+
+def asked_for(connection: Connection, site_id: int, language: str) -> tuple[str, ...]:
+    """What a query may be in: the language it names, or any of the site's."""
+    return (language,) if language else languages(connection, site_id)

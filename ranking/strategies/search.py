@@ -42,6 +42,7 @@ __all__ = [
     "matching",
     "named",
     "occurrences",
+    "says_nothing",
 ]
 
 STRATEGY = "search"

@@ -68,6 +68,10 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
         "/v1/recommendation/product_to_products", VISITOR | {"product_id": "p1"}
     ),
     ("POST", "/v1/search/search"): ("/v1/search/search", VISITOR | {"q": "mug"}),
+    ("POST", "/v1/search/autocomplete"): (
+        "/v1/search/autocomplete",
+        VISITOR | {"q": "m", "completion_fields": ["title", "historical_queries"]},
+    ),
     ("POST", "/v1/search/mget"): ("/v1/search/mget", VISITOR | {"product_ids": ["p1"]}),
     ("GET", "/admin/v1/events"): ("/admin/v1/events", None),
     ("GET", "/admin/v1/visitors/<path:sent_id>"): ("/admin/v1/visitors/a1", None),
@@ -79,6 +83,7 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/admin/v1/feeds"): ("/admin/v1/feeds", None),
     ("POST", "/admin/v1/feeds/<source>/pull"): ("/admin/v1/feeds/{feed}/pull", None),
     ("GET", "/admin/v1/attributes"): ("/admin/v1/attributes", None),
+    ("GET", "/admin/v1/queries"): ("/admin/v1/queries", None),
     ("GET", "/admin/v1/ledger"): ("/admin/v1/ledger", None),
     ("GET", "/admin/v1/orders"): ("/admin/v1/orders", None),
     ("GET", "/admin/v1/orders/<path:order_id>"): ("/admin/v1/orders/o1", None),

@@ -16,9 +16,9 @@ from gateway.http import auth, door, shapes, state
 from gateway.http.v1 import engine, facets, finding, geo, ordering, rules
 from gateway.http.v1.engine import Few, NotBuilt
 from ranking.answer import Answer, Ranked, answer
-from ranking.catalog import records
+from ranking.catalog import records, spelling
 from ranking.merchandising import filters
-from ranking.question import Question
+from ranking.question import Question, Search
 from ranking.strategies.search import fit
 from schemas.database import Connection
 from schemas.fields import Flag, Id, Part, Reader, Whole
@@ -31,7 +31,7 @@ NO_ANSWER = UUID(int=0)  # products by id are nobody's list, so nothing remember
 
 
 class Spellcheck(Schema):
-    """Nothing is corrected yet, whatever is asked for."""
+    """Whether a search is for the corrected query; the correction is told in any case."""
 
     enable_auto_spelling_correction = Flag()
 
@@ -148,8 +148,14 @@ def _question(asked: dict[str, Any], site: Site, key: Key) -> Question:
         facets=counting,
         endpoint="search/search",
         start=asked.get("start", 0),
-        search=finding.search(asked),
+        search=replace(finding.search(asked), corrected=_is_corrected(asked)),
     )
+
+
+def _is_corrected(asked: dict[str, Any]) -> bool:
+    """Unless it is asked for as it was typed."""
+    wanted: bool = asked.get("spellcheck", {}).get("enable_auto_spelling_correction", True)
+    return wanted
 
 
 # the answer -------------------------------------------------------------------------------------
@@ -161,7 +167,7 @@ def _found(sent: dict[str, Any], asked: Question, answered: Answer) -> dict[str,
         show=lambda one: _product(asked, one),
         total=_total(asked, answered),
         start=asked.start,
-        spellcheck=_uncorrected(asked.search.text or sent["advanced_q"]),
+        spellcheck=_spellcheck(asked.search, sent, answered),
         product_existence=finding.existence(asked.search, answered),
         partially_matched_products=[_product(asked, one) for one in answered.others],
         facet_counts={"facet_fields": answered.facets},
@@ -186,13 +192,14 @@ def _product(asked: Question, one: Ranked) -> dict[str, Any]:
     return engine.product(one) | scores | finding.product(asked.search, one)
 
 
-def _uncorrected(query: str) -> dict[str, Any]:
-    """What Miso's clients read of every search, true of a query that nobody corrected."""
+def _spellcheck(asked: Search, sent: dict[str, Any], answered: Answer) -> dict[str, Any]:
+    """All of Miso's fields, which its clients read of every search."""
+    found = answered.spelling or spelling.unchanged(asked.text or sent["advanced_q"])
     return {
-        "spelling_errors": False,
-        "auto_spelling_correction": False,
-        "original_query": query,
-        "original_query_with_markups": query,
-        "corrected_query": query,
-        "corrected_query_with_markups": query,
+        "spelling_errors": found.is_wrong,
+        "auto_spelling_correction": found.is_wrong and asked.corrected,
+        "original_query": found.original,
+        "original_query_with_markups": found.original_marked,
+        "corrected_query": found.corrected,
+        "corrected_query_with_markups": found.corrected_marked,
     }

@@ -89,14 +89,15 @@ def asked(connection: Connection, question: Question) -> Asked:
 def in_words(connection: Connection, question: Question) -> Asked:
     """Without vectors. Its condition becomes part of the question's filter, and says which words
     rank products where there is no other text."""
-    search, languages = question.search, languages_of(connection, question)
+    search = question.search
+    languages = words.asked_for(connection, question.site_id, search.language)
     if search.advanced is not None:
         condition = advanced.condition(question, languages)
         question = replace(question, filter=filters.all_of([question.filter, condition]))
         if says_nothing(search.text):
             return Asked(question, advanced.query(question, languages))
-    words = wanted.query(question.site_id, search.text, languages, search.without)
-    return Asked(question, words)
+    made = wanted.query(question.site_id, search.text, languages, search.without)
+    return Asked(question, made)
 
 
 def _with_vectors(connection: Connection, asked: Asked) -> Asked:
@@ -115,9 +116,3 @@ def _with_vectors(connection: Connection, asked: Asked) -> Asked:
 
 def _served(question: Question, raw: Vector | None) -> Vector | None:
     return None if raw is None else question.live_model.transform(raw[np.newaxis])[0]
-
-
-def languages_of(connection: Connection, question: Question) -> Sequence[str]:
-    """Which the text may be in."""
-    language = question.search.language
-    return (language,) if language else words.languages(connection, question.site_id)

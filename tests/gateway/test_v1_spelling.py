@@ -1,0 +1,101 @@
+"""Misspelt searches through the real application."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from gateway import instant
+from ranking.catalog import embeddings, suggestions
+from tests.builders import one
+from tests.conftest import Shop
+from tests.ranking.market import Words
+
+TITLES = ("White denim jeans", "Blue denim jacket", "Robin Hood", "Keyboard", "Mug")
+
+
+class Caller:
+    """Searches as a page does."""
+
+    def __init__(self, client: FlaskClient, shop: Shop) -> None:
+        self.client, self.shop = client, shop
+
+    def search(self, q: str, **body: Any) -> Any:
+        answer = self.client.post(
+            "/v1/search/search",
+            query_string={"api_key": self.shop.publishable_key},
+            data=json.dumps({"q": q, **body}),
+        )
+        assert answer.status_code == 200 and answer.json, answer.text
+        return answer.json["data"]
+
+    def upload(self, *titles: str) -> None:
+        records = [{"product_id": f"id {title}", "title": title} for title in titles]
+        headers = {"X-API-KEY": self.shop.secret_key}
+        sent = self.client.post("/v1/products", json={"data": records}, headers=headers)
+        assert sent.status_code == 200, sent.text
+
+
+@pytest.fixture
+def caller(client: FlaskClient, shop: Shop) -> Caller:
+    made = Caller(client, shop)
+    made.upload(*TITLES)
+    with shop.pool.connection() as connection:
+        embeddings.drain(connection, shop.site.site_id, Words())
+        suggestions.refresh(connection, shop.site.site_id, instant.now())
+    return made
+
+
+def found(data: Any) -> list[str]:
+    return [product["product_id"].removeprefix("id ") for product in data["products"]]
+
+
+def test_a_search_is_for_the_corrected_query(caller: Caller) -> None:
+    data = caller.search("whte denem jeans")
+    assert found(data) == ["White denim jeans"]
+    assert data["spellcheck"] == {
+        "spelling_errors": True,
+        "auto_spelling_correction": True,
+        "original_query": "whte denem jeans",
+        "original_query_with_markups": "<mark>whte</mark> <mark>denem</mark> jeans",
+        "corrected_query": "white denim jeans",
+        "corrected_query_with_markups": "<mark>white</mark> <mark>denim</mark> jeans",
+    }
+
+
+def test_a_correction_that_is_not_wanted_is_only_told(caller: Caller) -> None:
+    data = caller.search("whte denim", spellcheck={"enable_auto_spelling_correction": False})
+    assert found(data) == [] and data["total"] == 0
+    told = data["spellcheck"]
+    assert (told["spelling_errors"], told["auto_spelling_correction"]) == (True, False)
+    assert told["corrected_query"] == "white denim"
+
+
+def test_spaces_are_mended_both_ways(caller: Caller) -> None:
+    assert found(caller.search("robinhood")) == ["Robin Hood"]
+    assert found(caller.search("key board")) == ["Keyboard"]
+
+
+@pytest.mark.parametrize("query", ["*", "denim", "JEAN", "id mug", "zzzzzz", "42", "mu"])
+def test_what_is_no_error_comes_back_as_it_was(caller: Caller, query: str) -> None:
+    told = caller.search(query)["spellcheck"]
+    assert not told["spelling_errors"] and not told["auto_spelling_correction"]
+    assert {value for value in told.values() if isinstance(value, str)} == {query}
+
+
+def test_a_word_that_was_uploaded_a_moment_ago_is_right(caller: Caller) -> None:
+    assert caller.search("jackot")["spellcheck"]["corrected_query"] == "jacket"
+    caller.upload("Jackot")
+    assert found(caller.search("jackot")) == ["Jackot"]
+
+
+def test_another_sites_words_correct_nothing(
+    caller: Caller, client: FlaskClient, shop: Shop
+) -> None:
+    with shop.pool.connection() as connection:
+        connection.execute("update vocabulary set site_id = site_id + 1")
+    assert not caller.search("whte")["spellcheck"]["spelling_errors"]
+    assert one(shop.pool, "select count(*) from vocabulary where word = 'white'") == 1
