@@ -20,6 +20,7 @@ from prometheus_client import Counter, Histogram
 from gateway import erasing, idempotency, ingest, instant, jobs, retention, sync
 from gateway.importing import importer
 from gateway.settings import load
+from ranking import pages
 from ranking.catalog import embeddings, popularity, queries, snapshot, words
 from ranking.catalog.encoder import Encoder, Encodes, Vectors
 from schemas import database, tracing
@@ -185,6 +186,7 @@ def _purge(connection: Connection, site_id: int) -> Report:
         "queries": queries.purge(connection, now - QUERIES_KEPT),
         "imports": importer.purge(connection, now - IMPORTS_KEPT),
         "snapshots": snapshot.purge(connection, now - SNAPSHOTS_KEPT),
+        "paged_lists": pages.purge(connection, now - pages.IDLE),
         "idempotent_requests": idempotency.purge(connection, now - idempotency.KEPT),
     }
 

@@ -6,6 +6,7 @@ fields → explanation → the row that remembers the answer.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -15,7 +16,7 @@ from uuid import UUID
 import psycopg
 from prometheus_client import Counter
 
-from ranking import answers, explain
+from ranking import answers, explain, pages
 from ranking.catalog import models, records
 from ranking.catalog.records import Listed
 from ranking.merchandising import filters, rules
@@ -89,7 +90,8 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
 
     Raises UnknownProducts, and psycopg's errors where Postgres is away.
     """
-    question, chosen, fallback = _chosen(connection, question)
+    choose = _page if question.pagination_id else _chosen
+    question, chosen, fallback = choose(connection, question)
     ANSWERS.labels(question.strategy, fallback or "none").inc()
     miso_id = _remembered(connection, question, chosen.page) if remember else None
     return Answer(
@@ -108,6 +110,40 @@ def _remembered(connection: Connection, question: Question, chosen: Sequence[Can
     except psycopg.errors.DiskFull:
         NOT_KEPT.inc()
         return answers.new_id(question.at)
+
+
+def _page(connection: Connection, question: Question) -> tuple[Question, _List, str | None]:
+    """A page of a list that is given out in pages: what was given before at its places, and what
+    is missing, also of the pages before it that nobody asked for."""
+    page = slice(question.start, question.start + question.rows)
+    for _ in range(pages.TRIES):
+        paged = pages.read(connection, question)
+        if not paged.lacks(page.stop):
+            with contextlib.suppress(psycopg.errors.DiskFull):
+                pages.touch(connection, question)
+            asked = _prepared(connection, question) if question.explain else question
+            return asked, _List(_given(paged)[page], [], None), None
+        rest, found, fallback = _chosen(connection, pages.rest(question, paged))
+        paged = pages.filled(paged, found.page)
+        chosen = found._replace(page=_given(paged)[page])
+        if _kept(connection, question, paged, found.page):
+            return replace(rest, start=question.start), chosen, fallback
+    raise psycopg.errors.SerializationFailure("too many requests at once for pages of one list")
+
+
+def _given(paged: pages.Paged) -> list[Candidate]:
+    return [one for one in paged.served if one is not None]
+
+
+def _kept(
+    connection: Connection, question: Question, paged: pages.Paged, found: Sequence[Candidate]
+) -> bool:
+    """A full disk stops what is remembered of the list, not the list."""
+    try:
+        return pages.keep(connection, question, paged, found)
+    except psycopg.errors.DiskFull:
+        NOT_KEPT.inc()
+        return True
 
 
 def _chosen(connection: Connection, question: Question) -> tuple[Question, _List, str | None]:
@@ -142,7 +178,7 @@ def _prepared(connection: Connection, question: Question) -> Question:
 def _named(connection: Connection, question: Question) -> frozenset[int]:
     """The numbers of the products that the question itself leaves out."""
     found = records.numbers(connection, question.site_id, question.exclude)
-    return frozenset(one.product_no for one in found)
+    return question.before.product_nos.union(one.product_no for one in found)
 
 
 def _visitor(connection: Connection, question: Question) -> Profile:
@@ -183,11 +219,18 @@ def _proposed(
     while True:
         with tracing.span("candidates", strategy=question.strategy, limit=limit):
             proposed = propose(connection, replace(question, limit=limit))
-        chosen = rules.unique(proposed, _group) if question.one_per_group else proposed
+        chosen = _one_each(question, proposed) if question.one_per_group else proposed
         if len(chosen) >= depth or len(proposed) < limit:
             total = proposed.total if isinstance(proposed, Proposed) else None
             return chosen[:depth], total
         limit *= MORE_EACH_TRY
+
+
+def _one_each(question: Question, proposed: list[Candidate]) -> list[Candidate]:
+    """The best of each group that was not given before."""
+    first = rules.unique(proposed, _group)
+    given = question.before.groups
+    return [one for one in first if one.group_key not in given] if given else first
 
 
 def _group(one: Candidate | Listed) -> Hashable:
@@ -206,12 +249,24 @@ def _arranged(
     connection: Connection, question: Question, proposed: list[Candidate], end: int
 ) -> list[Candidate]:
     asked, key = question.rules, _group if question.one_per_group else _number
-    ranked = _spread(connection, question, proposed) if asked.spreads else proposed
+    ranked = _dithered(question, proposed)
+    ranked = _spread(connection, question, ranked) if asked.spreads else ranked
     lifted = list(_lifted(connection, question, end))
     ranked = rules.topped(ranked, lifted, key)
     if asked.anchorings:
         ranked = _anchored(connection, question, ranked, key)
     return rules.pinned(ranked, lifted, key)
+
+
+def _dithered(question: Question, proposed: list[Candidate]) -> list[Candidate]:
+    asked = question.rules.dithering
+    if asked is None:
+        return proposed
+    return rules.dithered(proposed, asked, _id, question.before.count)
+
+
+def _id(one: Candidate) -> str:
+    return one.product_id
 
 
 def _spread(
@@ -234,7 +289,10 @@ def _lifted(connection: Connection, question: Question, end: int) -> Iterator[Li
         positions += len(boost.positions)
         matching = filters.all_of([question.filter, boost.condition])
         depth = positions if boost.positions else end
+        if question.rules.dithering:
+            depth = max(depth, rules.DEEPEST)
         found, _ = _proposed(connection, replace(question, filter=matching), depth)
+        found = _dithered(question, found)
         names = (boost.name,)
         yield Lifted(boost, [one._replace(boosts=names) for one in found if one.relevant])
 

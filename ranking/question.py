@@ -61,6 +61,16 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class Before:
+    """What was given of a list before this part of it: how many, the products that may not come
+    again, and the groups that one of them stands for."""
+
+    count: int = 0
+    product_nos: frozenset[int] = frozenset()
+    groups: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """One request for a list of `rows` products.
 
@@ -70,7 +80,7 @@ class Question:
     record fields. `additional` events
     count as if they had happened. `at` is now to everything; products bought within `bought_days`
     before it are not recommended. `search` is for a search only; the list begins after `start`
-    products.
+    products. With a `pagination_id` what was given under it before is not given again.
     The rest `answer` fills in for the strategies, `limit` among it: how many to propose.
     """
 
@@ -87,6 +97,7 @@ class Question:
     rules: Rules = NO_RULES
     search: Search = Search()
     start: int = 0
+    pagination_id: str = ""
     one_per_group: bool = True
     fields: Sequence[str] = ()
     additional: Sequence[Event] = ()
@@ -98,6 +109,7 @@ class Question:
     visitor: Profile = NOBODY
     excluded: frozenset[int] = frozenset()
     limit: int = 0
+    before: Before = Before()
 
     @property
     def live_model(self) -> Model:

@@ -7,6 +7,7 @@ from typing import Any
 
 from flask_smorest import Blueprint
 from marshmallow import Schema
+from marshmallow.validate import Length, Range
 
 from gateway import access
 from gateway.access import Key, Site
@@ -15,18 +16,19 @@ from gateway.http.errors import NotFound
 from gateway.http.v1 import engine
 from gateway.http.v1.engine import Few, NotBuilt
 from ranking.answer import answer
+from ranking.merchandising.rules import Dithering
 from ranking.question import Question, UnknownProducts
 from schemas.errors import Problem
-from schemas.fields import Either, Id, Reader, Whole, one_or_many
+from schemas.fields import Either, Id, Number, Reader, Text, Whole, one_or_many
 
 blueprint = Blueprint("recommendation", __name__, url_prefix="/v1/recommendation")
 
 MOST_ANCHORS = 200
+LONGEST_ID = 512
+DEEPEST = 2000
 NOT_BUILT: NotBuilt = {
     **engine.NOT_BUILT,
     "buy_together": (False,),
-    "dithering": (1,),
-    "pagination_id": ("",),
 }
 ANCHORS = ("product_id", "product_ids")
 ANCHOR_GROUPS = ("product_group_id", "product_group_ids")
@@ -41,9 +43,14 @@ class OneOrFew(Either):
 
 
 class ListRequest(engine.ListRequest):
-    """For whom, how many, and which products may be in the list."""
+    """For whom, how many, which products may be in the list, and how it goes on."""
 
+    pagination_id = Text(
+        validate=Length(max=LONGEST_ID, error=f"At most {LONGEST_ID:,} characters.")
+    )
     start = Whole()  # counts only with pagination_id
+    dithering = Number(validate=Range(1, error="Say how much chance: a number from 1 (none) up."))
+    seed = Id(validate=Length(max=LONGEST_ID, error=f"At most {LONGEST_ID:,} characters."))
 
 
 class SimilarRequest(ListRequest):
@@ -106,14 +113,39 @@ def _read(body: bytes, schema: type[Schema]) -> dict[str, Any]:
     if not found and schema is SimilarRequest and not (_anchors(asked) or _groups(asked)):
         message = f"Name the products: one of {', '.join(ANCHORS + ANCHOR_GROUPS)} is required."
         found.append(Problem("/product_id", message))
+    if not 0 <= _start(asked) <= DEEPEST:
+        message = f"A page begins at 0 to {DEEPEST:,}."
+        found.append(Problem("/start", message, asked["start"]))
     if found:
         raise engine.refused(found)
     return asked
 
 
+def _start(asked: dict[str, Any]) -> int:
+    """Where the page begins, which counts only in a list that is given out in pages."""
+    start: int = asked.get("start", 0)
+    return start if asked.get("pagination_id") else 0
+
+
 def _question(strategy: str, asked: dict[str, Any], site: Site, key: Key) -> Question:
     common = engine.question(strategy, asked, site, key)
-    return replace(common, anchors=_anchors(asked), anchor_groups=_groups(asked))
+    return replace(
+        common,
+        anchors=_anchors(asked),
+        anchor_groups=_groups(asked),
+        pagination_id=asked.get("pagination_id", ""),
+        start=_start(asked),
+        rules=replace(common.rules, dithering=_dithering(asked, common)),
+    )
+
+
+def _dithering(asked: dict[str, Any], common: Question) -> Dithering | None:
+    """Without a seed of its own a list stays as it is for a minute, and over its pages."""
+    amount = asked.get("dithering", 1)
+    if amount <= 1:
+        return None
+    while_it_lasts = asked.get("pagination_id") or f"{common.at:%Y-%m-%dT%H:%M}"
+    return Dithering(float(amount), asked.get("seed", f"{common.actor}/{while_it_lasts}"))
 
 
 def _anchors(asked: dict[str, Any]) -> list[str]:
