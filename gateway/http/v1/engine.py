@@ -90,12 +90,16 @@ class ListRequest(EngineRequest, rules.RulesRequest):
 
 
 def documented(
-    shape: type[Schema], summary: str, data: shapes.Shape | None = None
+    shape: type[Schema],
+    summary: str,
+    data: shapes.Shape | None = None,
+    *,
+    common: shapes.Shape | None = None,
 ) -> dict[str, Any]:
     """The OpenAPI parts of an engine route, its body under every content type that is sent; `data`
-    is what it answers beside the common parts."""
+    is what it answers beside the `common` parts (a list's)."""
     content = {kind: {"schema": shape} for kind in ("application/json", "text/plain")}
-    answered = shapes.record(LIST | (data or {}), MAYBE)
+    answered = shapes.record((common or LIST) | (data or {}), MAYBE)
     return {
         "summary": summary,
         "requestBody": {"required": True, "content": content},
@@ -116,7 +120,8 @@ PRODUCT = shapes.record(
     },
     more=True,
 )
-LIST = {"took": shapes.COUNT, "miso_id": shapes.UUID, "products": shapes.many(PRODUCT)}
+ANSWER = {"took": shapes.COUNT, "miso_id": shapes.UUID}
+LIST = ANSWER | {"products": shapes.many(PRODUCT)}
 MAYBE = {"interests": shapes.OPEN, "fallback": shapes.TEXT}
 
 

@@ -9,6 +9,7 @@ from ranking.merchandising.filters.expressions import (
     available,
     equals,
     everything,
+    has,
     negated,
 )
 from ranking.merchandising.filters.grammar import FilterError, parse
@@ -27,6 +28,7 @@ __all__ = [
     "compile",
     "equals",
     "everything",
+    "has",
     "known",
     "negated",
     "parse",

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ranking.merchandising.filters.terms import Scalar, term
+from ranking.merchandising.filters.terms import Scalar, presence, term
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,11 @@ def available() -> Expression:
 def equals(field: str, *values: Scalar) -> Expression:
     """Has one of these values exactly; for callers' own conditions such as Miso's `type`."""
     return Terms(tuple(dict.fromkeys(term(field, value) for value in values)))
+
+
+def has(field: str) -> Expression:
+    """Has any value in that field."""
+    return Terms((presence(field),))
 
 
 def all_of(items: list[Expression]) -> Expression:
