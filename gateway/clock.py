@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 AFTER_FAILURE_S = 5.0
+HOURLY, DAILY = timedelta(hours=1), timedelta(days=1)
 OVERLAP = timedelta(minutes=1)  # a delivery may commit later than it was received
 
 
@@ -91,8 +92,17 @@ def _sites_to_fit(connection: Connection, at: datetime) -> list[int]:
 
 def _sites_with_news(connection: Connection, at: datetime) -> list[int]:
     """Sites whose events changed since the last refresh, and each hour all: the window moves."""
-    rows = connection.execute(SQL.sites_with_news, {"at": at, "overlap": OVERLAP})
-    return [row[0] for row in rows]
+    return _with_news(connection, at, "popularity", HOURLY)
+
+
+def _sites_with_purchases(connection: Connection, at: datetime) -> list[int]:
+    """Likewise; each day all, because erasure and retention take purchases away."""
+    return _with_news(connection, at, "together", DAILY)
+
+
+def _with_news(connection: Connection, at: datetime, task: str, at_least: timedelta) -> list[int]:
+    parameters = {"at": at, "overlap": OVERLAP, "task": task, "at_least": at_least}
+    return [row[0] for row in connection.execute(SQL.sites_with_news, parameters)]
 
 
 def _sites_with_failures(connection: Connection, at: datetime) -> list[int]:
@@ -111,6 +121,7 @@ TASKS = (
     Task("encode", timedelta(seconds=30), embeddings.sites_waiting),
     Task("fit", timedelta(minutes=1), _sites_to_fit),
     Task("popularity", timedelta(minutes=1), _sites_with_news),
+    Task("together", timedelta(hours=1), _sites_with_purchases),
     Task("sweep_failed", timedelta(minutes=1), _sites_with_failures),
     Task("erase_bodies", timedelta(minutes=5), erasing.sites),
     Task("feeds", timedelta(minutes=1), sync.due),

@@ -3,12 +3,12 @@
 select s.site_id from sites s
 left join lateral (
   select slot, finished_at, started_at from task_runs r
-  where r.site_id = s.site_id and r.task = 'popularity' and r.state = 'done'
+  where r.site_id = s.site_id and r.task = %(task)s and r.state = 'done'
   order by slot desc
   limit 1
 ) last on true
 where last.slot is null
-   or last.slot <= %(at)s::timestamptz - interval '1 hour'
+   or last.slot <= %(at)s::timestamptz - %(at_least)s::interval
    or (last.slot + 20 * coalesce(last.finished_at - last.started_at, interval '0') <= %(at)s
        and exists (
          select from deliveries d where d.site_id = s.site_id

@@ -21,7 +21,7 @@ from gateway import erasing, idempotency, ingest, instant, jobs, retention, sync
 from gateway.importing import importer
 from gateway.settings import load
 from ranking import pages
-from ranking.catalog import embeddings, popularity, queries, snapshot, words
+from ranking.catalog import embeddings, popularity, queries, snapshot, together, words
 from ranking.catalog.encoder import Encoder, Encodes, Vectors
 from schemas import database, tracing
 from schemas.database import Connection
@@ -137,6 +137,11 @@ def _popularity(connection: Connection, site_id: int) -> Report:
     return {"products": popularity.refresh(connection, site_id, instant.now())}
 
 
+def _together(connection: Connection, site_id: int) -> Report:
+    pairs, baskets = together.refresh(connection, site_id, instant.now())
+    return {"pairs": pairs, "baskets": baskets}
+
+
 def _feeds(connection: Connection, site_id: int) -> Report:
     """One feed a job, so that a slow one holds up little else."""
     pool = database.open_pool(
@@ -196,6 +201,7 @@ TASKS: dict[str, Callable[[Connection, int], Report]] = {
     "find_dirty": _find_dirty,
     "fit": _fit,
     "popularity": _popularity,
+    "together": _together,
     "words": _words,
     "feeds": _feeds,
     "sweep_failed": _sweep_failed,

@@ -31,7 +31,7 @@ from schemas.database import Connection
 
 # Recommending these again would be pointless; similar and history have reasons to show them.
 WITHOUT_TOUCHED = frozenset(("recommend", "trending", "popular"))
-WITHOUT_PROFILE = frozenset(("similar",))
+WITHOUT_PROFILE = frozenset(("similar", "together"))
 # What answers in place of a strategy that took too long.
 FALLBACK = "popular"
 FALLBACKS = {"search": "lexical"}

@@ -15,3 +15,12 @@ create table paged_lists (
   primary key (site_id, list_hash)
 );
 create index paged_lists_actor on paged_lists (site_id, actor_id) where actor_id is not null;
+
+-- What was bought together with a product, rebuilt by the clock's task from purchases.
+create table bought_together (
+  site_id int not null,
+  product_no int not null,
+  other_no int not null,
+  score real not null,                      -- from 0 to 1, see ranking.catalog.together
+  primary key (site_id, product_no, other_no)
+);

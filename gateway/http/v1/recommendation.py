@@ -19,7 +19,7 @@ from ranking.answer import answer
 from ranking.merchandising.rules import Dithering
 from ranking.question import Question, UnknownProducts
 from schemas.errors import Problem
-from schemas.fields import Either, Id, Number, Reader, Text, Whole, one_or_many
+from schemas.fields import Either, Flag, Id, Number, Reader, Text, Whole, one_or_many
 
 blueprint = Blueprint("recommendation", __name__, url_prefix="/v1/recommendation")
 
@@ -28,7 +28,7 @@ LONGEST_ID = 512
 DEEPEST = 2000
 NOT_BUILT: NotBuilt = {
     **engine.NOT_BUILT,
-    "buy_together": (False,),
+    "buy_together": (False,),  # of product_to_products only
 }
 ANCHORS = ("product_id", "product_ids")
 ANCHOR_GROUPS = ("product_group_id", "product_group_ids")
@@ -60,6 +60,7 @@ class SimilarRequest(ListRequest):
     product_ids = OneOrFew("products")
     product_group_id = OneOrFew("groups")
     product_group_ids = OneOrFew("groups")
+    buy_together = Flag()
 
 
 READERS: dict[type[Schema], Reader] = {
@@ -91,7 +92,8 @@ def user_to_history() -> dict[str, Any]:
 @blueprint.route("/product_to_products", methods=["POST"])
 @blueprint.doc(**engine.documented(SimilarRequest, summary="Products like these"))
 def product_to_products() -> dict[str, Any]:
-    """Those asked about are not among them; 404 where none of them is known."""
+    """Those asked about are not among them; 404 where none of them is known. With `buy_together`
+    what is bought with them."""
     return _list("similar", SimilarRequest)
 
 
@@ -109,7 +111,8 @@ def _list(strategy: str, schema: type[Schema]) -> dict[str, Any]:
 
 def _read(body: bytes, schema: type[Schema]) -> dict[str, Any]:
     """The checked fields of a request; raises Refused with every problem found."""
-    asked, found = engine.read(body, READERS[schema], NOT_BUILT)
+    not_built = engine.NOT_BUILT if schema is SimilarRequest else NOT_BUILT
+    asked, found = engine.read(body, READERS[schema], not_built)
     if not found and schema is SimilarRequest and not (_anchors(asked) or _groups(asked)):
         message = f"Name the products: one of {', '.join(ANCHORS + ANCHOR_GROUPS)} is required."
         found.append(Problem("/product_id", message))
@@ -128,6 +131,7 @@ def _start(asked: dict[str, Any]) -> int:
 
 
 def _question(strategy: str, asked: dict[str, Any], site: Site, key: Key) -> Question:
+    strategy = "together" if asked.get("buy_together") else strategy
     common = engine.question(strategy, asked, site, key)
     return replace(
         common,

@@ -14,6 +14,7 @@ from tests.ranking.market import Market, ids
 CATALOG = [f"{color} {thing}" for color in ("red", "blue", "green") for thing in ("mug", "hat")]
 ANCHOR = "red vase"
 FILLING = [name for name in STRATEGIES if name != "history"]
+ABOUT_PRODUCTS = ("similar", "together")
 SHOW_SOLD_OUT = ("search", "lexical")
 # What else a question of a strategy must say.
 ABOUT = {"search": {"query": "*"}, "lexical": {"query": "*"}}
@@ -101,7 +102,7 @@ def test_nobody_in_particular_is_answered(stocked: Market, strategy: str) -> Non
     assert isinstance(asked(stocked, strategy, visitor=None), list)
 
 
-@pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name != "similar"])
+@pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name not in ABOUT_PRODUCTS])
 def test_an_empty_catalog_gives_an_empty_list(market: Market, strategy: str) -> None:
     assert market.list("v1", strategy, **ABOUT.get(strategy, {})) == []
 
