@@ -18,25 +18,30 @@ from prometheus_client import Counter
 
 from ranking import answers, explain, groups, pages
 from ranking.catalog import models, records
+from ranking.catalog.models import Model
+from ranking.catalog.nearest import Vector
 from ranking.catalog.records import Listed
 from ranking.groups import Grouping, Value
 from ranking.merchandising import filters, rules
 from ranking.merchandising.rules import NO_RULES, Lifted
 from ranking.question import Candidate, Proposed, Question
-from ranking.strategies import STRATEGIES, search
-from ranking.visitors import profile
+from ranking.strategies import STRATEGIES, recommend, search
+from ranking.visitors import cohort, profile
 from ranking.visitors.profile import NOBODY, Profile
 from schemas import tracing
 from schemas.database import Connection
 
 # Recommending these again would be pointless; similar and history have reasons to show them.
 WITHOUT_TOUCHED = frozenset(("recommend", "trending", "popular"))
+# What leans to the visitor's interests.
+PERSONAL = frozenset(("recommend", "search"))
 WITHOUT_PROFILE = frozenset(("similar", "together"))
 # What answers in place of a strategy that took too long.
 FALLBACK = "popular"
 FALLBACKS = {"search": "lexical"}
 WITHOUT_FALLBACK = frozenset((FALLBACK, "history", "lexical"))
 MORE_EACH_TRY = 4
+COHORT = "cohort"  # the part of a score
 
 ANSWERS = Counter(
     "attune_answers",
@@ -189,10 +194,23 @@ def _prepared(connection: Connection, question: Question) -> Question:
     model = models.live(connection, question.site_id)
     with tracing.span("profile"):
         visitor = _visitor(connection, question)
+        others = _others(connection, question, model, visitor)
     excluded = _named(connection, question)
     if question.strategy in WITHOUT_TOUCHED:
         excluded = excluded.union(visitor.contents.touched, _bought(question, visitor))
-    return replace(question, model=model, visitor=visitor, excluded=excluded)
+    question = replace(question, model=model, visitor=visitor, excluded=excluded)
+    if others is None:
+        return question
+    return replace(question, visitor=replace(visitor, vector=others), by_cohort=True)
+
+
+def _others(
+    connection: Connection, question: Question, model: Model, visitor: Profile
+) -> Vector | None:
+    """What people like that are like the visitor, of whom nothing is known."""
+    if not question.cohort or visitor.vector is not None or question.strategy not in PERSONAL:
+        return None
+    return cohort.vector(connection, model, question.cohort, question.at)
 
 
 def _named(connection: Connection, question: Question) -> frozenset[int]:
@@ -242,8 +260,20 @@ def _proposed(
         chosen = _one_each(question, proposed) if question.one_per_group else proposed
         if len(chosen) >= depth or len(proposed) < limit:
             total = proposed.total if isinstance(proposed, Proposed) else None
-            return chosen[:depth], total
+            return _by_cohort(question, chosen[:depth]), total
         limit *= MORE_EACH_TRY
+
+
+def _by_cohort(question: Question, chosen: list[Candidate]) -> list[Candidate]:
+    """What is not the visitor's own interest is not called so."""
+    if not question.by_cohort:
+        return chosen
+    return [
+        one._replace(
+            parts={COHORT if name == recommend.PART else name: v for name, v in one.parts.items()}
+        )
+        for one in chosen
+    ]
 
 
 def _one_each(question: Question, proposed: list[Candidate]) -> list[Candidate]:

@@ -12,6 +12,7 @@ from ranking.catalog.models import Model
 from ranking.merchandising import filters
 from ranking.merchandising.filters import Expression, Filter
 from ranking.merchandising.rules import NO_RULES, Rules
+from ranking.visitors.cohort import Cohort
 from ranking.visitors.profile import NOBODY, Profile
 from schemas.errors import AttuneError
 from schemas.facts import Event
@@ -78,7 +79,8 @@ class Question:
     products may be in it (`filter`, `exclude` ids), about which (`anchors`, `anchor_groups`:
     similar only), by which `rules` they are put in order, one variant a group or all, with which
     record fields. `additional` events
-    count as if they had happened. `at` is now to everything; products bought within `bought_days`
+    count as if they had happened. Where nothing is known of the visitor the list is what people of
+    that `cohort` like. `at` is now to everything; products bought within `bought_days`
     before it are not recommended. `search` is for a search only; the list begins after `start`
     products. With a `pagination_id` what was given under it before is not given again.
     The rest `answer` fills in for the strategies, `limit` among it: how many to propose.
@@ -101,12 +103,14 @@ class Question:
     one_per_group: bool = True
     fields: Sequence[str] = ()
     additional: Sequence[Event] = ()
+    cohort: Cohort = ()
     explain: bool = False
     bought_days: int = BOUGHT_DAYS
     endpoint: str = ""
     # by answer
     model: Model | None = None
     visitor: Profile = NOBODY
+    by_cohort: bool = False
     excluded: frozenset[int] = frozenset()
     limit: int = 0
     before: Before = Before()

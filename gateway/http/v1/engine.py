@@ -22,7 +22,7 @@ from gateway import instant
 from gateway.access import Key, Site
 from gateway.http import shapes
 from gateway.http.errors import Refused
-from gateway.http.v1 import rules
+from gateway.http.v1 import cohort, rules
 from ranking.answer import Answer, Ranked
 from ranking.merchandising import filters
 from ranking.merchandising.filters import Expression, FilterError
@@ -50,7 +50,6 @@ NOT_BUILT: NotBuilt = {
     # There are no stored rules to switch off.
     "enable_boosting_campaigns": (True, False),
     "geo": ({},),
-    "user_cohort": ({},),
 }
 
 
@@ -87,6 +86,7 @@ class ListRequest(EngineRequest, rules.RulesRequest):
     dedupe_product_group_id = Flag()
     additional_interactions = Few(Anything(), MOST_ADDITIONAL, "interactions")
     explain = Flag()
+    user_cohort = cohort.field()
 
 
 def documented(
@@ -140,7 +140,7 @@ def read(body: bytes, reader: Reader, not_built: NotBuilt) -> tuple[dict[str, An
         asked = reader.read(built)
     except ValidationError as error:
         return {}, found + problems(error, sent)
-    return asked, [*found, *rules.problems(asked)]
+    return asked, [*found, *rules.problems(asked), *cohort.problems(asked)]
 
 
 def _not_built(sent: dict[str, Any], not_built: NotBuilt) -> Iterator[Problem]:
@@ -172,6 +172,7 @@ def question(strategy: str, asked: dict[str, Any], site: Site, key: Key) -> Ques
         filter=_filter(asked),
         exclude=asked.get("exclude", ()),
         rules=rules.rules(asked, at),
+        cohort=cohort.cohort(asked),
         one_per_group=asked.get("dedupe_product_group_id", True),
         fields=asked.get("fl", ()),
         additional=_additional(asked.get("additional_interactions", [])),
