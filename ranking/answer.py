@@ -32,9 +32,9 @@ from schemas import tracing
 from schemas.database import Connection
 
 # Recommending these again would be pointless; similar and history have reasons to show them.
-WITHOUT_TOUCHED = frozenset(("recommend", "trending", "popular"))
+WITHOUT_TOUCHED = frozenset(("recommend", "trending", "popular", "feed"))
 # What leans to the visitor's interests.
-PERSONAL = frozenset(("recommend", "search"))
+PERSONAL = frozenset(("recommend", "search", "feed"))
 WITHOUT_PROFILE = frozenset(("similar", "together"))
 # What answers in place of a strategy that took too long.
 FALLBACK = "popular"
@@ -57,13 +57,14 @@ NOT_KEPT = Counter(
 class Ranked:
     """One product of a list: its id, its score in [0, 1], the parts that sum to it, the record's
     fields that were asked for, the names of the rules that lifted it (an unnamed one's is empty),
-    and its explanation where one was asked for."""
+    which list a mixed one has it from, and its explanation where one was asked for."""
 
     product_id: str
     score: float
     parts: dict[str, float]
     fields: dict[str, Any]
     boosts: tuple[str, ...] = ()
+    source: str = ""
     explanation: dict[str, Any] | None = None
 
 
@@ -469,6 +470,7 @@ def _products(connection: Connection, question: Question, chosen: _List) -> list
             parts=one.parts,
             fields=records.picked(kept.get(one.product_no, {}), question.fields),
             boosts=one.boosts,
+            source=one.source,
             explanation=explained[position] if explained else None,
         )
         for position, one in enumerate(chosen.page)

@@ -58,7 +58,8 @@ def read(connection: Connection, question: Question) -> Paged:
         return Paged()
     asked, version, served, variants = row
     known: list[Candidate | None] = [
-        Candidate(no, "", group, parts, boosts=tuple(boosts)) for no, group, parts, boosts in served
+        Candidate(no, "", group, parts, boosts=tuple(boosts), source=source)
+        for no, group, parts, boosts, source in served
     ]
     if asked != _asked(question):
         del known[question.start :]
@@ -97,7 +98,11 @@ def keep(
     """Write what was given, with what `found` added to it; False where another request has
     changed it since."""
     variants = paged.variants.union(_variants(connection, question, found))
-    served = [[one.product_no, one.group_key, one.parts, one.boosts] for one in paged.served if one]
+    served = [
+        [one.product_no, one.group_key, one.parts, one.boosts, one.source]
+        for one in paged.served
+        if one
+    ]
     parameters = _named(question) | {
         "actor_id": question.actor,
         "asked": _asked(question),

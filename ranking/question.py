@@ -26,7 +26,8 @@ class UnknownProducts(AttuneError):
 
 class Candidate(NamedTuple):
     """One proposed product; its score is the sum of its named parts. What is not `relevant` no
-    rule lifts; `boosts` are the names of the rules that lifted it."""
+    rule lifts; `boosts` are the names of the rules that lifted it, `source` is which list a mixed
+    one has it from."""
 
     product_no: int
     product_id: str
@@ -34,6 +35,7 @@ class Candidate(NamedTuple):
     parts: dict[str, float]
     relevant: bool = True
     boosts: tuple[str, ...] = ()
+    source: str = ""
 
     @property
     def score(self) -> float:

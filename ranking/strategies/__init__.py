@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ranking.question import Candidate, Question
-from ranking.strategies import history, popular, recommend, search, similar, together, trending
+from ranking.strategies import (
+    feed,
+    history,
+    popular,
+    recommend,
+    search,
+    similar,
+    together,
+    trending,
+)
 from schemas.database import Connection
 
 Strategy = Callable[[Connection, Question], list[Candidate]]
@@ -20,6 +29,7 @@ STRATEGIES: dict[str, Strategy] = {
     "together": together.candidates,
     "trending": trending.candidates,
     "history": history.candidates,
+    "feed": feed.candidates,
     "popular": popular.candidates,
     "search": search.candidates,
     "lexical": search.lexical,

@@ -10,7 +10,7 @@ create table paged_lists (
   asked uuid not null,                      -- hash of what decides which products may be in it
   version int not null,                     -- raised by every change: of two at once one starts again
   touched_at timestamptz not null,
-  served jsonb not null,                    -- [[product_no, group_key, parts, rules that lifted it], …]
+  served jsonb not null,                    -- [[product_no, group_key, parts, rules that lifted it, source], …]
   variants int[] not null,                  -- the other products of their groups, where one stands for all
   primary key (site_id, list_hash)
 );

@@ -68,6 +68,10 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/v1/recommendation/product_to_products"): (
         "/v1/recommendation/product_to_products", VISITOR | {"product_id": "p1"}
     ),
+    ("POST", "/v1/recommendation/feed"): ("/v1/recommendation/feed", VISITOR),
+    ("POST", "/v1/recommendation/audience"): (
+        "/v1/recommendation/audience", {"product_id": "p1"}
+    ),
     ("POST", "/v1/recommendation/user_to_categories"): (
         "/v1/recommendation/user_to_categories", VISITOR | {"root_category": ["*"]}
     ),

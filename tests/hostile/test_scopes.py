@@ -58,6 +58,8 @@ SCOPES: dict[tuple[str, str], str | None] = {
     ("POST", "/v1/recommendation/user_to_trending"): "engine:read",
     ("POST", "/v1/recommendation/user_to_history"): "engine:read",
     ("POST", "/v1/recommendation/product_to_products"): "engine:read",
+    ("POST", "/v1/recommendation/feed"): "engine:read",
+    ("POST", "/v1/recommendation/audience"): "users:read",
     ("POST", "/v1/recommendation/user_to_categories"): "engine:read",
     ("POST", "/v1/recommendation/user_to_attributes"): "engine:read",
     ("POST", "/v1/search/search"): "engine:read",

@@ -116,6 +116,7 @@ PRODUCT = shapes.record(
         "_boosted": shapes.FLAG,
         "_boosted_rules": shapes.many(shapes.TEXT),
         "_found": shapes.FLAG,
+        "_from": shapes.TEXT,
         "_explanation": shapes.OPEN,
     },
     more=True,

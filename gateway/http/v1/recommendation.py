@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 from flask_smorest import Blueprint
 from marshmallow import Schema
 from marshmallow.validate import Length, Range
 
-from gateway import access
+from gateway import access, instant
 from gateway.access import Key, Site
-from gateway.http import auth, door, state
+from gateway.http import auth, door, shapes, state
 from gateway.http.errors import NotFound
 from gateway.http.v1 import engine
 from gateway.http.v1.engine import Few, NotBuilt
-from ranking.answer import answer
+from ranking.answer import FALLBACK, answer
+from ranking.audience import Asked
+from ranking.audience import audience as whom
 from ranking.merchandising.rules import Dithering
 from ranking.question import Question, UnknownProducts
 from schemas.errors import Problem
@@ -26,6 +29,8 @@ blueprint = Blueprint("recommendation", __name__, url_prefix="/v1/recommendation
 MOST_ANCHORS = 200
 LONGEST_ID = 512
 DEEPEST = 2000
+MOST_FANS = 1000
+MOST_DAYS = 400
 NOT_BUILT: NotBuilt = {
     **engine.NOT_BUILT,
     "buy_together": (False,),  # of product_to_products only
@@ -63,6 +68,21 @@ class SimilarRequest(ListRequest):
     buy_together = Flag()
 
 
+class AudienceRequest(Schema):
+    """Which products, how many visitors, known in how many days."""
+
+    product_id = OneOrFew("products")
+    product_ids = OneOrFew("products")
+    rows = Whole(validate=Range(0, MOST_FANS, error=f"Ask for 0 to {MOST_FANS:,} visitors."))
+    days = Whole(validate=Range(1, MOST_DAYS, error=f"Say 1 to {MOST_DAYS} days."))
+    buyers = Flag()
+
+
+AUDIENCE = Reader(AudienceRequest())
+VISITOR = shapes.record(
+    {"score": shapes.NUMBER, "because": shapes.many(shapes.OPEN)},
+    {"user_id": shapes.TEXT, "anonymous_id": shapes.TEXT},
+)
 READERS: dict[type[Schema], Reader] = {
     schema: Reader(schema()) for schema in (ListRequest, SimilarRequest)
 }
@@ -97,16 +117,83 @@ def product_to_products() -> dict[str, Any]:
     return _list("similar", SimilarRequest)
 
 
+@blueprint.route("/feed", methods=["POST"])
+@blueprint.doc(
+    **engine.documented(
+        ListRequest,
+        summary="A bit of everything, page by page",
+        data={"pagination_id": shapes.TEXT, "next_start": shapes.COUNT},
+    )
+)
+def feed() -> dict[str, Any]:
+    """What may interest the visitor, what is rising, like the last and new, each product once; the
+    answer says how to ask for the next page."""
+    key, asked = _asked(ListRequest)
+    asked["pagination_id"] = asked.get("pagination_id") or str(uuid4())
+    with state.serving().connection() as connection:
+        site = access.site_by_id(connection, key.site_id)
+        answered = answer(connection, _question("feed", asked, site, key))
+    return engine.success(
+        answered,
+        show=lambda one: engine.product(one) | {"_from": one.source or FALLBACK},
+        pagination_id=asked["pagination_id"],
+        next_start=_start(asked) + len(answered.products),
+    )
+
+
+@blueprint.route("/audience", methods=["POST"])
+@blueprint.doc(
+    **engine.documented(
+        AudienceRequest,
+        summary="Whom products may interest",
+        data={"visitors": shapes.many(VISITOR)},
+        common={"took": shapes.COUNT},
+    )
+)
+def audience() -> dict[str, Any]:
+    """Visitors by the ids that they were sent under, best first; with a secret key only."""
+    key = auth.authenticate("users:read")
+    asked, found = engine.read(door.read_body(engine.LARGEST_BYTES), AUDIENCE, {})
+    if not found and not _anchors(asked):
+        message = f"Name the products: one of {', '.join(ANCHORS)} is required."
+        found.append(Problem("/product_id", message))
+    if found:
+        raise engine.refused(found)
+    wanted = Asked(
+        site_id=key.site_id,
+        product_ids=_anchors(asked),
+        at=instant.now(),
+        rows=asked.get("rows", 100),
+        days=asked.get("days", 30),
+        buyers=asked.get("buyers", False),
+    )
+    with state.serving().connection() as connection:
+        try:
+            fans = whom(connection, wanted)
+        except UnknownProducts as error:
+            raise NotFound(f"not found: {error}") from None
+    visitors = [
+        {f"{one.kind}_id": one.sent_id, "score": one.score, "because": one.because} for one in fans
+    ]
+    return {"message": "success", "data": {"took": engine.took(), "visitors": visitors}}
+
+
 def _list(strategy: str, schema: type[Schema]) -> dict[str, Any]:
-    key = auth.authenticate("engine:read")
-    asked = _read(door.read_body(engine.LARGEST_BYTES), schema)
-    auth.check_user_hash(key, asked.get("user_id"), asked.get("user_hash"))
+    key, asked = _asked(schema)
     with state.serving().connection() as connection:
         site = access.site_by_id(connection, key.site_id)
         try:
             return engine.success(answer(connection, _question(strategy, asked, site, key)))
         except UnknownProducts as error:
             raise NotFound(f"not found: {error}") from None
+
+
+def _asked(schema: type[Schema]) -> tuple[Key, dict[str, Any]]:
+    """Who asks, and the checked fields of the request."""
+    key = auth.authenticate("engine:read")
+    asked = _read(door.read_body(engine.LARGEST_BYTES), schema)
+    auth.check_user_hash(key, asked.get("user_id"), asked.get("user_hash"))
+    return key, asked
 
 
 def _read(body: bytes, schema: type[Schema]) -> dict[str, Any]:
