@@ -89,11 +89,13 @@ def _sites_to_fit(connection: Connection, at: datetime) -> list[int]:
     return [site for site in embeddings.sites(connection) if embeddings.is_due(connection, site)]
 
 
-def _sites_with_news(task: str) -> Callable[[Connection, datetime], list[int]]:
-    """Sites that were sent something since that task last ran, and each hour all: time passes."""
+def _sites_with_news(
+    task: str, at_least: timedelta = timedelta(hours=1)
+) -> Callable[[Connection, datetime], list[int]]:
+    """Sites that were sent something since that task last ran, and so often all: time passes."""
 
     def due(connection: Connection, at: datetime) -> list[int]:
-        asked = {"task": task, "at": at, "overlap": OVERLAP}
+        asked = {"task": task, "at": at, "overlap": OVERLAP, "at_least": at_least}
         return [row[0] for row in connection.execute(SQL.sites_with_news, asked)]
 
     return due
@@ -116,6 +118,8 @@ TASKS = (
     Task("fit", timedelta(minutes=1), _sites_to_fit),
     Task("popularity", timedelta(minutes=1), _sites_with_news("popularity")),
     Task("suggestions", timedelta(minutes=1), _sites_with_news("suggestions")),
+    # Each day all: erasure and retention take purchases away.
+    Task("together", timedelta(hours=1), _sites_with_news("together", timedelta(days=1))),
     Task("sweep_failed", timedelta(minutes=1), _sites_with_failures),
     Task("erase_bodies", timedelta(minutes=5), erasing.sites),
     Task("feeds", timedelta(minutes=1), sync.due),

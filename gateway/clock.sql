@@ -8,7 +8,7 @@ left join lateral (
   limit 1
 ) last on true
 where last.slot is null
-   or last.slot <= %(at)s::timestamptz - interval '1 hour'
+   or last.slot <= %(at)s::timestamptz - %(at_least)s::interval
    or (last.slot + 20 * coalesce(last.finished_at - last.started_at, interval '0') <= %(at)s
        and exists (
          select from deliveries d where d.site_id = s.site_id

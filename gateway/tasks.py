@@ -20,6 +20,7 @@ from prometheus_client import Counter, Histogram
 from gateway import erasing, idempotency, ingest, instant, jobs, retention, sync
 from gateway.importing import importer
 from gateway.settings import load
+from ranking import pages
 from ranking.catalog import (
     embeddings,
     popularity,
@@ -28,6 +29,7 @@ from ranking.catalog import (
     searched,
     snapshot,
     suggestions,
+    together,
     words,
 )
 from ranking.catalog.encoder import Encoder, Encodes, Vectors
@@ -145,6 +147,11 @@ def _popularity(connection: Connection, site_id: int) -> Report:
     return {"products": popularity.refresh(connection, site_id, instant.now())}
 
 
+def _together(connection: Connection, site_id: int) -> Report:
+    pairs, baskets = together.refresh(connection, site_id, instant.now())
+    return {"pairs": pairs, "baskets": baskets}
+
+
 def _feeds(connection: Connection, site_id: int) -> Report:
     """One feed a job, so that a slow one holds up little else."""
     pool = database.open_pool(
@@ -209,6 +216,7 @@ def _purge(connection: Connection, site_id: int) -> Report:
         "searched_in_vain": searched.purge(connection, now - searched.WINDOW),
         "imports": importer.purge(connection, now - IMPORTS_KEPT),
         "snapshots": snapshot.purge(connection, now - SNAPSHOTS_KEPT),
+        "paged_lists": pages.purge(connection, now - pages.IDLE),
         "idempotent_requests": idempotency.purge(connection, now - idempotency.KEPT),
     }
 
@@ -218,6 +226,7 @@ TASKS: dict[str, Callable[[Connection, int], Report]] = {
     "find_dirty": _find_dirty,
     "fit": _fit,
     "popularity": _popularity,
+    "together": _together,
     "words": _words,
     "facets": _facets,
     "suggestions": _suggestions,

@@ -6,39 +6,31 @@ page → fields → explanation → the row that remembers the answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
 from prometheus_client import Counter
 
-from ranking import answers, counts, explain, ordering
-from ranking.catalog import models, records, searched, spelling, words
-from ranking.catalog.records import Listed
+from ranking import answers, arrangement, counts, explain, pages, preparation, proposals
+from ranking.catalog import records, searched
 from ranking.catalog.spelling import Spelling
 from ranking.counts import Counts
 from ranking.merchandising import filters, rules
-from ranking.merchandising.rules import Lifted
 from ranking.question import Candidate, Proposed, Question
-from ranking.strategies import STRATEGIES, search
+from ranking.strategies import recommend, search
 from ranking.strategies.search import NOWHERE, Occurrences
-from ranking.visitors import profile
-from ranking.visitors.profile import NOBODY, Profile
+from ranking.visitors import cohort, profile
 from schemas import tracing
 from schemas.database import Connection
 
-# Recommending these again would be pointless; similar and history have reasons to show them.
-WITHOUT_TOUCHED = frozenset(("recommend", "trending", "popular"))
-WITHOUT_PROFILE = frozenset(("similar",))
 # What answers in place of a strategy that took too long.
 FALLBACK = "popular"
 FALLBACKS = {"search": "lexical"}
 WITHOUT_FALLBACK = frozenset((FALLBACK, "history", "lexical"))
-MORE_EACH_TRY = 4
 
 ANSWERS = Counter(
     "attune_answers",
@@ -54,13 +46,15 @@ NOT_KEPT = Counter(
 class Ranked:
     """One product of a list: its id, its score in [0, 1], the parts that sum to it, the record's
     fields that were asked for, the names of the rules that lifted it (an unnamed one's is empty),
-    its explanation where one was asked for, and what of a search's text is where."""
+    which list a mixed one has it from, its explanation where one was asked for, and what of a
+    search's text is where."""
 
     product_id: str
     score: float
     parts: dict[str, float]
     fields: dict[str, Any]
     boosts: tuple[str, ...] = ()
+    source: str = ""
     explanation: dict[str, Any] | None = None
     found: Occurrences = NOWHERE
 
@@ -83,10 +77,7 @@ class Answer:
     spelling: Spelling | None = None
 
 
-Key = Callable[[Candidate | Listed], Hashable]
-
-
-class _List(NamedTuple):
+class List(NamedTuple):
     """The candidates of a page, what they were chosen from, and those that are listed apart."""
 
     page: list[Candidate]
@@ -100,51 +91,35 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
     Raises UnknownProducts, and psycopg's errors where Postgres is away.
     """
     typed = question.search.text
-    question, spelled = _spelled(connection, question)
-    question, chosen, fallback = _chosen(connection, question)
+    question, spelled = preparation.spelled(connection, question)
+    choosing = _page if question.pagination_id else choose
+    question, chosen, fallback = choosing(connection, question)
     ANSWERS.labels(question.strategy, fallback or "none").inc()
     shown = [*chosen.page, *chosen.others]
-    miso_id = _remembered(connection, question, shown) if remember else None
+    miso_id = remember_list(connection, question, shown) if remember else None
     asked = replace(question, strategy=fallback or question.strategy)
     if remember and _is_in_vain(question, chosen):
         with suppress(psycopg.errors.DiskFull):
             searched.in_vain(connection, question.site_id, typed, question.at)
     return Answer(
         miso_id=miso_id,
-        products=_products(connection, asked, chosen, chosen.page),
+        products=show(connection, asked, chosen, chosen.page),
         interests=profile.interests(question.visitor) if question.explain else None,
         fallback=fallback,
         total=chosen.proposed.total,
-        others=_products(connection, replace(asked, start=0), chosen, chosen.others),
+        others=show(connection, replace(asked, start=0), chosen, chosen.others),
         existing=_existing(connection, asked),
         facets=_counted(connection, asked),
         spelling=spelled,
     )
 
 
-def _is_in_vain(question: Question, chosen: _List) -> bool:
+def _is_in_vain(question: Question, chosen: List) -> bool:
     """Whether a whole search found nothing; one within a filter may find something without it."""
     if question.strategy != "search" or question.start or not question.rows:
         return False
     narrowed = question.filter != filters.everything() or question.search.advanced is not None
     return not (narrowed or question.search.without or chosen.page or chosen.others)
-
-
-def _spelled(connection: Connection, question: Question) -> tuple[Question, Spelling | None]:
-    """The question with the words that were probably meant, and what was wrong with those typed.
-    No search waits long for it."""
-    asked = question.search
-    if question.strategy != "search" or search.says_nothing(asked.text):
-        return question, None
-    languages = words.asked_for(connection, question.site_id, asked.language)
-    try:
-        with tracing.span("spelling"):
-            found = spelling.corrected(connection, question.site_id, asked.text, languages)
-    except psycopg.errors.QueryCanceled:
-        return question, None
-    if found.is_wrong and asked.corrected:
-        question = replace(question, search=replace(asked, text=found.corrected))
-    return question, found
 
 
 def _existing(connection: Connection, question: Question) -> frozenset[str]:
@@ -160,7 +135,7 @@ def _counted(connection: Connection, question: Question) -> dict[str, Counts]:
         return counts.counted(connection, question)
 
 
-def _remembered(connection: Connection, question: Question, chosen: Sequence[Candidate]) -> UUID:
+def remember_list(connection: Connection, question: Question, chosen: Sequence[Candidate]) -> UUID:
     """The answer's id. A full disk stops what is learned from the list, not the list."""
     try:
         return answers.record(connection, question, chosen)
@@ -169,190 +144,92 @@ def _remembered(connection: Connection, question: Question, chosen: Sequence[Can
         return answers.new_id(question.at)
 
 
-def _chosen(connection: Connection, question: Question) -> tuple[Question, _List, str | None]:
+def _page(connection: Connection, question: Question) -> tuple[Question, List, str | None]:
+    """A page of a list that is given out in pages: what was given before at its places, and what
+    is missing, also of the pages before it that nobody asked for."""
+    page = slice(question.start, question.start + question.rows)
+    for _ in range(pages.TRIES):
+        paged = pages.read(connection, question)
+        if not paged.lacks(page.stop):
+            with suppress(psycopg.errors.DiskFull):
+                pages.touch(connection, question)
+            asked = preparation.prepared(connection, question) if question.explain else question
+            return asked, List(_given(paged)[page], Proposed([], None), []), None
+        rest, found, fallback = choose(connection, pages.rest(question, paged))
+        paged = pages.filled(paged, found.page)
+        chosen = found._replace(page=_given(paged)[page])
+        if _kept(connection, question, paged, found.page):
+            return replace(rest, start=question.start), chosen, fallback
+    raise psycopg.errors.SerializationFailure("too many requests at once for pages of one list")
+
+
+def _given(paged: pages.Paged) -> list[Candidate]:
+    return [one for one in paged.served if one is not None]
+
+
+def _kept(
+    connection: Connection, question: Question, paged: pages.Paged, found: Sequence[Candidate]
+) -> bool:
+    """A full disk stops what is remembered of the list, not the list."""
+    try:
+        return pages.keep(connection, question, paged, found)
+    except psycopg.errors.DiskFull:
+        NOT_KEPT.inc()
+        return True
+
+
+def choose(connection: Connection, question: Question) -> tuple[Question, List, str | None]:
     """The question as it was asked of the strategy, the list, and the fallback's name where the
     strategy, or the profile before it, took too long."""
     prepared = None
     try:
-        prepared = _prepared(connection, question)
-        return prepared, _ranked(connection, prepared), None
+        prepared = preparation.prepared(connection, question)
+        return prepared, rank(connection, prepared), None
     except psycopg.errors.QueryCanceled:
         if question.strategy in WITHOUT_FALLBACK:
             raise
-    spare = prepared or replace(question, excluded=_named(connection, question))
+    spare = prepared or replace(question, excluded=preparation.excluded(connection, question))
     fallback = FALLBACKS.get(question.strategy, FALLBACK)
     # An anchored product is compared by the vectors that may have been what took too long.
     without = replace(spare.rules, anchorings=())
     asked = replace(spare, strategy=fallback, rules=without)
-    return spare, _ranked(connection, asked), fallback
+    return spare, rank(connection, asked), fallback
 
 
-def _prepared(connection: Connection, question: Question) -> Question:
-    """With the model, the visitor, and the numbers of all that must not be in the list."""
-    model = models.live(connection, question.site_id)
-    with tracing.span("profile"):
-        visitor = _visitor(connection, question)
-    excluded = _named(connection, question)
-    if question.strategy in WITHOUT_TOUCHED:
-        excluded = excluded.union(visitor.contents.touched, _bought(question, visitor))
-    return replace(question, model=model, visitor=visitor, excluded=excluded)
-
-
-def _named(connection: Connection, question: Question) -> frozenset[int]:
-    """The numbers of the products that the question itself leaves out."""
-    found = records.numbers(connection, question.site_id, question.exclude)
-    return frozenset(one.product_no for one in found)
-
-
-def _visitor(connection: Connection, question: Question) -> Profile:
-    nobody = question.actor is None and not question.additional
-    if nobody or (question.strategy in WITHOUT_PROFILE and not question.explain):
-        return NOBODY
-    return profile.current(
-        connection,
-        question.site_id,
-        question.actor,
-        at=question.at,
-        additional=question.additional,
-        alone=question.alone,
-    )
-
-
-def _bought(question: Question, visitor: Profile) -> list[int]:
-    since = question.at - timedelta(days=question.bought_days)
-    return [product_no for product_no, at in visitor.contents.bought if at > since]
-
-
-def _ranked(connection: Connection, question: Question) -> _List:
+def rank(connection: Connection, question: Question) -> List:
     """The page: what is proposed, in the order that the question's rules give it."""
     end = question.start + question.rows
     depth = max(end, rules.DEEPEST) if question.rules.looks_deep else end
-    propose = STRATEGIES[question.strategy]
-    proposed = (_ordered if question.order else _proposed)(connection, question, depth)
+    proposing = proposals.ordered if question.order else proposals.proposed
+    proposed = proposing(connection, question, depth)
     with tracing.span("rules"):
         of_parts = replace(question, search=proposed.search or question.search)
-        arranged = _arranged(connection, of_parts, proposed, end)
+        arranged = arrangement.arranged(connection, of_parts, proposed, end)
     page = arranged[question.start : end]
     if question.order:
-        page = ordering.completed(connection, question, propose, page)
-    return _List(page, proposed, proposed.others[: question.rows])
+        page = proposals.completed(connection, question, page)
+    others = _by_cohort(question, proposed.others[: question.rows])
+    return List(_by_cohort(question, page), proposed, others)
 
 
-def _ordered(connection: Connection, question: Question, depth: int) -> Proposed:
-    """The first `depth` in the order that was asked for; of those that rules look at all is
-    known."""
-    propose = STRATEGIES[question.strategy]
-    with tracing.span("order"):
-        found = ordering.candidates(connection, question, propose, depth)
-        if not question.rules.looks_deep:
-            return _first(question, found, found)
-        first, others = found[: rules.DEEPEST], found[rules.DEEPEST :]
-        known = ordering.completed(connection, question, propose, first)
-    return _first(question, found, known + others)
-
-
-def _proposed(connection: Connection, question: Question, depth: int) -> Proposed:
-    """The first `depth`, if so many match: where variants fill the list, more are proposed."""
-    propose = STRATEGIES[question.strategy]
-    limit = depth + depth // 4 if question.one_per_group else depth
-    while True:
-        with tracing.span("candidates", strategy=question.strategy, limit=limit):
-            proposed = propose(connection, replace(question, limit=limit))
-        chosen = rules.unique(proposed, _group) if question.one_per_group else proposed
-        if len(chosen) >= depth or len(proposed) < limit:
-            return _first(question, proposed, chosen[:depth])
-        limit *= MORE_EACH_TRY
-
-
-def _first(question: Question, proposed: list[Candidate], chosen: list[Candidate]) -> Proposed:
-    if not isinstance(proposed, Proposed):
-        return Proposed(chosen, None)
-    first = Proposed(chosen, proposed.total)
-    first.search, first.others = proposed.search, proposed.others
-    if question.one_per_group:
-        first.others = rules.unique(proposed.others, _group)
-    return first
-
-
-def _group(one: Candidate | Listed) -> Hashable:
-    """What only the first is shown of: the one of its group that suits best."""
-    return one.group_key
-
-
-def _number(one: Candidate | Listed) -> Hashable:
-    return one.product_no
-
-
-# rules ------------------------------------------------------------------------------------------
-
-
-def _arranged(
-    connection: Connection, question: Question, proposed: list[Candidate], end: int
-) -> list[Candidate]:
-    asked, key = question.rules, _group if question.one_per_group else _number
-    ranked = _spread(connection, question, proposed) if asked.spreads else proposed
-    lifted = list(_lifted(connection, question, end))
-    if question.order:
-        # An order that was asked for is kept but where a rule names a position.
-        lifted = [one for one in lifted if one.boost.positions]
-    ranked = rules.topped(ranked, lifted, key)
-    if asked.anchorings:
-        ranked = _anchored(connection, question, ranked, key)
-    return rules.pinned(ranked, lifted, key)
-
-
-def _spread(
-    connection: Connection, question: Question, proposed: list[Candidate]
-) -> list[Candidate]:
-    first, others = proposed[: rules.DEEPEST], proposed[rules.DEEPEST :]
-    numbers = [one.product_no for one in first]
-    kept = records.fields(connection, question.site_id, numbers)
-
-    def values(one: Candidate, field: str) -> frozenset[Hashable]:
-        return records.values(kept.get(one.product_no, {}), field)
-
-    return rules.spread(first, question.rules.spreads, values) + others
-
-
-def _lifted(connection: Connection, question: Question, end: int) -> Iterator[Lifted[Candidate]]:
-    """For each boost what it can lift on a page that ends there: two boosts may want the same."""
-    positions = 0
-    for boost in question.rules.boosts:
-        positions += len(boost.positions)
-        matching = filters.all_of([question.filter, boost.condition])
-        depth = positions if boost.positions else end
-        found = _proposed(connection, replace(question, filter=matching), depth)
-        names = (boost.name,)
-        yield Lifted(boost, [one._replace(boosts=names) for one in found if one.relevant])
-
-
-def _anchored(
-    connection: Connection, question: Question, ranked: list[Candidate], key: Key
-) -> list[Candidate]:
-    """An anchored product comes with its anchor, or a variant of that, whether or not the search
-    finds it, if the filters let it through."""
-    asked = question.rules.anchorings
-    first, others = ranked[: rules.DEEPEST], ranked[rules.DEEPEST :]
-    named = search.named(connection, question, [one.product_id for one in asked])
-    products = {one.product_id: one for one in [*named, *first]}
-    anchors = records.numbers(
-        connection, question.site_id, {anchor for one in asked for anchor in one.anchor_ids}
-    )
-    keys = {one.product_id: key(one) for one in anchors}
-    placed = [
-        (products[one.product_id], [keys[id] for id in one.anchor_ids if id in keys], one.offset)
-        for one in asked
-        if one.product_id in products
+def _by_cohort(question: Question, chosen: list[Candidate]) -> list[Candidate]:
+    """What is not the visitor's own interest is not called so."""
+    if not question.by_cohort:
+        return chosen
+    names = {recommend.PART: cohort.PART}
+    return [
+        one._replace(parts={names.get(name, name): part for name, part in one.parts.items()})
+        for one in chosen
     ]
-    return rules.unique([*rules.anchored(first, placed, key), *others], key)
 
 
 # the answer -------------------------------------------------------------------------------------
 
 
-def _products(
-    connection: Connection, question: Question, chosen: _List, shown: Sequence[Candidate]
+def show(
+    connection: Connection, question: Question, chosen: List, shown: Sequence[Candidate]
 ) -> list[Ranked]:
+    """These of a list, with all that the question wants to know of them."""
     if not shown:
         return []
     numbers = [one.product_no for one in shown]
@@ -370,6 +247,7 @@ def _products(
             parts=one.parts,
             fields=records.picked(kept.get(one.product_no, {}), question.fields),
             boosts=one.boosts,
+            source=one.source,
             explanation=explained[position] if explained else None,
             found=found.get(one.product_no, NOWHERE),
         )
@@ -378,7 +256,7 @@ def _products(
 
 
 def _explained(
-    connection: Connection, question: Question, chosen: _List, shown: Sequence[Candidate]
+    connection: Connection, question: Question, chosen: List, shown: Sequence[Candidate]
 ) -> list[dict[str, Any]]:
     with tracing.span("explain"):
         return explain.explanations(connection, question, shown, chosen.proposed)

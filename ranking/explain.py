@@ -34,7 +34,8 @@ def explanations(
     events, those against the product included, the shares sum to that cosine.
     """
     reasons = _reasons(connection, question, candidates)
-    without_rules = {one.product_no: at for at, one in enumerate(proposed, start=1)}
+    first = question.before.count + 1
+    without_rules = {one.product_no: at for at, one in enumerate(proposed, start=first)}
     return [
         {
             "score": one.score,

@@ -17,6 +17,7 @@ from ranking.merchandising.facets import NO_FACETS, Facets
 from ranking.merchandising.filters import Expression, Filter
 from ranking.merchandising.order import Order
 from ranking.merchandising.rules import NO_RULES, Rules
+from ranking.visitors.cohort import Cohort
 from ranking.visitors.profile import NOBODY, Profile
 from schemas.errors import AttuneError
 from schemas.facts import Event
@@ -30,7 +31,8 @@ class UnknownProducts(AttuneError):
 
 class Candidate(NamedTuple):
     """One proposed product; its score is the sum of its named parts. What is not `relevant` no
-    rule lifts; `boosts` are the names of the rules that lifted it."""
+    rule lifts; `boosts` are the names of the rules that lifted it, `source` is which list a mixed
+    one has it from."""
 
     product_no: int
     product_id: str
@@ -38,6 +40,7 @@ class Candidate(NamedTuple):
     parts: dict[str, float]
     relevant: bool = True
     boosts: tuple[str, ...] = ()
+    source: str = ""
 
     @property
     def score(self) -> float:
@@ -94,6 +97,16 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class Before:
+    """What was given of a list before this part of it: how many, the products that may not come
+    again, and the groups that one of them stands for."""
+
+    count: int = 0
+    product_nos: frozenset[int] = frozenset()
+    groups: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """One request for a list of `rows` products.
 
@@ -101,10 +114,11 @@ class Question:
     products may be in it (`filter`, `exclude` ids), about which (`anchors`, `anchor_groups`:
     similar only), by which `rules` they are put in order, one variant a group or all, with which
     record fields. `additional` events
-    count as if they had happened. `at` is now to everything; products bought within `bought_days`
-    before it are not recommended. `search`, `facets` (what they narrow it by
-    is part of `filter` too) and `order` are for a search only; the list begins after `start`
-    products.
+    count as if they had happened. Where nothing is known of the visitor the list is what people of
+    that `cohort` like. `at` is now to everything; products bought within `bought_days`
+    before it are not recommended. `search`, `facets` (what they narrow it by is part of `filter`
+    too) and `order` are for a search only; the list begins after `start` products. With a
+    `pagination_id` what was given under it before is not given again.
     The rest `answer` fills in for the strategies, `limit` among it: how many to propose; `among`
     which products alone.
     """
@@ -124,18 +138,22 @@ class Question:
     facets: Facets = NO_FACETS
     order: Order = ()
     start: int = 0
+    pagination_id: str = ""
     one_per_group: bool = True
     fields: Sequence[str] = ()
     additional: Sequence[Event] = ()
+    cohort: Cohort = ()
     explain: bool = False
     bought_days: int = BOUGHT_DAYS
     endpoint: str = ""
     # by answer
     model: Model | None = None
     visitor: Profile = NOBODY
+    by_cohort: bool = False
     excluded: frozenset[int] = frozenset()
     limit: int = 0
     among: tuple[int, ...] | None = None
+    before: Before = Before()
 
     @property
     def live_model(self) -> Model:

@@ -36,6 +36,7 @@ BLUEPRINTS = (
     "gateway.http.v1.products:blueprint",
     "gateway.http.v1.users:blueprint",
     "gateway.http.v1.recommendation:blueprint",
+    "gateway.http.v1.groups:blueprint",
     "gateway.http.v1.search:blueprint",
     "gateway.http.v1.autocomplete:blueprint",
     "gateway.http.admin:blueprint",

@@ -7,9 +7,12 @@ without repeats and loses nothing.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from statistics import NormalDist
 from typing import Generic, TypeVar
 
 from ranking.merchandising.filters import Expression
@@ -51,10 +54,19 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """All that a request asks for, applied in this order: spreads, boosts to the top, anchorings,
-    boosts to positions."""
+class Dithering:
+    """Some chance in the order: `amount` from 1 (none); the same `seed` gives the same list."""
 
+    amount: float
+    seed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """All that a request asks for, applied in this order: dithering, spreads, boosts to the top,
+    anchorings, boosts to positions."""
+
+    dithering: Dithering | None = None
     spreads: tuple[Spread, ...] = ()
     boosts: tuple[Boost, ...] = ()
     anchorings: tuple[Anchoring, ...] = ()
@@ -62,7 +74,7 @@ class Rules:
     @property
     def looks_deep(self) -> bool:
         """Whether a page depends on more of the list than itself."""
-        return bool(self.spreads or self.anchorings)
+        return bool(self.dithering or self.spreads or self.anchorings)
 
 
 NO_RULES = Rules()
@@ -74,6 +86,43 @@ class Lifted(Generic[T]):
 
     boost: Boost
     products: Sequence[T]
+
+
+def behind(asked: Rules, count: int) -> Rules:
+    """The rules of what comes after the first `count` products of a list: positions count over
+    all of it."""
+    boosts = []
+    for boost in asked.boosts:
+        positions = tuple(place - count for place in boost.positions if place >= count)
+        if positions or not boost.positions:
+            boosts.append(replace(boost, positions=positions))
+    return replace(asked, boosts=tuple(boosts))
+
+
+def dithered(
+    ranked: Sequence[T], asked: Dithering, name: Callable[[T], str], before: int = 0
+) -> list[T]:
+    """With some chance in the order of the first DEEPEST: by log(rank) + N(0, sqrt(log(amount))),
+    so that the top moves little and what is far down comes up at times (T. Dunning's result
+    dithering, buildingrecommenders.wordpress.com/2015/11/11/dithering). `before` so many ranks.
+
+    Each product's own chance follows from the seed and its name, whatever else is in the list.
+    """
+    spread = NormalDist(0.0, math.sqrt(math.log(asked.amount))) if asked.amount > 1 else None
+    if spread is None:
+        return list(ranked)
+    keyed = [
+        (math.log(rank) + spread.inv_cdf(_chance(asked.seed, name(one))), rank, one)
+        for rank, one in enumerate(ranked[:DEEPEST], start=before + 1)
+    ]
+    keyed.sort(key=lambda each: each[:2])
+    return [one for _, _, one in keyed] + list(ranked[DEEPEST:])
+
+
+def _chance(seed: str, name: str) -> float:
+    """A number between 0 and 1, both exclusive."""
+    text = f"{seed}\0{name}".encode("utf-8", "surrogatepass")
+    return (int.from_bytes(blake2b(text, digest_size=6).digest()) + 0.5) / 2**48
 
 
 def topped(ranked: Sequence[T], lifted: Iterable[Lifted[T]], key: Key[T]) -> list[T]:

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ranking.question import Candidate, Question
-from ranking.strategies import history, popular, recommend, search, similar, trending
+from ranking.strategies import (
+    feed,
+    history,
+    popular,
+    recommend,
+    search,
+    similar,
+    together,
+    trending,
+)
 from schemas.database import Connection
 
 Strategy = Callable[[Connection, Question], list[Candidate]]
@@ -17,8 +26,10 @@ Strategy = Callable[[Connection, Question], list[Candidate]]
 STRATEGIES: dict[str, Strategy] = {
     "recommend": recommend.candidates,
     "similar": similar.candidates,
+    "together": together.candidates,
     "trending": trending.candidates,
     "history": history.candidates,
+    "feed": feed.candidates,
     "popular": popular.candidates,
     "search": search.candidates,
     "lexical": search.lexical,

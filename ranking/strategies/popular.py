@@ -43,6 +43,15 @@ def most(connection: Connection, question: Question, measure: Measure) -> list[C
     return _continued(connection, question, [], measure)
 
 
+def newest(connection: Connection, question: Question) -> list[Candidate]:
+    """What came last into the catalog, newest first; each step back is worth less."""
+    rows = _rows(connection, question, [], "others", "popular")
+    return [
+        Candidate(no, id_, group, {"new": 1 / place})
+        for place, (no, id_, group, _) in enumerate(rows, start=1)
+    ]
+
+
 def _continued(
     connection: Connection, question: Question, found: list[Candidate], measure: Measure
 ) -> list[Candidate]:

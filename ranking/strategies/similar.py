@@ -22,7 +22,9 @@ PART = "likeness"
 NEGLIGIBLE = 1e-6
 
 
-class _Anchor(NamedTuple):
+class Anchor(NamedTuple):
+    """A product that a list is about, with the other products of its group."""
+
     product_no: int
     vector: Any
     title: str | None
@@ -35,15 +37,21 @@ def candidates(connection: Connection, question: Question) -> list[Candidate]:
 
     Raises UnknownProducts where no anchor is in the catalog.
     """
-    anchors = _anchors(connection, question)
-    question = replace(question, excluded=question.excluded | _left_out(anchors, question))
-    vector = _vector(connection, question, anchors)
+    known = anchors(connection, question)
+    question = replace(question, excluded=question.excluded | left_out(known, question))
+    return like(connection, question, known)
+
+
+def like(connection: Connection, question: Question, known: Sequence[Anchor]) -> list[Candidate]:
+    """By likeness to these anchors."""
+    vector = _vector(connection, question, known)
     if vector is None:
         return popular.candidates(connection, question)
     return near.candidates(connection, question, vector, PART)
 
 
-def _anchors(connection: Connection, question: Question) -> Sequence[_Anchor]:
+def anchors(connection: Connection, question: Question) -> Sequence[Anchor]:
+    """What the list is about; raises UnknownProducts where none of it is in the catalog."""
     groups = [group_key(group_id) for group_id in question.anchor_groups]
     parameters = {
         "site_id": question.site_id,
@@ -53,21 +61,20 @@ def _anchors(connection: Connection, question: Question) -> Sequence[_Anchor]:
     }
     statement = SQL.fill("anchors", vectors=question.live_model.vectors)
     with connection.cursor(binary=True) as cursor:
-        anchors = [_Anchor(*row) for row in cursor.execute(statement, parameters)]
-    if not anchors:
+        found = [Anchor(*row) for row in cursor.execute(statement, parameters)]
+    if not found:
         raise UnknownProducts("none of these products is in the catalog")
-    return anchors
+    return found
 
 
-def _left_out(anchors: Sequence[_Anchor], question: Question) -> set[int]:
+def left_out(anchors: Sequence[Anchor], question: Question) -> set[int]:
+    """The anchors, and their variants where a group shows one."""
     if question.one_per_group:
         return {number for anchor in anchors for number in (anchor.product_no, *anchor.variants)}
     return {anchor.product_no for anchor in anchors}
 
 
-def _vector(
-    connection: Connection, question: Question, anchors: Sequence[_Anchor]
-) -> Vector | None:
+def _vector(connection: Connection, question: Question, anchors: Sequence[Anchor]) -> Vector | None:
     """The mean direction of the anchors; None where nothing is known of any."""
     known = [anchor.vector.to_numpy() for anchor in anchors if anchor.vector is not None]
     if not known:

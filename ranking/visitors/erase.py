@@ -22,7 +22,9 @@ SQL = database.queries(__file__)
 UNTIL = sql.SQL("and e.occurred_at <= %(at)s")
 JOINED = SQL.fill("joined", owners=identity.owners("devices", UNTIL))
 
-TABLES = ("events", "identity_edges", "user_traits", "users", "profiles", "answers")
+TABLES = (
+    "events", "identity_edges", "user_traits", "users", "profiles", "answers", "paged_lists",
+)  # fmt: skip
 
 
 class Erased(NamedTuple):

@@ -111,6 +111,9 @@ where site_id = %(site)s
 update answers set actor_id = null
 where site_id = %(site)s and actor_id = any(%(actors)s) and answered_at <= %(at)s
 
+-- name: paged_lists
+delete from paged_lists where site_id = %(site)s and actor_id = any(%(actors)s)
+
 -- name: forget_ids
 -- The plain id stays only where a new person has begun under it since.
 update actors a set sent_id = null

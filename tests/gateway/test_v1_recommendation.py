@@ -321,7 +321,7 @@ def _seen(told: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("field", sorted(NOT_BUILT))
 def test_what_is_not_built_is_refused_by_name(caller: Caller, field: str) -> None:
-    asks_for_something = {"dithering": 2, "buy_together": True, "enable_boosting_campaigns": 7}
+    asks_for_something = {"buy_together": True, "enable_boosting_campaigns": 7}
     response = caller.asks(**{field: asks_for_something.get(field, "brand:x")})
     assert response.status_code == 422
     assert field in response.json["message"]  # type: ignore[index]

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
+from gateway.http.v1.engine import NOT_BUILT
 from gateway.http.v1.finding import LONGEST_QUERY
-from gateway.http.v1.search import NOT_BUILT
 from ranking.catalog import embeddings, queries
 from tests.builders import one, rows
 from tests.conftest import Shop

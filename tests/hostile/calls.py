@@ -20,7 +20,8 @@ from tests.conftest import Shop
 from tests.connectors import signing
 from tests.connectors.signing import segment as sign
 
-SENT = {"product_id": "p1", "title": "Mug", "sale_price": 3}
+SENT = {"product_id": "p1", "title": "Mug", "sale_price": 3, "brand": "Acme",
+        "categories": [["Home", "Kitchen"]]}  # fmt: skip
 VIEW = {"type": "product_detail_page_view", "product_ids": ["p1"], "anonymous_id": "a1"}
 VISITOR = {"anonymous_id": "a1"}
 MAPPING = {"rules": [{"when": {"/event": "Gesehen"}, "set": {"/event": "Product Viewed"}}]}
@@ -66,6 +67,16 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
     },
     ("POST", "/v1/recommendation/product_to_products"): (
         "/v1/recommendation/product_to_products", VISITOR | {"product_id": "p1"}
+    ),
+    ("POST", "/v1/recommendation/feed"): ("/v1/recommendation/feed", VISITOR),
+    ("POST", "/v1/recommendation/audience"): (
+        "/v1/recommendation/audience", {"product_id": "p1"}
+    ),
+    ("POST", "/v1/recommendation/user_to_categories"): (
+        "/v1/recommendation/user_to_categories", VISITOR | {"root_category": ["*"]}
+    ),
+    ("POST", "/v1/recommendation/user_to_attributes"): (
+        "/v1/recommendation/user_to_attributes", VISITOR | {"field": "brand"}
     ),
     ("POST", "/v1/search/search"): ("/v1/search/search", VISITOR | {"q": "mug"}),
     ("POST", "/v1/search/autocomplete"): (

@@ -23,7 +23,7 @@ from gateway import instant
 from gateway.access import Key, Site
 from gateway.http import shapes
 from gateway.http.errors import Refused
-from gateway.http.v1 import geo, rules
+from gateway.http.v1 import cohort, geo, rules
 from ranking.answer import Answer, Ranked
 from ranking.merchandising import filters
 from ranking.merchandising.filters import Expression, FilterError
@@ -50,7 +50,6 @@ NOT_BUILT: NotBuilt = {
     "custom_context": ({},),
     # There are no stored rules to switch off.
     "enable_boosting_campaigns": (True, False),
-    "user_cohort": ({},),
 }
 
 
@@ -87,15 +86,20 @@ class ListRequest(EngineRequest, rules.RulesRequest, geo.GeoRequest):
     dedupe_product_group_id = Flag()
     additional_interactions = Few(Anything(), MOST_ADDITIONAL, "interactions")
     explain = Flag()
+    user_cohort = cohort.field()
 
 
 def documented(
-    shape: type[Schema], summary: str, data: shapes.Shape | None = None
+    shape: type[Schema],
+    summary: str,
+    data: shapes.Shape | None = None,
+    *,
+    common: shapes.Shape | None = None,
 ) -> dict[str, Any]:
     """The OpenAPI parts of an engine route, its body under every content type that is sent; `data`
-    is what it answers beside the common parts."""
+    is what it answers beside the `common` parts (a list's)."""
     content = {kind: {"schema": shape} for kind in ("application/json", "text/plain")}
-    answered = shapes.record(LIST | (data or {}), MAYBE)
+    answered = shapes.record((common or LIST) | (data or {}), MAYBE)
     return {
         "summary": summary,
         "requestBody": {"required": True, "content": content},
@@ -115,11 +119,13 @@ PRODUCT = shapes.record(
         "_missing_keywords": shapes.many(shapes.TEXT),
         "_matched_fields": shapes.many(shapes.TEXT),
         "_highlights": shapes.OPEN,
+        "_from": shapes.TEXT,
         "_explanation": shapes.OPEN,
     },
     more=True,
 )
-LIST = {"took": shapes.COUNT, "miso_id": shapes.UUID, "products": shapes.many(PRODUCT)}
+ANSWER = {"took": shapes.COUNT, "miso_id": shapes.UUID}
+LIST = ANSWER | {"products": shapes.many(PRODUCT)}
 MAYBE = {"interests": shapes.OPEN, "fallback": shapes.TEXT}
 
 
@@ -138,7 +144,8 @@ def read(body: bytes, reader: Reader, not_built: NotBuilt) -> tuple[dict[str, An
         asked = reader.read(built)
     except ValidationError as error:
         return {}, found + problems(error, sent)
-    return asked, [*found, *rules.problems(asked), *geo.problems(asked)]
+    beyond = (*rules.problems(asked), *geo.problems(asked), *cohort.problems(asked))
+    return asked, [*found, *beyond]
 
 
 def _not_built(sent: dict[str, Any], not_built: NotBuilt) -> Iterator[Problem]:
@@ -171,6 +178,7 @@ def question(strategy: str, asked: dict[str, Any], site: Site, key: Key) -> Ques
         filter=_filter(asked),
         exclude=asked.get("exclude", ()),
         rules=replace(asked_rules, boosts=asked_rules.boosts + geo.boosts(asked)),
+        cohort=cohort.cohort(asked),
         one_per_group=asked.get("dedupe_product_group_id", True),
         fields=asked.get("fl", ()),
         additional=_additional(asked.get("additional_interactions", [])),

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ranking.merchandising.filters.terms import Scalar, category_term, term
+from ranking.merchandising.filters.terms import Scalar, category_term, presence, term
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,11 @@ def available() -> Expression:
 def equals(name: str, *values: Scalar) -> Expression:
     """Has one of these values exactly; for callers' own conditions such as Miso's `type`."""
     return Terms(tuple(dict.fromkeys(term(name, value) for value in values)))
+
+
+def has(name: str) -> Expression:
+    """Has any value in that field."""
+    return Terms((presence(name),))
 
 
 def all_of(items: list[Expression]) -> Expression:

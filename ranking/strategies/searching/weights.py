@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from ranking.question import Search
+from ranking.visitors import cohort
 
 EXACT, LEAST, SPREAD = 0.7, 0.3, 0.1
 # Chosen on three weeks of Online Retail before its test cut (bench/search_quality.py), where .08 to
@@ -59,4 +60,5 @@ def fits(search: Search, parts: Mapping[str, float]) -> float:
     """How well a product fits the visitor, from 0 to 1, as much as the visitor is to count."""
     kind = "with" if "words" in parts else "near"
     whole = weights(search)[f"{kind}_interest"]
-    return min(1.0, search.personal * parts.get("interest", 0.0) / whole) if whole else 0.0
+    interest = parts.get("interest", parts.get(cohort.PART, 0.0))
+    return min(1.0, search.personal * interest / whole) if whole else 0.0

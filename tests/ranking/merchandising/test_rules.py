@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ranking.merchandising import filters, rules
-from ranking.merchandising.rules import Boost, Lifted, Spread
+from ranking.merchandising.rules import Boost, Dithering, Lifted, Rules, Spread
 
 
 def itself(one: object) -> Hashable:
@@ -148,3 +148,39 @@ def test_several_values_are_alike_where_one_is_common() -> None:
     tags = {"a": "xy", "b": "yz", "c": "w"}
     arranged = rules.spread("abc", [Spread("tags")], lambda one, _: frozenset(tags[one]))
     assert arranged == ["a", "c", "b"]
+
+
+@given(ranked=lists, amount=st.floats(1, 1e6), before=st.integers(0, 500), seed=st.text())
+def test_dithering_changes_the_order_alone_and_each_time_in_the_same_way(
+    ranked: list[int], amount: float, before: int, seed: str
+) -> None:
+    asked = Dithering(amount, seed)
+    arranged = rules.dithered(ranked, asked, str, before)
+    assert sorted(arranged) == sorted(ranked)
+    assert rules.dithered(ranked, asked, str, before) == arranged
+    assert rules.dithered(ranked, Dithering(1, seed), str, before) == ranked
+
+
+def test_the_more_dithering_the_less_is_left_of_the_order() -> None:
+    def moved(amount: float) -> float:
+        listed = [rules.dithered(range(300), Dithering(amount, str(n)), str) for n in range(30)]
+        assert all(one[200:] == list(range(200, 300)) for one in listed)
+        return sum(abs(at - rank) for one in listed for at, rank in enumerate(one)) / len(listed)
+
+    assert 0 == moved(1) < moved(1.5) < moved(2) < moved(5)
+
+
+def test_dithering_moves_by_the_logarithm_of_the_rank() -> None:
+    first = [rules.dithered(range(200), Dithering(1.5, str(n)), str)[0] for n in range(400)]
+    # The first keeps its place more often than not, and nothing from far down takes it.
+    assert 50 < sum(one == 0 for one in first) / 4 < 90
+    assert max(first) < 20
+
+
+@given(positions=st.lists(st.integers(0, 9), max_size=4), count=st.integers(0, 12))
+def test_behind_some_products_positions_count_on(positions: list[int], count: int) -> None:
+    asked = Rules(boosts=(boost(*positions), boost()))
+    left = rules.behind(asked, count).boosts
+    ahead = tuple(place - count for place in positions if place >= count)
+    expected = [ahead] if ahead or not positions else []
+    assert [one.positions for one in left] == [*expected, ()]

@@ -1,0 +1,99 @@
+"""What is proposed in the order that the question's rules give it, each rule's products asked of
+the strategy. The rules themselves are `merchandising.rules`; `answer` asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import replace
+
+from ranking import proposals
+from ranking.catalog import records
+from ranking.catalog.records import Listed
+from ranking.merchandising import filters, rules
+from ranking.merchandising.rules import Lifted
+from ranking.question import Candidate, Question
+from ranking.strategies import search
+from schemas.database import Connection
+
+Key = Callable[[Candidate | Listed], Hashable]
+
+
+def arranged(
+    connection: Connection, question: Question, proposed: list[Candidate], end: int
+) -> list[Candidate]:
+    """The proposed products as the question's rules want them on a page that ends at `end`."""
+    asked, key = question.rules, proposals.group if question.one_per_group else proposals.number
+    ranked = _dithered(question, proposed)
+    if asked.spreads:
+        ranked = _spread(connection, question, ranked)
+    lifted = list(_lifted(connection, question, end))
+    if question.order:
+        # An order that was asked for is kept but where a rule names a position.
+        lifted = [one for one in lifted if one.boost.positions]
+    ranked = rules.topped(ranked, lifted, key)
+    if asked.anchorings:
+        ranked = _anchored(connection, question, ranked, key)
+    return rules.pinned(ranked, lifted, key)
+
+
+def _dithered(question: Question, proposed: list[Candidate]) -> list[Candidate]:
+    asked = question.rules.dithering
+    if asked is None:
+        return proposed
+    return rules.dithered(proposed, asked, _id, question.before.count)
+
+
+def _id(one: Candidate) -> str:
+    return one.product_id
+
+
+def _spread(
+    connection: Connection, question: Question, proposed: list[Candidate]
+) -> list[Candidate]:
+    first, others = proposed[: rules.DEEPEST], proposed[rules.DEEPEST :]
+    numbers = [one.product_no for one in first]
+    kept = records.fields(connection, question.site_id, numbers)
+
+    def values(one: Candidate, field: str) -> frozenset[Hashable]:
+        return records.values(kept.get(one.product_no, {}), field)
+
+    return rules.spread(first, question.rules.spreads, values) + others
+
+
+def _lifted(connection: Connection, question: Question, end: int) -> Iterator[Lifted[Candidate]]:
+    """For each boost what it can lift on a page that ends there: two boosts may want the same."""
+    positions = 0
+    for boost in question.rules.boosts:
+        positions += len(boost.positions)
+        matching = filters.all_of([question.filter, boost.condition])
+        depth = positions if boost.positions else end
+        if question.rules.dithering:
+            depth = max(depth, rules.DEEPEST)
+        found = proposals.proposed(connection, replace(question, filter=matching), depth)
+        names = (boost.name,)
+        yield Lifted(
+            boost,
+            [one._replace(boosts=names) for one in _dithered(question, found) if one.relevant],
+        )
+
+
+def _anchored(
+    connection: Connection, question: Question, ranked: list[Candidate], key: Key
+) -> list[Candidate]:
+    """An anchored product comes with its anchor, or a variant of that, whether or not the search
+    finds it, if the filters let it through."""
+    asked = question.rules.anchorings
+    first, others = ranked[: rules.DEEPEST], ranked[rules.DEEPEST :]
+    named = search.named(connection, question, [one.product_id for one in asked])
+    products = {one.product_id: one for one in [*named, *first]}
+    anchors = records.numbers(
+        connection, question.site_id, {anchor for one in asked for anchor in one.anchor_ids}
+    )
+    keys = {one.product_id: key(one) for one in anchors}
+    placed = [
+        (products[one.product_id], [keys[id] for id in one.anchor_ids if id in keys], one.offset)
+        for one in asked
+        if one.product_id in products
+    ]
+    return rules.unique([*rules.anchored(first, placed, key), *others], key)

@@ -1,0 +1,125 @@
+"""Lists of values: which categories, brands … suit a visitor, each with its own list, in the words
+of `answer`, which makes the lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from ranking import answer, groups, proposals
+from ranking.answer import List, Ranked
+from ranking.groups import Grouping, Value
+from ranking.merchandising import filters, rules
+from ranking.merchandising.rules import NO_RULES
+from ranking.proposals import MORE_EACH_TRY
+from ranking.question import Candidate, Proposed, Question
+from ranking.visitors import profile
+from schemas.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One value of a field: how many products that may be in a list have it, and the best."""
+
+    value: Value
+    total: int
+    products: list[Ranked]
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """As an Answer, of values."""
+
+    miso_id: UUID | None
+    groups: list[Group]
+    interests: dict[str, Any] | None = None
+    fallback: str | None = None
+
+
+def grouped(connection: Connection, question: Question, grouping: Grouping) -> Grouped:
+    """The values of a field that suit the visitor, each with its own list; the question's rules
+    hold inside each."""
+    within = replace(question, filter=filters.all_of([question.filter, grouping.condition]))
+    asked = replace(within, rows=groups.POOL, rules=NO_RULES)
+    prepared, pool, fallback = answer.choose(connection, asked)
+    prepared = replace(prepared, rows=grouping.products, rules=question.rules)
+    chosen = list(_groups(connection, prepared, grouping, pool))
+    answer.ANSWERS.labels(question.strategy, fallback or "none").inc()
+    every = rules.unique((one for _, _, of_it in chosen for one in of_it.page), proposals.number)
+    return Grouped(
+        miso_id=answer.remember_list(connection, question, every),
+        groups=[
+            Group(value, total, answer.show(connection, prepared, of_it, of_it.page))
+            for value, total, of_it in chosen
+        ],
+        interests=profile.interests(prepared.visitor) if question.explain else None,
+        fallback=fallback,
+    )
+
+
+def _groups(
+    connection: Connection, question: Question, grouping: Grouping, pool: List
+) -> Iterator[tuple[Value, int, List]]:
+    """Each value with how many products have it, and its list."""
+    having = groups.members(connection, question, grouping, pool.page)
+    is_all = len(pool.page) < groups.POOL
+    given = 0
+    for value in _values(connection, question, grouping, pool, having):
+        if given == grouping.rows:
+            return
+        members = having.get(value, [])
+        total = groups.total(connection, question, grouping, value)
+        if not (total or members):
+            continue
+        enough = is_all or len(members) >= grouping.products
+        if enough and question.rules == NO_RULES:
+            of_it = List(members[: grouping.products], Proposed(members, None), [])
+        else:
+            of_it = _of_value(connection, question, grouping, value, members)
+        if of_it.page or not grouping.products:
+            given += 1
+            yield value, max(total, len(of_it.page)), of_it
+
+
+def _values(
+    connection: Connection,
+    question: Question,
+    grouping: Grouping,
+    pool: List,
+    having: dict[Value, list[Candidate]],
+) -> Iterator[Value]:
+    """Those that suit the visitor, then those of many products."""
+    least = pool.page[-1].score if pool.page else 0.0
+    best = groups.ordered(grouping, having, least)
+    yield from best
+    if len(pool.page) == groups.POOL:
+        others = groups.frequent(connection, question, grouping)
+        known = grouping.without.union(best)
+        yield from (value for value in others if value not in known)
+
+
+def _of_value(
+    connection: Connection,
+    question: Question,
+    grouping: Grouping,
+    value: Value,
+    members: list[Candidate],
+) -> List:
+    """The list of one value; of the members that are known where asking for it takes too long."""
+    having_it = filters.all_of([question.filter, grouping.of(value)])
+    asked = replace(question, filter=having_it)
+    while asked.rows:
+        try:
+            found = answer.rank(connection, asked)
+        except psycopg.errors.QueryCanceled:
+            break
+        page = groups.members(connection, asked, grouping, found.page).get(value, [])
+        if len(page) >= question.rows or len(found.page) < asked.rows:
+            return found._replace(page=page[: question.rows])
+        asked = replace(asked, rows=asked.rows * MORE_EACH_TRY)
+    return List(members[: question.rows], Proposed(members, None), [])
