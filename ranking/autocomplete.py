@@ -15,7 +15,7 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
-from ranking import answers
+from ranking import answers, preparation
 from ranking.catalog import completions, models, records, vocabulary
 from ranking.catalog.completions import HISTORICAL, TITLE, Completion, Found
 from ranking.catalog.records import int_array
@@ -25,7 +25,6 @@ from ranking.merchandising.filters import compile as compile_filter
 from ranking.merchandising.filters import term
 from ranking.merchandising.rules import Lifted
 from ranking.question import Candidate, Question
-from ranking.visitors import profile
 from ranking.visitors.profile import NOBODY
 from schemas import database, tracing
 from schemas.database import Connection
@@ -126,19 +125,9 @@ def complete(connection: Connection, question: Question, asked: Asked) -> Comple
 def _prepared(connection: Connection, question: Question) -> Question:
     """With the model, the visitor, and the numbers of what must not stand behind a text."""
     model = models.live(connection, question.site_id)
-    named = records.numbers(connection, question.site_id, question.exclude)
-    visitor = NOBODY
-    if question.actor is not None or question.additional:
-        with tracing.span("profile"):
-            visitor = profile.current(
-                connection,
-                question.site_id,
-                question.actor,
-                at=question.at,
-                additional=question.additional,
-                alone=question.alone,
-            )
-    excluded = frozenset(one.product_no for one in named)
+    with tracing.span("profile"):
+        visitor = preparation.visitor(connection, question)
+    excluded = preparation.excluded(connection, question)
     return replace(question, model=model, visitor=visitor, excluded=excluded)
 
 

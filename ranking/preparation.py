@@ -48,15 +48,15 @@ def prepared(connection: Connection, question: Question) -> Question:
     """With the model, the visitor, and the numbers of all that must not be in the list."""
     model = models.live(connection, question.site_id)
     with tracing.span("profile"):
-        visitor = _visitor(connection, question)
-        others = _others(connection, question, model, visitor)
+        who = visitor(connection, question)
+        others = _others(connection, question, model, who)
     left_out = excluded(connection, question)
     if question.strategy in WITHOUT_TOUCHED:
-        left_out = left_out.union(visitor.contents.touched, _bought(question, visitor))
-    question = replace(question, model=model, visitor=visitor, excluded=left_out)
+        left_out = left_out.union(who.contents.touched, _bought(question, who))
+    question = replace(question, model=model, visitor=who, excluded=left_out)
     if others is None:
         return question
-    return replace(question, visitor=replace(visitor, vector=others), by_cohort=True)
+    return replace(question, visitor=replace(who, vector=others), by_cohort=True)
 
 
 def _others(
@@ -74,7 +74,8 @@ def excluded(connection: Connection, question: Question) -> frozenset[int]:
     return question.before.product_nos.union(one.product_no for one in found)
 
 
-def _visitor(connection: Connection, question: Question) -> Profile:
+def visitor(connection: Connection, question: Question) -> Profile:
+    """Who asks, as of now; NOBODY where that is nobody, or does not matter."""
     nobody = question.actor is None and not question.additional
     if nobody or (question.strategy in WITHOUT_PROFILE and not question.explain):
         return NOBODY

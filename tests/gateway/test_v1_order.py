@@ -3,7 +3,6 @@ in order by hand."""
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from ranking import ordering
 from ranking.catalog import embeddings
 from tests.conftest import Shop
+from tests.gateway import test_v1_facets as facets
 from tests.ranking.market import Words
 
 Record = dict[str, Any]
@@ -35,23 +35,9 @@ RECORDS: list[Record] = [
 ] + [{"product_id": "bare", "title": "shoe"}]
 
 
-class Caller:
-    def __init__(self, client: FlaskClient, shop: Shop) -> None:
-        self.client, self.shop = client, shop
-
-    def answer(self, path: str = "search/search", key: str | None = None, **body: Any) -> Any:
-        asked = {"q": "shoe"} | body if path == "search/search" else body
-        response = self.client.post(
-            f"/v1/{path}",
-            query_string={"api_key": key or self.shop.publishable_key},
-            data=json.dumps(asked),
-        )
-        return response.status_code, response.json
-
+class Caller(facets.Caller):
     def data(self, **body: Any) -> Any:
-        status, answered = self.answer(**({"rows": 100, "fl": ["*"]} | body))
-        assert status == 200, answered
-        return answered["data"]
+        return super().data(**({"rows": 100, "fl": ["*"]} | body))
 
     def products(self, *order_by: Any, **body: Any) -> list[dict[str, Any]]:
         keys = [{"field": one} if isinstance(one, str) else one for one in order_by]

@@ -97,7 +97,7 @@ def user_to_attributes() -> dict[str, Any]:
     """Brands, designers, sizes …, each with products for the visitor."""
     asked, key = _asked(ATTRIBUTES_READER)
     grouping = Grouping(
-        field=_field(asked),
+        field=filters.spelled(asked["field"]),
         rows=asked.get("rows", 5),
         products=asked.get("products_per_attribute", 2),
         boosted=tuple(asked.get("boost_attributes", ())),
@@ -110,7 +110,7 @@ def _asked(reader: Reader) -> tuple[dict[str, Any], access.Key]:
     key = auth.authenticate("engine:read")
     body = door.read_body(engine.LARGEST_BYTES)
     asked, found = engine.read(body, reader, engine.NOT_BUILT)
-    if "field" in asked and not _has_values(_field(asked)):
+    if "field" in asked and not _has_values(asked["field"]):
         message = f'"{asked["field"]}" is no field of products whose values can be listed'
         found.append(Problem("/field", message, asked["field"]))
     if found:
@@ -119,13 +119,8 @@ def _asked(reader: Reader) -> tuple[dict[str, Any], access.Key]:
     return asked, key
 
 
-def _field(asked: dict[str, Any]) -> str:
-    """Filters take `attributes.x` for `custom_attributes.x` too."""
-    field: str = asked["field"]
-    return f"{CUSTOM}.{field.partition('.')[2]}" if field.startswith("attributes.") else field
-
-
 def _has_values(field: str) -> bool:
+    field = filters.spelled(field)
     return filters.known(field) and field.partition(".")[0] in TERM_FIELDS | {CUSTOM}
 
 
