@@ -45,6 +45,7 @@ TASKS = {
     "find_dirty": "encoder",
     "fit": "trainer",
     "popularity": "default",
+    "together": "default",
     "words": "default",
     "facets": "default",
     "suggestions": "default",

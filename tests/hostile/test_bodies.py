@@ -276,7 +276,20 @@ FULL: dict[str, Any] = {
     "/v1/products/_delete": {"data": {"product_ids": ["p8", "p9"]}},
     "/v1/users/_delete": {"data": {"user_ids": ["u9"]}},
     "DELETE /v1/interactions": {"user_ids": ["u9"]},
+    "/v1/recommendation/audience": {
+        "product_id": "p1", "product_ids": ["p1", "p2"], "rows": 5, "days": 9, "buyers": True,
+    },
+    "/v1/recommendation/user_to_categories": {
+        "user_id": "u1", "rows": 5, "fq": "categories:a", "boost_fq": "brand:B", "fl": ["title"],
+        "root_category": ["a"], "products_per_category": 2, "user_cohort": {"country": "Y"},
+    },
+    "/v1/recommendation/user_to_attributes": {
+        "anonymous_id": "a1", "field": "custom_attributes.colour", "rows": 5, "exclude": ["p9"],
+        "products_per_attribute": 2, "boost_attributes": ["red"], "exclude_attributes": ["blue"],
+        "user_cohort": {"custom_attributes.a": True},
+    },
     "/v1/recommendation/": {
+        "pagination_id": "p", "dithering": 2.5, "seed": "s", "user_cohort": {"country": "Y"},
         "user_id": "u1", "anonymous_id": "a1", "rows": 5, "start": 0, "fl": ["title"],
         "fq": "brand:B", "type": "x", "exclude": ["p1"], "dedupe_product_group_id": True,
         "product_id": "p1", "additional_interactions": [

@@ -32,6 +32,7 @@ NAME_A_THING = {
     ("PUT", "/admin/v1/sources/<source>/mapping"),
     ("POST", "/admin/v1/sources/<source>/mapping/try"),
     ("POST", "/v1/recommendation/product_to_products"),
+    ("POST", "/v1/recommendation/audience"),
     ("PATCH", "/v1/products/<id:product_id>"),
     ("GET", "/admin/v1/orders/<path:order_id>"),
     ("GET", "/admin/v1/export/<path:sent_id>"),
