@@ -250,7 +250,7 @@ def test_queries_of_enough_visitors_complete(caller: Caller) -> None:
         ({"q": "x", "completion_fields": ["custom_attributes."]}, "/completion_fields/0"),
         ({"q": "x", "min_query_users": 0}, "/min_query_users"),
         ({"q": "x", "rows": -1}, "/rows"),
-        ({"q": "x", "geo": {"filter": []}}, "/geo"),
+        ({"q": "x", "boosting_tags": ["a"]}, "/boosting_tags"),
         ({"q": "x", "fq": "brand:("}, "/fq"),
         ({"q": "x", "candidates": ["title"]}, "/candidates"),
         ({"q": "x" * 201}, "/q"),

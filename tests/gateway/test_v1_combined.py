@@ -241,3 +241,22 @@ def test_pages_of_a_recommendation_keep_to_places(caller: Caller) -> None:
     wanted = {one["product_id"] for one in PRODUCTS if one["location"] == THERE}
     assert set(given) == wanted - {"blue-hat-0"}
     assert len(given) == len(set(given))
+
+
+# completions ------------------------------------------------------------------------------------
+
+
+def test_completions_keep_to_places(caller: Caller) -> None:
+    far = {"product_id": "far", "title": "red sea", "location": {"lat": 20.0, "lon": 38.0}}
+    caller.post("products", {"data": [far]}, key=caller.shop.secret_key)
+    with caller.shop.pool.connection() as connection:
+        suggestions.refresh(connection, caller.shop.site.site_id, instant.now(), everything=True)
+
+    def completed(**body: Any) -> list[str]:
+        answer: Any = caller.post("search/autocomplete", {"q": "red", "rows": 10} | body).json
+        return [one["text"] for one in answer["data"]["completions"]["title"]]
+
+    near = {"filter": [HERE | {"distance": 5}]}
+    assert set(completed()) == {"red sea", "red mug", "red hat", "red lantern"}
+    assert set(completed(geo=near)) == {"red mug", "red hat", "red lantern"}
+    assert completed(geo={"boost": [far["location"] | {"distance": 5}]})[0] == "red sea"  # type: ignore[operator]

@@ -168,10 +168,11 @@ def test_of_a_large_basket_a_part_counts_and_of_a_product_the_best(
 def test_the_clock_counts_where_something_came_in(till: Till) -> None:
     site = till.shop.site.site_id
     at = datetime.now(UTC)
+    [task] = [one for one in clock.TASKS if one.name == "together"]
 
     def due(after: timedelta) -> bool:
         with till.shop.pool.connection() as connection:
-            return site in clock._sites_with_purchases(connection, at + after)
+            return site in task.due(connection, at + after)
 
     assert due(timedelta())
     with till.shop.pool.connection() as connection:
