@@ -107,7 +107,7 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
         interests=profile.interests(question.visitor) if question.explain else None,
         fallback=fallback,
         total=chosen.proposed.total,
-        others=show(connection, replace(asked, start=0), chosen, chosen.others),
+        others=_show_apart(connection, asked, chosen) if chosen.others else [],
         existing=_existing(connection, asked),
         facets=_counted(connection, asked),
         spelling=spelled,
@@ -230,8 +230,6 @@ def show(
     connection: Connection, question: Question, chosen: List, shown: Sequence[Candidate]
 ) -> list[Ranked]:
     """These of a list, with all that the question wants to know of them."""
-    if not shown:
-        return []
     numbers = [one.product_no for one in shown]
     wanted = question.fields or question.search.highlight
     kept = records.fields(connection, question.site_id, numbers) if wanted else {}
@@ -253,6 +251,10 @@ def show(
         )
         for position, one in enumerate(shown)
     ]
+
+
+def _show_apart(connection: Connection, question: Question, chosen: List) -> list[Ranked]:
+    return show(connection, replace(question, start=0), chosen, chosen.others)
 
 
 def _explained(
