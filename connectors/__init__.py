@@ -77,6 +77,8 @@ class Connector:
     check: Callable[[Settings], None] = _any
     # What the sender names one record by, whether it says an event or something else.
     record_id: Callable[[Any], str | None] = _no_id
+    # The header that signs a body, in lower case: it is judged, never kept.
+    signature: str | None = None
     # Whether its shops' pages may send to /collect, with a publishable key and the topic `browser`.
     browser: bool = False
 
@@ -98,6 +100,7 @@ CONNECTORS: dict[str, Connector] = {
         segment_translate.SETTINGS,
         segment_translate.POINTERS,
         segment_events.ABOUT_PRODUCTS,
+        signature=segment_receive.SIGNATURE,
         check=segment_translate.check,
         record_id=segment_receive.record_id,
     ),
@@ -108,6 +111,7 @@ CONNECTORS: dict[str, Connector] = {
         shopify_translate.translate,
         shopify_translate.SETTINGS,
         shopify_translate.POINTERS,
+        signature=shopify_receive.SIGNATURE,
         topic=shopify_receive.topic,
         told=shopify_receive.told,
         shop_of=shopify_receive.shop_of,
@@ -120,6 +124,7 @@ CONNECTORS: dict[str, Connector] = {
         wordpress_translate.translate,
         wordpress_translate.SETTINGS,
         wordpress_translate.POINTERS,
+        signature=wordpress_receive.SIGNATURE,
         topic=wordpress_receive.topic,
         told=wordpress_receive.told,
         ping=wordpress_receive.is_ping,

@@ -123,11 +123,8 @@ def apply(
     if earlier:
         _take_back(connection, collector, earlier)
     old = any(record["occurred_at"] < horizon for record in effects.records)
-    row = (
-        APPLY[not again, old]
-        .execute(connection, _parameters(incoming, effects, records) | {"horizon": horizon})
-        .fetchone()
-    )
+    parameters = _parameters(incoming, effects, records) | {"horizon": horizon}
+    row = APPLY[not again, old].execute(connection, parameters).fetchone()
     applied, duplicate, ignored, left_out, rejoin, late_edges = row  # type: ignore[misc]
     if admitted.notes:
         _note(connection, incoming, admitted.notes)
@@ -137,11 +134,8 @@ def apply(
     changed = [*rejoin, *_erase(connection, incoming, effects, late_edges or [])]
     identity.rebuild(connection, site_id, changed)
     _requests(connection, incoming, effects)
-    receipt = _receipt(incoming, effects, records, left_out or [])
-    receipt.applied, receipt.duplicate, receipt.ignored = applied, duplicate, ignored
-    receipt.outcome = overall({name: getattr(receipt, name) for name in COUNTS})
-    receipt.to_encode, receipt.told = to_encode, told
-    receipt.notes = admitted.notes
+    receipt = _receipt(incoming, effects, records, left_out or [], (applied, duplicate, ignored))
+    receipt.to_encode, receipt.told, receipt.notes = to_encode, told, admitted.notes
     return receipt
 
 
@@ -388,7 +382,9 @@ def _receipt(
     effects: Effects,
     records: Sequence[Translated],
     left_out: list[list[Any]],
+    counted: tuple[int, int, int],
 ) -> Receipt:
+    """`counted`: applied, duplicate, ignored, as the statement counted them."""
     outcomes: dict[int, str] = {
         one.position: one.outcome for one in records if one.outcome != "ready"
     }
@@ -404,6 +400,8 @@ def _receipt(
     receipt = Receipt(incoming.delivery_id, "applied", len(records))
     receipt.refused = sum(outcome == "refused" for outcome in outcomes.values())
     receipt.problems, receipt.outcomes = problems, outcomes
+    receipt.applied, receipt.duplicate, receipt.ignored = counted
+    receipt.outcome = overall({name: getattr(receipt, name) for name in COUNTS})
     return receipt
 
 

@@ -85,12 +85,8 @@ def _check_type(connection: Connection, name: str) -> None:
 
 def actors(connection: Connection, site: Site, sent_id: str) -> list[UUID]:
     """All actors of the person whom an id names as user or as anonymous id; none if unknown."""
-    members = {
-        member
-        for actor in actors_of_id(connection, site, sent_id)
-        for member in identity.members_of(connection, site.site_id, actor)
-    }
-    return sorted(members)
+    named = actors_of_id(connection, site, sent_id)
+    return identity.members_of(connection, site.site_id, named)
 
 
 def visitor(connection: Connection, site: Site, sent_id: str, *, at: datetime) -> dict[str, Any]:

@@ -6,7 +6,7 @@ fields → explanation → the row that remembers the answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -72,7 +72,7 @@ class Answer:
     total: int | None = None
 
 
-Key = Callable[[Candidate | Listed], Hashable]
+Key = rules.Key[Candidate | Listed]
 
 
 class _List(NamedTuple):

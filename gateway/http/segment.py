@@ -23,7 +23,7 @@ from gateway.http.door import read_body
 from gateway.http.errors import NotAllowed, NotAuthentic, TooLarge, Unreadable
 from gateway.reading import CLAIMED
 from schemas import payload
-from schemas.errors import Malformed, Problem
+from schemas.errors import Problem
 
 blueprint = Blueprint("segment", __name__, description="What Segment's client libraries send")
 
@@ -105,13 +105,13 @@ def collect(call: str) -> Response:
     key = auth.admitted(text, SCOPE) if text else None
     body = read_body(LIMIT_BYTES.get(call, EVENT_BYTES))
     if key is None:
-        key = auth.admitted(_key_in(_parsed(body)), SCOPE)
+        key = auth.admitted(_key_in(payload.parse_or_none(body)), SCOPE)
     source = _source(key)
     body = without_keys(body)
-    sent = _parsed(body)
+    sent = payload.parse_or_none(body)
     if b"\\u" in body and (spelled := _key_pointers(sent)):
         body = payload.overwritten(body, spelled, b'""')
-        sent = _parsed(body)
+        sent = payload.parse_or_none(body)
     _check_count(sent)
     receipt = ingest.deliver(
         state.ingest(), source, topic=call, headers=_headers(), body=body, parsed=sent
@@ -195,14 +195,6 @@ def _key_pointers(sent: Any) -> list[str]:
         for pointer, holder in holders
         if isinstance(holder, dict) and holder.get("writeKey")
     ]
-
-
-def _parsed(body: bytes) -> Any:
-    """The body's value, None where it cannot be read: `ingest` says why, and keeps it."""
-    try:
-        return payload.parse(body)
-    except Malformed:
-        return None
 
 
 def _is_many(sent: Any) -> bool:
