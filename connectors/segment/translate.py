@@ -71,9 +71,9 @@ POINTERS = {
 }
 
 
-def check(settings: Mapping[str, Any]) -> None:
-    """Raise Malformed for settings that mean nothing: own names for events that the Spec has not,
-    values of another kind."""
+def check(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same settings; raises Malformed for those that mean nothing: own names for events that
+    the Spec has not, values of another kind."""
     for name in TEXTS:
         value = settings.get(name)
         if not (
@@ -83,6 +83,7 @@ def check(settings: Mapping[str, Any]) -> None:
     if not (settings.get("header") is None or _is_text(settings["header"])):
         raise Malformed("`header` must be the name of a header.")
     _check_events(settings.get("events"))
+    return settings
 
 
 def _is_text(value: Any) -> bool:

@@ -112,7 +112,7 @@ def _greeting(url: str, keys: dict[str, Any] | None) -> list[str]:
         "  a first list, as soon as the demo is loaded:",
         f"    curl '{url}/v1/recommendation/user_to_products?api_key={keys['publishable_key']}' \\",
         "      -H 'Content-Type: application/json' \\",
-        """      -d '{"anonymous_id": "you", "rows": 5, "fl": ["title"]}'""",
+        r"""      -d '{"anonymous_id": "you", "rows": 5, "fl": ["title"]}' -w '\n'""",
     ]
 
 

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -168,7 +169,7 @@ def test_the_printed_curl_works_when_pasted(
     gateway: Gateway, client: FlaskClient, shop: Shop, connector: str
 ) -> None:
     said = gateway("sources", "create", "shop", connector).stdout
-    command = said[said.index("curl ") : said.index("Watch what")].replace("\\\n", " ")
+    command = said[said.index("curl ") :].partition("\n\n")[0].replace("\\\n", " ")
     words = shlex.split(command)
     headers = dict(
         word.split(": ", 1) for before, word in itertools.pairwise(words) if before == "-H"
@@ -178,6 +179,83 @@ def test_the_printed_curl_works_when_pasted(
     assert sent.status_code == 200, sent.text
     assert sent.json and (sent.json["received"], sent.json["applied"]) == (1, 1)
     assert len(answer(gateway("events", "shop", "--json"))["events"]) == (connector != "wordpress")
+    assert words[words.index("-w") + 1] == r"\n"  # the prompt comes on a line of its own
+
+
+def test_shopifys_request_is_to_be_tried_before_its_secret_is_replaced(
+    gateway: Gateway, shop: Shop
+) -> None:
+    said = gateway("sources", "create", "shop", "shopify").stdout
+    assert said.index("Try it now") < said.index("sources rotate")
+
+
+def test_a_shopify_source_says_where_its_pixel_sends(
+    gateway: Gateway, client: FlaskClient, shop: Shop
+) -> None:
+    made = answer(gateway("sources", "create", "shop", "shopify", "--json"))
+    assert made["collect_url"].endswith(f"{made['source']}?api_key={shop.publishable_key}")
+    path = made["collect_url"].removeprefix("https://attune.example")
+    event = {"name": "product_viewed", "clientId": "c", "data": {"productVariant": {"id": "1"}}}
+    assert client.post(path, json=event).json["message"] == "1 applied"  # type: ignore[index]
+    assert "/collect/shopify/" in gateway("sources", "create", "shop", "shopify").stdout
+
+
+@pytest.mark.parametrize(
+    ("connector", "name", "value", "kept"),
+    [
+        ("shopify", "shop", "https://Acme.myshopify.com/", "acme.myshopify.com"),
+        ("shopify", "shop", "acme.myshopify.com", "acme.myshopify.com"),
+        ("shopify", "shop_url", "https://shop.example", "https://shop.example"),
+        ("shopify", "untracked_stock", "true", True),
+        ("wordpress", "currency", "eur", "EUR"),
+    ],
+)
+def test_a_setting_is_kept_as_it_is_looked_up(
+    gateway: Gateway, shop: Shop, connector: str, name: str, value: str, kept: Any
+) -> None:
+    source = answer(gateway("sources", "create", "shop", connector, "--json"))["source"]
+    told = answer(gateway("sources", "set", "shop", source, name, value, "--json"))
+    assert told["settings"] == {name: kept}
+    told = answer(gateway("sources", "set", "shop", source, name, "null", "--json"))
+    assert told["settings"] == {}
+
+
+@pytest.mark.parametrize(
+    ("connector", "name", "value", "sentence"),
+    [
+        ("shopify", "shop", "acme", "write acme.myshopify.com"),
+        ("shopify", "shop", "shop.example", "write NAME.myshopify.com"),
+        ("shopify", "shop", "17", "write NAME.myshopify.com"),
+        ("shopify", "shop_url", "shop.example", "https://shop.example"),
+        ("shopify", "untracked_stock", "yes", "true or false"),
+        ("wordpress", "currency", "Euro", "such as EUR"),
+        ("wordpress", "currency", "€", "such as EUR"),
+    ],
+)
+def test_a_setting_that_would_turn_a_check_off_is_refused(
+    gateway: Gateway, shop: Shop, connector: str, name: str, value: str, sentence: str
+) -> None:
+    source = answer(gateway("sources", "create", "shop", connector, "--json"))["source"]
+    refused = gateway("sources", "set", "shop", source, name, value, status=1)
+    assert sentence in refused.stderr
+
+
+def test_of_a_mapping_the_settings_name_the_version(
+    gateway: Gateway, shop: Shop, tmp_path: Path
+) -> None:
+    source, file = shop.segment.public_id, tmp_path / "mapping.json"
+    file.write_text('{"rules": [{"set": {"/event": "artikel"}}]}')
+    gateway("mappings", "set", "shop", source, str(file))
+    said = gateway("sources", "set", "shop", source, "product_id", "sku").stdout
+    assert "mapping=version 1, see `mappings show`, product_id=sku" in said
+    assert "artikel" not in said
+
+
+def test_without_an_overlap_the_old_secret_works_no_more(gateway: Gateway, shop: Shop) -> None:
+    said = gateway("sources", "rotate", "shop", shop.segment.public_id, "--overlap", "0").stdout
+    assert "The old one works no more." in said
+    said = gateway("sources", "rotate", "shop", shop.segment.public_id, "--overlap", "2").stdout
+    assert "The old one works for 2 hours more." in said
 
 
 def test_a_rotated_source_secret_is_shown(gateway: Gateway, shop: Shop) -> None:
