@@ -131,6 +131,10 @@ def translate(topic: str | None, record: Any, settings: Mapping[str, Any]) -> li
 
 def _kind(record: dict[str, Any], from_client: bool) -> Callable[[Message], list[Fact]]:
     name = values.text(record.get("type"))
+    if name is None and from_client and "batch" in record:
+        raise Malformed(
+            '`batch` must be a list of events: {"batch": [{"type": "track", …}, …]}.', "/batch"
+        )
     if name is None:
         raise Malformed("It has no `type`: let Segment send the whole event.", "/type")
     read = TYPES.get(name.lower())
