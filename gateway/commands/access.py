@@ -16,6 +16,7 @@ from connectors.shopify import connect as shopify
 from connectors.wordpress import connect as wordpress
 from gateway import access, sync
 from gateway.commands import console, feeds
+from gateway.commands.groups import Group
 from gateway.settings import load
 from schemas.database import Connection
 
@@ -42,7 +43,7 @@ overlap_option = click.option(
 # sites -------------------------------------------------------------------------------------------
 
 
-@click.group()
+@click.group(cls=Group)
 def sites() -> None:
     """Make sites: one for each shop or publication."""
 
@@ -79,7 +80,7 @@ def list_sites(as_json: bool) -> None:
 # sources -----------------------------------------------------------------------------------------
 
 
-@click.group()
+@click.group(cls=Group)
 def sources() -> None:
     """Connect what sends events and catalogs."""
 
@@ -174,7 +175,8 @@ def list_sources(site: str, as_json: bool) -> None:
     else:
         names = ["source", "connector", "created_at", "url", "settings"]
         shown = [[*(row[name] for name in names[:-1]), _compact(row["settings"])] for row in rows]
-        console.show_table(names, shown, "No sources.")
+        spare = ["created_at"]
+        console.show_table(names, shown, "No sources.", folded=["url", "settings"], spare=spare)
 
 
 def _compact(settings: dict[str, Any]) -> str:
@@ -245,7 +247,7 @@ def _json_or_text(value: str) -> Any:
 # keys --------------------------------------------------------------------------------------------
 
 
-@click.group()
+@click.group(cls=Group)
 def keys() -> None:
     """List, make, replace and revoke keys."""
 
@@ -261,7 +263,13 @@ def list_keys(site: str, as_json: bool) -> None:
     if as_json:
         console.show_json({"keys": rows})
     else:
-        console.show_table(names, [[row[name] for name in names] for row in rows], "No keys.")
+        console.show_table(
+            names,
+            [[row[name] for name in names] for row in rows],
+            "No keys.",
+            folded=["scopes", "expires_at"],
+            spare=["created_at", "requests_per_second"],
+        )
 
 
 @keys.command("create")
