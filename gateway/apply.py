@@ -71,6 +71,7 @@ class Receipt:
     error: str | None = None
     is_unchanged: bool = False
     mended: int = 0  # by a replay: records applied now that had not been
+    changed: int = 0  # by one that reads anew: records that came to something else than before
     to_encode: int = 0
     told: list[memory.Key] = field(default_factory=list)  # provisional products now stored
     outcomes: dict[int, str] = field(default_factory=dict)  # by position, where not applied
@@ -510,6 +511,19 @@ def was_sent_again(connection: Connection, kept: Kept) -> bool:
         "body_hash": kept.incoming.body_hash,
     }
     return connection.execute(SQL.was_sent_again, parameters).fetchone() is not None
+
+
+def brought(connection: Connection, kept: Kept) -> set[tuple[int, str]]:
+    """What the records of a delivery have come to, for `differing`."""
+    site_id, delivery_id = kept.incoming.source.site_id, kept.incoming.delivery_id
+    where = {"site": site_id, "delivery": delivery_id}
+    events = connection.execute(SQL.brought, where).fetchall()
+    return {*events, *orders.tellings_of(connection, site_id, delivery_id)}
+
+
+def differing(before: set[tuple[int, str]], after: set[tuple[int, str]]) -> int:
+    """How many records came to something else, or to nothing, or to something only now."""
+    return len({position for position, _ in before ^ after})
 
 
 def settle(connection: Connection, kept: Kept, receipt: Receipt, *, anew: bool = False) -> None:
