@@ -50,13 +50,13 @@ bench: $(TEST_STAMP) ## measure against the bars, as JSON lines
 # One virtualenv for all targets; a stamp per content of the requirements, so that a pull that
 # changes them installs again and nothing else does.
 $(RUN_STAMP): | $(PY)
-	@echo "Installing requirements.txt (a minute or two the first time) ..."
-	@$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements.txt
+	@echo "Installing requirements.txt (a minute or two the first time; pip says what it is at) ..."
+	@$(PY) -m pip install --disable-pip-version-check $(PIP_ARGS) -r requirements.txt
 	@rm -f $(VENV)/.installed-run-* && touch $@
 
 $(TEST_STAMP): $(RUN_STAMP)
 	@echo "Installing tests/requirements.txt ..."
-	@$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r tests/requirements.txt
+	@$(PY) -m pip install --disable-pip-version-check $(PIP_ARGS) -r tests/requirements.txt
 	@rm -f $(VENV)/.installed-test-* && touch $@
 
 # A Debian package, where we may install it; without it its tests are skipped and say so.

@@ -13,6 +13,7 @@ from connectors.segment import events as segment_events
 from connectors.segment import receive as segment_receive
 from connectors.segment import translate as segment_translate
 from connectors.shopify import receive as shopify_receive
+from connectors.shopify import settings as shopify_settings
 from connectors.shopify import translate as shopify_translate
 from connectors.wordpress import receive as wordpress_receive
 from connectors.wordpress import translate as wordpress_translate
@@ -34,8 +35,8 @@ def _no_ping(headers: Headers, body: bytes) -> bool:
     return False
 
 
-def _any(settings: Settings) -> None:
-    pass
+def _any(settings: Settings) -> Settings:
+    return settings
 
 
 def _no_id(record: Any) -> str | None:
@@ -73,10 +74,12 @@ class Connector:
     ping: Callable[[Headers, bytes], bool] = _no_ping
     # The shop that the headers name, for platforms that send all shops' deliveries to one address.
     shop_of: Callable[[Headers], str | None] | None = None
-    # Raises Malformed for values that none of its settings may have; None takes one away.
-    check: Callable[[Settings], None] = _any
+    # The settings as they are kept; None takes one away. Raises Malformed for what none may be.
+    check: Callable[[Settings], Settings] = _any
     # What the sender names one record by, whether it says an event or something else.
     record_id: Callable[[Any], str | None] = _no_id
+    # The header that signs a body, in lower case: it is judged, never kept.
+    signature: str | None = None
     # Whether its shops' pages may send to /collect, with a publishable key and the topic `browser`.
     browser: bool = False
 
@@ -98,6 +101,7 @@ CONNECTORS: dict[str, Connector] = {
         segment_translate.SETTINGS,
         segment_translate.POINTERS,
         segment_events.ABOUT_PRODUCTS,
+        signature=segment_receive.SIGNATURE,
         check=segment_translate.check,
         record_id=segment_receive.record_id,
     ),
@@ -106,11 +110,13 @@ CONNECTORS: dict[str, Connector] = {
         shopify_receive.authenticate,
         shopify_receive.records,
         shopify_translate.translate,
-        shopify_translate.SETTINGS,
+        shopify_settings.SETTINGS,
         shopify_translate.POINTERS,
+        signature=shopify_receive.SIGNATURE,
         topic=shopify_receive.topic,
         told=shopify_receive.told,
         shop_of=shopify_receive.shop_of,
+        check=shopify_settings.check,
         browser=True,
     ),
     "wordpress": Connector(
@@ -120,9 +126,11 @@ CONNECTORS: dict[str, Connector] = {
         wordpress_translate.translate,
         wordpress_translate.SETTINGS,
         wordpress_translate.POINTERS,
+        signature=wordpress_receive.SIGNATURE,
         topic=wordpress_receive.topic,
         told=wordpress_receive.told,
         ping=wordpress_receive.is_ping,
+        check=wordpress_translate.check,
     ),
 }
 

@@ -7,6 +7,7 @@ from importlib import import_module
 
 import click
 
+from gateway.commands.groups import Group
 from schemas.errors import AttuneError
 
 COMMANDS = {
@@ -52,7 +53,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose commands are the `COMMANDS` lists of the modules named in a table."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -445,7 +445,7 @@ def change_settings(connection: Connection, source: Source, changes: Mapping[str
                 f"{source.connector} has no setting {name!r}; there are: {', '.join(sorted(known))}"
             )
     try:
-        connector.check(changes)
+        kept = connector.check(changes)
     except Malformed as error:
         raise BadRequest(str(error)) from None
     connection.execute(
@@ -453,7 +453,7 @@ def change_settings(connection: Connection, source: Source, changes: Mapping[str
         {
             "site_id": source.site_id,
             "source_id": source.source_id,
-            "changes": Jsonb(dict(changes)),
+            "changes": Jsonb(dict(kept)),
         },
     )
     forget()

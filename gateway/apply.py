@@ -71,6 +71,7 @@ class Receipt:
     error: str | None = None
     is_unchanged: bool = False
     mended: int = 0  # by a replay: records applied now that had not been
+    changed: int = 0  # by one that reads anew: records that came to something else than before
     to_encode: int = 0
     told: list[memory.Key] = field(default_factory=list)  # provisional products now stored
     outcomes: dict[int, str] = field(default_factory=dict)  # by position, where not applied
@@ -123,11 +124,8 @@ def apply(
     if earlier:
         _take_back(connection, collector, earlier)
     old = any(record["occurred_at"] < horizon for record in effects.records)
-    row = (
-        APPLY[not again, old]
-        .execute(connection, _parameters(incoming, effects, records) | {"horizon": horizon})
-        .fetchone()
-    )
+    parameters = _parameters(incoming, effects, records) | {"horizon": horizon}
+    row = APPLY[not again, old].execute(connection, parameters).fetchone()
     applied, duplicate, ignored, left_out, rejoin, late_edges = row  # type: ignore[misc]
     if admitted.notes:
         _note(connection, incoming, admitted.notes)
@@ -137,11 +135,8 @@ def apply(
     changed = [*rejoin, *_erase(connection, incoming, effects, late_edges or [])]
     identity.rebuild(connection, site_id, changed)
     _requests(connection, incoming, effects)
-    receipt = _receipt(incoming, effects, records, left_out or [])
-    receipt.applied, receipt.duplicate, receipt.ignored = applied, duplicate, ignored
-    receipt.outcome = overall({name: getattr(receipt, name) for name in COUNTS})
-    receipt.to_encode, receipt.told = to_encode, told
-    receipt.notes = admitted.notes
+    receipt = _receipt(incoming, effects, records, left_out or [], (applied, duplicate, ignored))
+    receipt.to_encode, receipt.told, receipt.notes = to_encode, told, admitted.notes
     return receipt
 
 
@@ -388,7 +383,9 @@ def _receipt(
     effects: Effects,
     records: Sequence[Translated],
     left_out: list[list[Any]],
+    counted: tuple[int, int, int],
 ) -> Receipt:
+    """`counted`: applied, duplicate, ignored, as the statement counted them."""
     outcomes: dict[int, str] = {
         one.position: one.outcome for one in records if one.outcome != "ready"
     }
@@ -404,6 +401,8 @@ def _receipt(
     receipt = Receipt(incoming.delivery_id, "applied", len(records))
     receipt.refused = sum(outcome == "refused" for outcome in outcomes.values())
     receipt.problems, receipt.outcomes = problems, outcomes
+    receipt.applied, receipt.duplicate, receipt.ignored = counted
+    receipt.outcome = overall({name: getattr(receipt, name) for name in COUNTS})
     return receipt
 
 
@@ -512,6 +511,19 @@ def was_sent_again(connection: Connection, kept: Kept) -> bool:
         "body_hash": kept.incoming.body_hash,
     }
     return connection.execute(SQL.was_sent_again, parameters).fetchone() is not None
+
+
+def brought(connection: Connection, kept: Kept) -> set[tuple[int, str]]:
+    """What the records of a delivery have come to, for `differing`."""
+    site_id, delivery_id = kept.incoming.source.site_id, kept.incoming.delivery_id
+    where = {"site": site_id, "delivery": delivery_id}
+    events = connection.execute(SQL.brought, where).fetchall()
+    return {*events, *orders.tellings_of(connection, site_id, delivery_id)}
+
+
+def differing(before: set[tuple[int, str]], after: set[tuple[int, str]]) -> int:
+    """How many records came to something else, or to nothing, or to something only now."""
+    return len({position for position, _ in before ^ after})
 
 
 def settle(connection: Connection, kept: Kept, receipt: Receipt, *, anew: bool = False) -> None:

@@ -147,6 +147,15 @@ where e.site_id = %(site)s and e.occurred_at = brought.occurred_at
   and e.event_id = brought.event_id
 returning e.event_id, e.actor_id, e.anonymous_actor_id
 
+-- name: brought
+-- What each record of a delivery came to, to be compared with what it comes to read anew. The
+-- purchases that orders come to are compared by what is told of those.
+select position, md5(row(event_id, type, product_ids, quantities, revenue, actor_id,
+                         anonymous_actor_id, occurred_at, data - 'mapping')::text)
+from events
+where site_id = %(site)s and delivery_id = %(delivery)s
+  and not (type = 'purchase' and data ? 'order_id')
+
 -- name: of_other_deliveries
 -- Which keys are those of events that are there. A key knows the day of its event: one pass over
 -- the days in question, since another mapping may have read another instant.

@@ -37,6 +37,7 @@ from schemas.facts import (
 TRUST = {"shopify": PLATFORM, "wordpress": PLATFORM}
 
 BEHIND = timedelta(days=100 * 365)  # of a claim, behind what a source said
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)  # before it there is no time to be behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +375,7 @@ def as_told(incoming: Incoming, product: Product) -> Product:
     if not (product.provisional and CLAIMED in incoming.headers):
         return product
     at = min(product.as_of or incoming.received_at, incoming.received_at)
-    return replace(product, as_of=at - BEHIND)
+    return replace(product, as_of=max(at, EARLIEST) - BEHIND)
 
 
 def _delivery_key(one: Translated) -> bytes:

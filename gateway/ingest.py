@@ -222,8 +222,11 @@ def _replay(connection: Connection, source: Source, delivery_id: UUID, remap: bo
             return receipt
         # An upload that was applied would undo what came since, and brought no event.
         anew = remap and (source.connector != access.API or kept.incoming.topic == INTERACTIONS)
+        before = apply.brought(connection, kept) if anew else set()
         receipt = _applied_again(connection, kept, anew)
         apply.settle(connection, kept, receipt, anew=anew)
+        if anew:
+            receipt.changed = apply.differing(before, apply.brought(connection, kept))
         return receipt
 
 

@@ -85,12 +85,8 @@ def _check_type(connection: Connection, name: str) -> None:
 
 def actors(connection: Connection, site: Site, sent_id: str) -> list[UUID]:
     """All actors of the person whom an id names as user or as anonymous id; none if unknown."""
-    members = {
-        member
-        for actor in actors_of_id(connection, site, sent_id)
-        for member in identity.members_of(connection, site.site_id, actor)
-    }
-    return sorted(members)
+    named = actors_of_id(connection, site, sent_id)
+    return identity.members_of(connection, site.site_id, named)
 
 
 def visitor(connection: Connection, site: Site, sent_id: str, *, at: datetime) -> dict[str, Any]:
@@ -108,7 +104,7 @@ def visitor(connection: Connection, site: Site, sent_id: str, *, at: datetime) -
     return {
         "visitor_id": known.visitor_id or named[0],
         "ids": _rows(connection, SQL.ids, where),
-        "edges": identity.edges_of(connection, site.site_id, members),
+        "edges": _edges(connection, site, members),
         "profile": {
             "personal": known.vector is not None,
             "events": interests["events"],
@@ -117,6 +113,13 @@ def visitor(connection: Connection, site: Site, sent_id: str, *, at: datetime) -
         },
         "interests": interests["tags"],
     }
+
+
+def _edges(connection: Connection, site: Site, members: list[UUID]) -> list[dict[str, Any]]:
+    """The facts that join a person's ids. An alias is kept as two, of which the one that is about
+    a user whom nobody sent says nothing."""
+    found = identity.edges_of(connection, site.site_id, members)
+    return [fact for fact in found if fact["from_kind"] and fact["to_kind"]]
 
 
 def actors_of_id(connection: Connection, site: Site, sent_id: str) -> list[UUID]:
@@ -176,12 +179,15 @@ def delivery(
 ) -> dict[str, Any]:
     """One delivery: headers and body as they came, and each record raw beside mapped with what
     became of it. Of its records `limit` from `offset` on; of a body beyond READ_BYTES none, of one
-    beyond SHOWN_BYTES only the beginning, unless `whole`. Raises Unknown."""
+    beyond SHOWN_BYTES only the beginning, unless `whole`. Records are read as they would be today,
+    by the mapping of version `mapping_version`; one whose events or orders another one made says
+    by which they were (`read_by`, null for none). Raises Unknown."""
     row = _delivery(connection, site, delivery_id)
     body = bytes(row.pop("body") or b"")
     row |= _shown_body(body, len(body) if whole else SHOWN_BYTES)
     source = access.source_by_id(connection, site.site_id, row["source_id"])
     row["problems"] = _problems(connection, site, row)
+    row["mapping_version"] = _mapping_version(source)
     row["records"] = []
     if body and source is not None and limit and (whole or len(body) <= READ_BYTES):
         row["records"] = _records(connection, row, source, body, slice(offset, offset + limit))
@@ -314,7 +320,12 @@ def _records(
     )
     collected = Collector(incoming).collect(translated)
     keys = [key for key in collected.records if "type" in key]
-    came_with = _came_with(connection, source, keys)
+    stored = _stored(connection, source, keys)
+    came_with = {event_id: delivery for event_id, (delivery, _) in stored.items()}
+    read_by = {key["position"]: stored[key["event_id"]][1] for key in keys
+               if key["event_id"] in stored}  # fmt: skip
+    read_by |= _tellings_read_by(connection, source, row["delivery_id"])
+    now = _mapping_version(source)
     ids: dict[int, list[UUID]] = {}
     for key in keys:
         ids.setdefault(key["position"], []).append(key["event_id"])
@@ -325,20 +336,40 @@ def _records(
     return [
         _shown(one, ids.get(one.position, []), purchases.get(one.position))
         | _fate(row, one, ids.get(one.position, []), came_with, problems, collected.repeated)
+        | _otherwise(read_by, one.position, now)
         for one in translated[part]
     ]
 
 
-def _came_with(
+def _stored(
     connection: Connection, source: Source, keys: Iterable[dict[str, Any]]
-) -> dict[UUID, UUID]:
-    """The delivery that each event was first applied with."""
+) -> dict[UUID, tuple[UUID, int | None]]:
+    """The delivery that each event was first applied with, and the mapping that it was read by."""
     wanted = [{name: key[name] for name in ("event_id", "occurred_at")} for key in keys]
-    return dict(
-        connection.execute(
-            SQL.stored_events, {"site_id": source.site_id, "events": database.jsonb(wanted)}
-        ).fetchall()
+    rows = connection.execute(
+        SQL.stored_events, {"site_id": source.site_id, "events": database.jsonb(wanted)}
     )
+    return {event_id: (delivery, version) for event_id, delivery, version in rows}
+
+
+def _tellings_read_by(
+    connection: Connection, source: Source, delivery_id: UUID
+) -> dict[int, int | None]:
+    where = {"site_id": source.site_id, "delivery_id": delivery_id}
+    return dict(connection.execute(SQL.tellings_read_by, where).fetchall())
+
+
+def _mapping_version(source: Source | None) -> int | None:
+    """Of the mapping in use; None without one."""
+    return (source.settings.get("mapping") or {}).get("version") if source else None
+
+
+def _otherwise(
+    read_by: dict[int, int | None], position: int, now: int | None
+) -> dict[str, int | None]:
+    """By which mapping a record was read, where that is not the one in use."""
+    then = read_by.get(position, now)
+    return {"read_by": then} if then != now else {}
 
 
 def _shown(one: Translated, event_ids: list[UUID], purchase: UUID | None) -> dict[str, Any]:

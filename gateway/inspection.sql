@@ -6,7 +6,8 @@ select e.event_id, e.message_id, s.public_id as source, e.type::text as type, e.
        e.quantities, e.revenue,
        case when a.kind = 'user' then a.sent_id end as user_id,
        case when a.kind = 'anonymous' then a.sent_id else b.sent_id end as anonymous_id,
-       e.occurred_at, e.received_at, (e.data->>'mapping')::int as mapping_version
+       e.occurred_at, e.received_at, (e.data->>'mapping')::int as mapping_version,
+       e.data->>'custom_action_name' as custom_action_name, e.data->'search' as search
 from events e
 left join sources s on s.site_id = e.site_id and s.source_id = e.source_id
 left join actors a on a.site_id = e.site_id and a.actor_id = e.actor_id
@@ -38,17 +39,18 @@ select product_no, product_id from products
 where site_id = %(site_id)s and product_no = any(%(numbers)s)
 
 -- name: deliveries
--- Newest first, each with the first reason that is still open.
+-- Newest first, each with the first reason that is still open, and how many different ones are.
 select d.delivery_id, d.received_at, s.public_id as source, s.connector, d.topic, d.outcome,
        d.received, d.applied, d.duplicate, d.ignored, d.refused, d.failed, d.attempts, d.error,
-       octet_length(d.body) as bytes, p.reason
+       octet_length(d.body) as bytes, p.reason, p.reasons
 from deliveries d
 left join sources s on s.site_id = d.site_id and s.source_id = d.source_id
 left join lateral (
-  select reason from delivery_problems p
-  where p.site_id = d.site_id and p.received_at = d.received_at
-    and p.delivery_id = d.delivery_id and p.resolved_at is null
-  order by position limit 1
+  select (array_agg(reason order by position))[1] as reason, count(distinct reason)::int as reasons
+  from (select position, reason from delivery_problems p
+        where p.site_id = d.site_id and p.received_at = d.received_at
+          and p.delivery_id = d.delivery_id and p.resolved_at is null
+        order by position limit 1000) as first_ones
 ) p on true
 where d.site_id = %(site_id)s
   and (%(outcome)s::text is null or d.outcome = %(outcome)s)
@@ -91,7 +93,12 @@ order by position
 
 -- name: stored_events
 -- By primary key: where each event of a delivery lies, and whose delivery brought it.
-select e.event_id, e.delivery_id
+select e.event_id, e.delivery_id, (e.data->>'mapping')::int as mapping_version
 from jsonb_to_recordset(%(events)s) as r(event_id uuid, occurred_at timestamptz)
 join events e on e.site_id = %(site_id)s and e.occurred_at = r.occurred_at
   and e.event_id = r.event_id
+
+-- name: tellings_read_by
+-- By which mapping each record was read by which a delivery tells of orders.
+select position, (content->'data'->>'mapping')::int
+from order_tellings where site_id = %(site_id)s and delivery_id = %(delivery_id)s

@@ -59,10 +59,18 @@ def show(connection: Connection, source: Source, version: int | None = None) -> 
     return {
         "source": source.public_id,
         "version": found[0] if found else None,
-        "mapping": found[1] if found else {"rules": []},
+        "mapping": _in_order(found[1]) if found else {"rules": []},
         "created_at": found[2] if found else None,
         "versions": [dict(zip(names, row, strict=True)) for row in versions],
     }
+
+
+def _in_order(document: Document) -> Document:
+    """The parts of each rule as they are applied and documented: Postgres orders keys by length."""
+    rules = [
+        {part: rule[part] for part in mapping.PARTS if part in rule} for rule in document["rules"]
+    ]
+    return document | {"rules": rules}
 
 
 def put(connection: Connection, source: Source, document: Any) -> dict[str, Any]:

@@ -24,12 +24,25 @@ from schemas.errors import AttuneError
 
 SQL = database.queries(__file__)
 
+# What a platform may ask for, by its kind, and what its reader does then.
+WHAT_TO_DO = {
+    "export": "`export SITE ID` writes what is known of the person, to be handed over",
+    "erase_all": "`erase SITE --all` erases everybody, unless the shop is connected again",
+    "uninstalled": "the shop sends nothing more; connect it again, or leave it",
+    "scopes_changed": "the app may do other things now; look whether it still sends what you need",
+}
+
 KINDS = ("user", "anonymous")
 ERASED_AT_ONCE = 500
+MERGES = ("same", "alias", "device")  # what a merge tells; that a device is owned, events tell
 
 
 class NotJoined(AttuneError):
     """No fact says directly that two ids are one person's."""
+
+
+class OneId(AttuneError):
+    """Two ids were to be named, and are the same."""
 
 
 # merge and unmerge --------------------------------------------------------------------------------
@@ -37,19 +50,40 @@ class NotJoined(AttuneError):
 
 def merge(pool: Pool, site: Site, one: str, other: str) -> dict[str, Any]:
     """Say that two ids are one person's; a user and an anonymous id, two users, or two anonymous
-    ids of one browser. What was undone between them holds again. Raises Unknown.
+    ids of one browser. What was undone between them holds again. Raises Unknown and OneId.
 
-    Returns {"delivery", "visitor_id", "ids"}.
+    Returns {"delivery", "changed", "visitor_id", "ids"}; where they were merged before, nothing is
+    written: it is that delivery, and not `changed`.
     """
+    if one == other:
+        raise OneId(f"that is one id: name another one that is the same person as {one!r}")
     with pool.connection() as connection:
         kinds = _kind(connection, site, one), _kind(connection, site, other)
         source = access.api_source(connection, site.site_id)
+        if before := _merged_before(connection, site, one, other):
+            return {"delivery": before, "changed": False} | _ids(connection, site, other)
     body = json.dumps({"data": [_told(one, other, kinds)]}).encode()
     receipt = ingest.deliver(pool, source, topic="people/_merge", headers={}, body=body)
     with pool.connection() as connection, connection.transaction():
         identity.redo(connection, site.site_id, _pairs(site, one, other))
     with pool.connection() as connection:
-        return {"delivery": receipt.delivery_id} | _ids(connection, site, other)
+        return {"delivery": receipt.delivery_id, "changed": True} | _ids(connection, site, other)
+
+
+def _merged_before(connection: Connection, site: Site, one: str, other: str) -> UUID | None:
+    """The delivery of a fact that says of these very ids what a merge would, and holds."""
+    members = inspection.actors(connection, site, one)
+    if set(members).isdisjoint(inspection.actors(connection, site, other)):
+        return None
+    facts = identity.edges_of(connection, site.site_id, members)
+    found = (
+        fact["delivery_id"]
+        for fact in facts
+        if {fact["from_id"], fact["to_id"]} == {one, other}
+        and fact["kind"] in MERGES
+        and fact["undone_at"] is None
+    )
+    return next(found, None)
 
 
 def _told(one: str, other: str, kinds: tuple[str, str]) -> dict[str, str]:
@@ -152,6 +186,12 @@ def erase(pool: Pool, site: Site, sent_id: str) -> dict[str, Any]:
     receipt = ingest.deliver(pool, source, topic="interactions/_delete", headers={}, body=body)
     with pool.connection() as connection:
         return erasure(connection, site, receipt.delivery_id)
+
+
+def is_known(connection: Connection, site: Site, sent_id: str) -> bool:
+    """Whether anybody has this id who was not erased."""
+    named = inspection.actors_of_id(connection, site, sent_id)
+    return any(told for *_, told in identity.named(connection, site.site_id, named))
 
 
 def erase_all(pool: Pool, site: Site) -> Iterator[int]:

@@ -4,7 +4,7 @@ the strategy. The rules themselves are `merchandising.rules`; `answer` asks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import replace
 
 from ranking import proposals
@@ -16,7 +16,7 @@ from ranking.question import Candidate, Question
 from ranking.strategies import search
 from schemas.database import Connection
 
-Key = Callable[[Candidate | Listed], Hashable]
+Key = rules.Key[Candidate | Listed]
 
 
 def arranged(

@@ -54,6 +54,15 @@ def parse(body: bytes) -> Any:
     return _clean(value) if _UNSTORABLE_ESCAPE.search(body) else value
 
 
+def parse_or_none(body: bytes) -> Any:
+    """The value of a body, None where it cannot be read: for who looks before `ingest`, which says
+    why and keeps it."""
+    try:
+        return parse(body)
+    except Malformed:
+        return None
+
+
 def overwritten(body: bytes, pointers: Iterable[str], by: bytes) -> bytes:
     """The body with the values at these JSON pointers replaced and every other byte as it was.
 

@@ -72,9 +72,9 @@ POINTERS = {
 }
 
 
-def check(settings: Mapping[str, Any]) -> None:
-    """Raise Malformed for settings that mean nothing: own names for events that the Spec has not,
-    values of another kind."""
+def check(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same settings; raises Malformed for those that mean nothing: own names for events that
+    the Spec has not, values of another kind."""
     for name in TEXTS:
         value = settings.get(name)
         if not (
@@ -84,6 +84,7 @@ def check(settings: Mapping[str, Any]) -> None:
     if not (settings.get("header") is None or _is_text(settings["header"])):
         raise Malformed("`header` must be the name of a header.")
     _check_events(settings.get("events"))
+    return settings
 
 
 def _is_text(value: Any) -> bool:
@@ -134,6 +135,10 @@ def translate(topic: str | None, record: Any, settings: Mapping[str, Any]) -> li
 
 def _kind(record: dict[str, Any], from_client: bool) -> Callable[[Message], list[Fact]]:
     name = values.text(record.get("type"))
+    if name is None and from_client and "batch" in record:
+        raise Malformed(
+            '`batch` must be a list of events: {"batch": [{"type": "track", …}, …]}.', "/batch"
+        )
     if name is None:
         raise Malformed("It has no `type`: let Segment send the whole event.", "/type")
     read = TYPES.get(name.lower())

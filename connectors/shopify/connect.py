@@ -23,11 +23,15 @@ In your shop's admin (no app is needed for this):
        Refund create, Checkout creation, Checkout update, Cart creation, Cart update
        Customer creation, Customer update, Customer deletion, Customer merge
   2. Below the list Shopify shows the secret that it signs with ("Your webhooks will be signed
-     with ..."). It cannot be chosen, so give it to Attune:
+     with ..."). It cannot be chosen, so give it to Attune (the request above, signed with the one
+     made here, is refused from then on):
        .venv/bin/python -m gateway sources rotate {site} {source} --secret THE_SECRET --overlap 0
   3. Say whose shop it is, and where its pages lie if that is another domain:
        .venv/bin/python -m gateway sources set {site} {source} shop NAME.myshopify.com
        .venv/bin/python -m gateway sources set {site} {source} shop_url https://shop.example
+  4. For what visitors do on the pages: the snippet in the theme, or a custom pixel (Settings >
+     Customer events), or both; docs/how-to/shopify.md has its code. It sends to
+     {collect_url}
 The URL must be https with a valid certificate: Shopify refuses others.
 An app of your own sends the same to the same URL, signed with its client secret."""
 

@@ -58,7 +58,9 @@ class PixelEvent:
 
     @property
     def anonymous_id(self) -> str:
-        return self.client_id or self.visitor_id or ""
+        """Our own cookie's: the lists of a page are asked for under it, and to a publishable key
+        they follow only what was told under the very id."""
+        return self.visitor_id or self.client_id or ""
 
     def data(self, name: str) -> dict[str, Any]:
         """A part of the event's `data`; what is null or missing is an empty one."""
@@ -66,11 +68,13 @@ class PixelEvent:
 
 
 def pixel(record: Any, settings: Mapping[str, Any]) -> list[Fact]:
-    """The facts of one event. Whose browser it is counts also where its name says nothing."""
+    """The facts of one event. Whose browser it is counts also where an event that we know says
+    nothing by itself; of one that we don't know, nothing does."""
     event = _read(record, settings)
+    read = _reader(event)
     links = _links(event)
     try:
-        return _facts(event) + links
+        return read(event) + links
     except Ignored:
         if not links:
             raise
@@ -101,17 +105,20 @@ def _customer(record: dict[str, Any]) -> str | None:
 
 
 def _links(event: PixelEvent) -> list[Fact]:
-    """Shopify's id of the browser and ours are one; who is logged in is its owner."""
-    ids = [each for each in (event.client_id, event.visitor_id) if each]
+    """Our id of the browser and Shopify's are one; who is logged in is its owner."""
+    ids = [each for each in (event.visitor_id, event.client_id) if each]
     seen = of.sighting(event.anonymous_id, event.customer_id, event.at)
     return [*of.same_device(ids, event.at), *seen]
 
 
-def _facts(event: PixelEvent) -> list[Fact]:
+def _reader(event: PixelEvent) -> Callable[[PixelEvent], list[Fact]]:
+    """What reads an event of this name; raises Ignored where nothing does."""
     if read := EVENTS.get(event.name):
-        return read(event)
+        return read
+    if event.name.startswith(OURS) and event.name.removeprefix(OURS) in CUSTOM:
+        return _custom
     if event.name.startswith(OURS):
-        return _custom(event)
+        raise Ignored(f"There is no event {event.name[:60]!r} of ours.")
     kind = values.text(event.record.get("type")) or "unknown"
     raise Ignored(f"Nothing follows from {event.name[:60]!r}, a {kind[:20]} event.")
 
@@ -274,10 +281,8 @@ def _of_checkout(event: PixelEvent) -> list[Fact]:
 
 
 def _custom(event: PixelEvent) -> list[Fact]:
-    """A list of ours was shown or clicked; other names under our prefix are not known."""
-    type_ = CUSTOM.get(event.name.removeprefix(OURS))
-    if type_ is None:
-        raise Ignored(f"There is no event {event.name[:60]!r} of ours.")
+    """A list of ours was shown or clicked."""
+    type_ = CUSTOM[event.name.removeprefix(OURS)]
     data = an_object(event.record.get("customData"))
     listed = data.get("product_ids")
     ids = [identifier(each) for each in listed] if isinstance(listed, list) else []

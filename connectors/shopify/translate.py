@@ -69,12 +69,6 @@ IGNORED = {
     "shop": "Nothing about the shop itself is kept.",
 }
 
-SETTINGS = {
-    "shop": "the shop's own domain, name.myshopify.com: its deliveries find this source by it",
-    "shop_url": "the address of the shop's pages, https://shop.example, where it is another",
-    "untracked_stock": "true where the shop counts no stock: nothing is ever sold out",
-}
-
 # What a fact has at a pointer came from there in the payload.
 POINTERS = {
     "/user_id": "/customer/id",

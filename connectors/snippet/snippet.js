@@ -346,21 +346,25 @@
 
   function card(one, fields, currency) {
     const { title, url, cover_image, original_price: before, sale_price: now = before } = one;
-    const picture = make("span", "picture");
+    const name = title || one.product_id;
+    // Where there is no picture; a title says it already to those who hear the page.
+    const initial = [...name][0];
+    const picture = make("span", "picture", initial);
+    picture.ariaHidden = true;
     const src = link(cover_image);
     if (src) {
       const image = make("img", "image");
       // Its text stands beside it, in the same link.
       Object.assign(image, { alt: "", loading: "lazy", decoding: "async", width: 320, height: 320, src });
-      image.onerror = () => image.remove();
-      picture.append(image);
+      image.onerror = () => image.replaceWith(initial);
+      picture.replaceChildren(image);
     }
-    const made = make("a", "card", picture, make("span", "title", title || one.product_id));
+    const href = link(url);
+    const made = make(href ? "a" : "span", "card", picture, make("span", "title", name));
     for (const name of fields) made.append(make("span", "field", one[name] == null ? "" : one[name]));
     const price = make("span", "price", now == null ? "" : money(now, currency));
     if (before > now) price.append(" ", make("s", "was", money(before, currency)));
     made.append(price);
-    const href = link(url);
     if (href) made.href = href;
     return made;
   }
@@ -405,15 +409,15 @@
   const STYLES = `
 .attune-list{display:flex;gap:var(--attune-gap,1rem);margin:0;padding:.25rem;list-style:none;overflow-x:auto;scrollbar-width:thin}
 [data-attune=search]>.attune-list{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(var(--attune-card,11rem),45%),1fr))}
-.attune-item{flex:0 0 var(--attune-card,11rem);min-width:0;margin:0}
+.attune-item{flex:0 1 var(--attune-card,11rem);min-width:calc(var(--attune-card,11rem)*.85);margin:0}
 .attune-card{display:flex;flex-direction:column;gap:.3rem;color:inherit;text-decoration:none;font-size:.9375rem;line-height:1.35}
-.attune-picture{aspect-ratio:var(--attune-ratio,1);overflow:hidden;border-radius:var(--attune-radius,.5rem);background:var(--attune-shade,rgb(127 127 127/.12))}
-.attune-image{display:block;width:100%;height:100%;object-fit:var(--attune-fit,cover)}
+.attune-picture{display:grid;grid:100%/100%;place-items:center;font-size:2em;aspect-ratio:var(--attune-ratio,1);overflow:hidden;border-radius:var(--attune-radius,.5rem);background:var(--attune-shade,rgb(127 127 127/.12))}
+.attune-image{width:100%;height:100%;object-fit:var(--attune-fit,cover)}
 .attune-title{display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:2;overflow:hidden;height:2.7em;overflow-wrap:anywhere}
 .attune-field,.attune-price{height:1.35em;overflow:hidden;white-space:nowrap;text-overflow:ellipsis}
 .attune-price{font-weight:600}
 .attune-was{font-weight:400;opacity:.75}
-.attune-card:hover .attune-title{text-decoration:underline}
+a:hover>.attune-title{text-decoration:underline}
 .attune-card:focus-visible{outline:2px solid;outline-offset:2px;border-radius:var(--attune-radius,.5rem)}
 @media(prefers-reduced-motion:no-preference){.attune-wait{animation:attune-wait 1s infinite alternate}}
 @keyframes attune-wait{to{opacity:.4}}`;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -33,6 +34,8 @@ IGNORED = {
 }
 
 SETTINGS = {"currency": "the shop's currency, such as EUR: its products do not say it"}
+
+_CURRENCY = re.compile(r"[A-Z]{3}")  # ISO 4217
 
 # What a fact has at a pointer stands there in a record of WooCommerce's.
 POINTERS = {
@@ -73,6 +76,17 @@ POINTERS = {
     "/record/state": "/billing/state",
     "/record/country": "/billing/country",
 }
+
+
+def check(settings: Settings) -> Settings:
+    """The settings as they are kept; raises Malformed for a currency that is none."""
+    given = settings.get("currency")
+    if given is None:
+        return settings
+    code = given.strip().upper() if isinstance(given, str) else ""
+    if not _CURRENCY.fullmatch(code):
+        raise Malformed("`currency` must be the three letters of ISO 4217, such as EUR or USD.")
+    return {**settings, "currency": code}
 
 
 def translate(topic: str | None, record: Any, settings: Settings) -> list[Fact]:

@@ -10,12 +10,15 @@ from typing import Any
 
 import click
 
+from connectors import CONNECTORS
 from connectors.segment import connect as segment
 from connectors.shopify import connect as shopify
 from connectors.wordpress import connect as wordpress
 from gateway import access, sync
 from gateway.commands import console, feeds
+from gateway.commands.groups import Group
 from gateway.settings import load
+from schemas.database import Connection
 
 Request = tuple[dict[str, str], str]
 
@@ -40,7 +43,7 @@ overlap_option = click.option(
 # sites -------------------------------------------------------------------------------------------
 
 
-@click.group()
+@click.group(cls=Group)
 def sites() -> None:
     """Make sites: one for each shop or publication."""
 
@@ -77,7 +80,7 @@ def list_sites(as_json: bool) -> None:
 # sources -----------------------------------------------------------------------------------------
 
 
-@click.group()
+@click.group(cls=Group)
 def sources() -> None:
     """Connect what sends events and catalogs."""
 
@@ -101,30 +104,46 @@ def create_source(
             feeds.created(site, source, as_json)
             return
         made = access.create_source(connection, of_site, connector, secret)
-    answer = _connection(site, made)
+        answer = _connection(connection, of_site, made)
     if as_json:
         console.show_json(answer)
     else:
         click.echo(_instructions(connector, answer))
 
 
-def _connection(site: str, made: access.NewSource) -> dict[str, Any]:
+def _connection(
+    connection: Connection, site: access.Site, made: access.NewSource
+) -> dict[str, Any]:
+    base, path = load().public_url, f"{made.source.connector}/{made.source.public_id}"
     answer = {
-        "site": site,
+        "site": site.name,
         "source": made.source.public_id,
-        "url": f"{load().public_url}/webhooks/{made.source.connector}/{made.source.public_id}",
+        "url": f"{base}/webhooks/{path}",
         "secret": made.secret,
     }
-    return answer | ({"write_key": made.write_key} if made.write_key else {})
+    if made.write_key:
+        answer["write_key"] = made.write_key
+    if CONNECTORS[made.source.connector].browser:
+        answer["collect_url"] = f"{base}/collect/{path}?api_key={_publishable(connection, site)}"
+    return answer
+
+
+def _publishable(connection: Connection, site: access.Site) -> str:
+    """The site's newest publishable key that works; a word in its place where there is none."""
+    rows = access.keys(connection, site)
+    works = [row["key"] for row in rows if row["kind"] == "publishable" and not row["expired"]]
+    return str(works[-1]) if works else "PUBLISHABLE_KEY"
 
 
 def _instructions(connector: str, answer: dict[str, Any]) -> str:
+    """The request comes before the clicks: one of them may replace the secret that it is signed
+    with."""
     clicks, test_request = CONNECT[connector]
     parts = [
         f"Source {answer['source']} of site {answer['site']} is made.",
-        clicks.format(**answer, **segment.hosts(load().public_url)),
-        "Try it now, signed as the platform would sign it:",
+        "Try it now, signed as the platform would sign it with the secret made just now:",
         curl(answer["url"], *test_request(answer["secret"], datetime.now(UTC))),
+        clicks.format(**answer, **segment.hosts(load().public_url)),
         "Watch what arrives:",
         f"  .venv/bin/python -m gateway deliveries {answer['site']} --follow",
     ]
@@ -135,7 +154,7 @@ def curl(url: str, headers: dict[str, str], body: str) -> str:
     """A command that posts the body, ready for a shell."""
     words = [f"curl -X POST {shlex.quote(url)}"]
     words += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in headers.items()]
-    words += [f"-d {shlex.quote(body)}"]
+    words += [f"-d {shlex.quote(body)}", r"-w '\n'"]
     return " \\\n  ".join(words)
 
 
@@ -156,15 +175,20 @@ def list_sources(site: str, as_json: bool) -> None:
     else:
         names = ["source", "connector", "created_at", "url", "settings"]
         shown = [[*(row[name] for name in names[:-1]), _compact(row["settings"])] for row in rows]
-        console.show_table(names, shown, "No sources.")
+        spare = ["created_at"]
+        console.show_table(names, shown, "No sources.", folded=["url", "settings"], spare=spare)
 
 
 def _compact(settings: dict[str, Any]) -> str:
-    """`product_id=sku, consent=["ads"]`: text as it was given, all else as JSON."""
-    return ", ".join(
-        f"{name}={value if isinstance(value, str) else console.encoded(value)}"
-        for name, value in sorted(settings.items())
-    )
+    """`product_id=sku, consent=["ads"]`: text as it was given, all else as JSON; of the mapping,
+    which has commands of its own, the version."""
+    return ", ".join(f"{name}={_value(name, value)}" for name, value in sorted(settings.items()))
+
+
+def _value(name: str, value: Any) -> str:
+    if name == "mapping":
+        return f"version {value.get('version')}, see `mappings show`"
+    return value if isinstance(value, str) else console.encoded(value)
 
 
 @sources.command("rotate")
@@ -183,9 +207,8 @@ def rotate_source(
     if as_json:
         console.show_json({"source": source, "secret": fresh})
     else:
-        click.echo(
-            f"New secret of {source}: {fresh}\nThe old one works for {overlap:g} hours more."
-        )
+        old = f"works for {overlap:g} hours more" if overlap else "works no more"
+        click.echo(f"New secret of {source}: {fresh}\nThe old one {old}.")
 
 
 @sources.command("set")
@@ -211,7 +234,7 @@ def set_source(site: str, source: str, name: str, value: str, as_json: bool) -> 
     if as_json:
         console.show_json({"source": source, "settings": settings})
     else:
-        click.echo(f"Settings of {source}: {console.encoded(settings)}")
+        click.echo(f"Settings of {source}: {_compact(settings) or 'none'}")
 
 
 def _json_or_text(value: str) -> Any:
@@ -224,7 +247,7 @@ def _json_or_text(value: str) -> Any:
 # keys --------------------------------------------------------------------------------------------
 
 
-@click.group()
+@click.group(cls=Group)
 def keys() -> None:
     """List, make, replace and revoke keys."""
 
@@ -240,7 +263,13 @@ def list_keys(site: str, as_json: bool) -> None:
     if as_json:
         console.show_json({"keys": rows})
     else:
-        console.show_table(names, [[row[name] for name in names] for row in rows], "No keys.")
+        console.show_table(
+            names,
+            [[row[name] for name in names] for row in rows],
+            "No keys.",
+            folded=["scopes", "expires_at"],
+            spare=["created_at", "requests_per_second"],
+        )
 
 
 @keys.command("create")
@@ -295,7 +324,8 @@ def rotate_key(site: str, key_id: int | None, overlap: float, as_json: bool) -> 
             {"site": site, "key": fresh, "old_key_id": old, "old_expires_at": expires_at}
         )
     else:
-        click.echo(f"New key of {site}: {fresh}\nKey {old} works until {console.text(expires_at)}.")
+        until = f"works until {console.plain(expires_at)}" if overlap else "works no more"
+        click.echo(f"New key of {site}: {fresh}\nKey {old} {until}.")
 
 
 @keys.command("limit")

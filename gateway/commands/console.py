@@ -3,6 +3,8 @@ or JSON."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -11,6 +13,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 import psycopg
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -22,8 +25,18 @@ from schemas.errors import AttuneError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Keys and ids are there to be copied: a narrow terminal may break lines, never cut them.
-WIDE = 300
+# Of a table that nobody looks at: a file, a pipe. A terminal has its own width.
+PIPED_WIDTH = 200
+# To less than this no column is folded.
+NARROWEST = 12
+BETWEEN = 2  # columns, in characters
+
+# Of the currencies of ISO 4217 that have not two.
+WHOLE = frozenset((
+    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV",
+    "XAF", "XOF", "XPF",
+))  # fmt: skip
+THOUSANDTHS = frozenset(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"))
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -64,17 +77,56 @@ def show_json(answer: Any) -> None:
     click.echo(msgspec.json.format(_encoder.encode(answer)).decode())
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], nothing: str) -> None:
-    """Rows in columns; a sentence where there are none."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, no_wrap=True)
-    for row in rows:
-        table.add_row(*(text(value) for value in row))
-    if table.row_count:
-        Console(width=WIDE).print(table)
-    else:
+def show_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    nothing: str,
+    *,
+    folded: Sequence[str] = (),
+    spare: Sequence[str] = (),
+) -> None:
+    """Rows in columns; a sentence where there are none.
+
+    Nothing is ever cut: keys and ids are there to be copied. Where the terminal is too narrow, the
+    cells of the columns `folded` go on in a next line; where that is not enough, the columns
+    `spare` are left out, the first one first; and what is still too wide the terminal breaks.
+    """
+    texts = [[plain(value) for value in row] for row in rows]
+    if not texts:
         click.echo(nothing)
+        return
+    widths = [max(map(cell_len, column)) for column in zip(columns, *texts, strict=True)]
+    least = [
+        min(width, NARROWEST) if name in folded else width
+        for name, width in zip(columns, widths, strict=True)
+    ]
+    room, shown = _width(), list(range(len(columns)))
+    for name in spare:
+        if _needed(least, shown) > room:
+            shown.remove(columns.index(name))
+    table = Table(box=None, pad_edge=False, padding=(0, BETWEEN, 0, 0), header_style="bold")
+    for position in shown:
+        name = columns[position]
+        table.add_column(name, no_wrap=name not in folded, overflow="fold")
+    for row in texts:
+        table.add_row(*(escape(row[position]) for position in shown))
+    Console(width=max(room, _needed(least, shown))).print(table)
+
+
+def _needed(least: Sequence[int], shown: Sequence[int]) -> int:
+    return sum(least[position] + BETWEEN for position in shown) - BETWEEN
+
+
+def _width() -> int:
+    """The terminal's, or what COLUMNS says."""
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console().width if known else PIPED_WIDTH
+
+
+def and_more(names: Sequence[str], *, most: int, between: str = ", ") -> str:
+    """`a, b and 27 more`: the first ones, and how many there are beside them."""
+    listed, more = between.join(names[:most]), len(names) - most
+    return f"{listed} and {more:,} more" if more > 0 else listed
 
 
 def encoded(value: Any) -> str:
@@ -91,6 +143,14 @@ def plain(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(plain(each) for each in value)
     return str(value)
+
+
+def money(amount: Any, currency: str | None) -> str:
+    """`12.50 EUR`, with as many decimals as the currency has; absent is empty."""
+    if amount is None:
+        return ""
+    decimals = 0 if currency in WHOLE else 3 if currency in THOUSANDTHS else 2
+    return f"{amount:,.{decimals}f} {currency or ''}".strip()
 
 
 def text(value: Any) -> str:

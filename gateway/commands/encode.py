@@ -17,6 +17,7 @@ from gateway.settings import load
 from ranking.catalog import embeddings
 from ranking.catalog.encoder import Encoder
 from schemas.database import Connection
+from schemas.errors import counted
 
 
 @click.command()
@@ -41,6 +42,7 @@ def encode(site: str, as_json: bool) -> None:
             "encoded_elsewhere": max(0, before - encoded - waiting - failed),
             "waiting": waiting,
             "failed": failed,
+            "products": embeddings.with_text(connection, site_id),
             "seconds": round(time.monotonic() - started, 1),
         }
     if as_json:
@@ -77,12 +79,21 @@ def _shown(waiting: int) -> Iterator[embeddings.Progress]:
 
 
 def _sentence(report: dict[str, Any]) -> str:
-    products = "product" if report["encoded"] == 1 else "products"
-    text = f"{report['encoded']:,} {products} encoded in {report['seconds']} s"
+    if not (report["encoded"] or report["encoded_elsewhere"] or report["waiting"]):
+        have = report["products"] - report["failed"]
+        all_of = "" if report["failed"] else "all "
+        return _and_failed(
+            f"Nothing to encode: {all_of}{counted(have, 'product')} have vectors", report
+        )
+    text = f"{counted(report['encoded'], 'product')} encoded in {report['seconds']} s"
     if elsewhere := report["encoded_elsewhere"]:
         text += f"; the encoder role did the other {elsewhere:,} that waited"
+    return _and_failed(text, report)
+
+
+def _and_failed(text: str, report: dict[str, Any]) -> str:
     if report["failed"]:
-        text += f"; {report['failed']} failed, see products_to_encode.error"
+        return f"{text}; {report['failed']:,} failed, see products_to_encode.error"
     return text
 
 

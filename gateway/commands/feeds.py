@@ -22,6 +22,8 @@ from schemas import database
 from schemas.database import Connection
 from schemas.errors import counted
 
+FATES = ("applied", "duplicate", "ignored", "refused", "failed")
+
 
 def options(command: Any) -> Any:
     """What `sources create` asks of a feed."""
@@ -119,17 +121,27 @@ def _show(row: dict[str, Any], *, with_problems: bool) -> None:
     good = _time(row["last_success"]) if row["last_success"] else "never"
     click.echo(
         f"{row['source']}  {row['url']}\n"
-        f"  {row['status']}; {counted(row['products'], 'product')}; every {row['every']}, next "
-        f"{_time(row['next_run'])}; last good pull {good}"
+        f"  {row['status']}; names {counted(row['products'], 'product')}; every {row['every']}, "
+        f"next {_time(row['next_run'])}; last good pull {good}"
     )
     for run in row["runs"]:
-        counts = ", ".join(_count(*one) for one in run["counts"].items() if one[1])
+        counts = _counts(run["counts"])
         click.echo(f"    {_time(run['started_at'])}  {run['outcome']:11}  {counts}")
         for name in ("warning", "error"):
             if run[name]:
                 click.echo(f"        {name}: {run[name]}")
         if with_problems:
             click.echo(_problems(run["problems"], "        "), nl=False)
+
+
+def _counts(counts: dict[str, int]) -> str:
+    """`5 items: 3 applied, 2 refused; 812 bytes`: what became of the items adds up to them."""
+    fates = ", ".join(_count(name, counts[name]) for name in FATES if counts.get(name))
+    items = [_count("items", counts["items"])] if counts.get("items") else []
+    rest = [name for name in counts if name not in (*FATES, "items") and counts[name]]
+    parts = [": ".join([*items, *([fates] if fates else [])])]
+    parts += [_count(name, counts[name]) for name in rest]
+    return "; ".join(filter(None, parts))
 
 
 def _count(name: str, number: int) -> str:
@@ -211,11 +223,7 @@ def _sentence(site: str, source: str, run: sync.Run) -> str:
         )
     counts = run.counts
     parts = [f"{counted(counts.get('items', 0), 'item')} read"]
-    parts += [
-        f"{counts[name]:,} {name}"
-        for name in ("applied", "duplicate", "ignored", "refused", "failed")
-        if counts.get(name)
-    ]
+    parts += [f"{counts[name]:,} {name}" for name in FATES if counts.get(name)]
     if counts.get("absent"):
         parts.append(f"{counts['absent']:,} held no longer and made unavailable")
     lines = [", ".join(parts) + "."]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -89,7 +90,7 @@ def _list(connection: Connection, site: Site, rows: list[dict[str, Any]], as_jso
         return
     if not rows:
         click.echo("Nothing was received yet.")
-    for row in reversed(rows):
+    for row in rows:
         _line(connection, site, row)
 
 
@@ -139,10 +140,20 @@ def _line(connection: Connection, site: Site, row: dict[str, Any]) -> None:
         console.text(row["connector"]),
         f"[{colour}]{counts}[/{colour}]",
         console.text(mapped),
-        console.text(row["reason"] or row["error"]),
+        console.text(_reason_of(row)),
         f"[dim]{row['delivery_id']}[/dim]",
     ]
     Console(soft_wrap=True, highlight=False).print("  ".join(part for part in parts if part))
+
+
+def _reason_of(row: dict[str, Any]) -> str | None:
+    """The first open reason, and how many other ones there are."""
+    more = (row["reasons"] or 1) - 1
+    return (
+        f"{row['reason']}; and {more} more"
+        if row["reason"] and more
+        else row["reason"] or row["error"]
+    )
 
 
 def _show_delivery(found: dict[str, Any], as_json: bool) -> None:
@@ -157,10 +168,23 @@ def _show_delivery(found: dict[str, Any], as_json: bool) -> None:
         reason = f": {one['reason']}" if one["reason"] else ""
         click.echo(f"\nrecord {one['position']} {one['pointer']}  {one['outcome']}{reason}")
         click.echo(f"  raw     {console.encoded(one['record'])}")
+        if one["mapped"] and (note := _read_otherwise(one)):
+            click.echo(f"  {note}")
         for fact in one["mapped"]:
             click.echo(f"  mapped  {console.encoded(fact)}")
     if not found["records"]:
         click.echo(f"\n{found['body']}" if found["body"] else "\nThe body is not kept: a repeat.")
+
+
+def _read_otherwise(record: dict[str, Any]) -> str | None:
+    """That what follows is not what was made of the record then, and by what that was."""
+    if "read_by" in record:
+        version = record["read_by"]
+        then = f"with mapping version {version}" if version else "without a mapping"
+        return f"read {then} then; today's would make:"
+    if record["outcome"] in ("ignored", "refused", "failed"):
+        return "nothing was made of it then; today's mapping and settings would make:"
+    return None
 
 
 # replay ------------------------------------------------------------------------------------------
@@ -185,8 +209,10 @@ def replay(
     its events and orders are made anew: of one delivery, or of all since a time from sources that
     have or had a mapping.
     """
-    if (delivery_id is None) == (since is None):
-        raise click.UsageError("name one delivery, or give --since TIME, not both")
+    if delivery_id is None and since is None:
+        raise click.UsageError("name a delivery (DELIVERY_ID), or give --since TIME")
+    if delivery_id is not None and since is not None:
+        raise click.UsageError("name one delivery or give --since TIME, not both")
     with console.sentences() as settings:
         logs.configure(settings.log_level)
         pool = database.open_pool(
@@ -196,7 +222,7 @@ def replay(
             receipts = _replay(pool, site, delivery_id, since, remap)
         finally:
             pool.close()
-    _show_receipts(receipts, as_json)
+    _show_receipts(receipts, as_json, remap=remap)
 
 
 def _replay(
@@ -227,23 +253,42 @@ def _wanted(
     return [(source, each) for number, each in found if (source := sources[number]) is not None]
 
 
-def _show_receipts(receipts: list[dict[str, Any]], as_json: bool) -> None:
+def _show_receipts(receipts: list[dict[str, Any]], as_json: bool, *, remap: bool) -> None:
     if as_json:
         console.show_json({"replayed": receipts})
         return
+    moved = ["mended", "changed"] if remap else ["mended"]
     console.show_table(
-        ["delivery", "mended now", *ledger.COLUMNS, "reason"],
+        ["delivery", *moved, *ledger.COLUMNS, "reason"],
         [
             [
                 each["delivery_id"],
-                each["mended"],
-                *(each[name] for name in ledger.COLUMNS),
-                each["error"] or next((p["reason"] for p in each["problems"]), None),
+                *(each[name] for name in [*moved, *ledger.COLUMNS]),
+                each["error"] or _reasons([p["reason"] for p in each["problems"]]),
             ]
             for each in receipts
         ],
         "There is nothing to replay since then.",
     )
+    if receipts:
+        click.echo(f"\n{_summary(receipts, remap=remap)}")
+
+
+def _reasons(reasons: Sequence[str]) -> str:
+    """The first of several different ones, and how many there are beside it."""
+    different = list(dict.fromkeys(reasons))
+    return console.and_more(different, most=1, between="; ")
+
+
+def _summary(receipts: list[dict[str, Any]], *, remap: bool) -> str:
+    """One sentence of all of them: what is applied that was not, what reads differently."""
+    mended, changed = (sum(each[name] for each in receipts) for name in ("mended", "changed"))
+    records = sum(each["received"] for each in receipts)
+    said = f"{mended:,} of {records:,} records are applied now that were not"
+    if remap:
+        said += f"; {changed:,} came to something else than before, events and orders made anew"
+    many = "1 delivery" if len(receipts) == 1 else f"{len(receipts):,} deliveries"
+    return f"{many} replayed: {said}."
 
 
 # events, visitors, ledger ------------------------------------------------------------------------
@@ -277,8 +322,27 @@ def events(
     if as_json:
         console.show_json({"events": rows})
         return
-    names = ["occurred_at", "type", "product_ids", "user_id", "anonymous_id", "source", "event_id"]
-    console.show_table(names, [[row[name] for name in names] for row in rows], "No events.")
+    names = ["occurred_at", "type", "about", "visitor", "products", "source", "event_id"]
+    console.show_table(
+        names,
+        [[*_event(row), row["source"], row["event_id"]] for row in rows],
+        "No events.",
+        folded=["about", "visitor", "products"],
+        spare=["source", "event_id"],
+    )
+
+
+def _event(row: dict[str, Any]) -> list[Any]:
+    """When, what, what was searched or what the sender calls it, who, which products."""
+    both = row["user_id"] and row["anonymous_id"]
+    who = f"{row['user_id']} ({row['anonymous_id']})" if both else None
+    return [
+        row["occurred_at"],
+        row["type"],
+        (row["search"] or {}).get("keywords") or row["custom_action_name"],
+        who or row["user_id"] or row["anonymous_id"],
+        console.and_more(row["product_ids"], most=3),
+    ]
 
 
 @click.command()
@@ -294,12 +358,16 @@ def visitors(site: str, id: str, as_json: bool) -> None:
     if as_json:
         console.show_json(found)
         return
-    console.show_table(["kind", "id"], [[row["kind"], row["id"]] for row in found["ids"]], "")
+    known = [[row["kind"], _id(row["id"], row["erased_at"])] for row in found["ids"]]
+    console.show_table(["kind", "id"], known, "")
+    if all(row["id"] is None for row in found["ids"]):
+        return
     for edge in found["edges"]:
         undone = " (undone)" if edge["undone_at"] else ""
         click.echo(
-            f"{edge['from_kind']} {edge['from_id']} {edge['kind']} {edge['to_kind']} "
-            f"{edge['to_id']} since {console.plain(edge['occurred_at'])}{undone}"
+            f"{edge['from_kind']} {edge['from_id'] or '(erased)'} {edge['kind']} "
+            f"{edge['to_kind']} {edge['to_id'] or '(erased)'} "
+            f"since {console.plain(edge['occurred_at'])}{undone}"
         )
     click.echo()
     console.show_table(
@@ -311,6 +379,11 @@ def visitors(site: str, id: str, as_json: bool) -> None:
         listed = found["profile"][name]
         ids = [one["product_id"] if isinstance(one, dict) else one for one in listed]
         click.echo(f"{name}: {', '.join(ids) or 'nothing'}")
+
+
+def _id(sent_id: str | None, erased_at: datetime | None) -> str:
+    """As it was sent; of one that was erased only that is known."""
+    return f"erased at {console.plain(erased_at)}" if sent_id is None else sent_id
 
 
 @click.command("ledger")
@@ -340,7 +413,7 @@ def show_ledger(site: str, since: datetime | None, minutes: int, as_json: bool) 
         [row["public_id"], row["connector"], *(row[n] for n in names)] for row in sums["sources"]
     ]
     rows.append(["all", "", *(sums["total"][name] for name in names)])
-    console.show_table(["source", "connector", *names], rows, "")
+    console.show_table(["source", "connector", *names], rows, "", spare=["connector"])
     for row in sums["without_product"]:
         source = row["public_id"]
         click.echo(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from gateway import access
 from gateway import mappings as all_mappings
 from gateway.access import Source
 from gateway.commands import console
+from gateway.commands.groups import Group
 from schemas.database import Connection
 from schemas.errors import Invalid
 
@@ -22,7 +24,7 @@ TRIED_BYTES = 256 * 1024 * 1024
 file_type = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.group()
+@click.group(cls=Group)
 def mappings() -> None:
     """Read a source's records by your own names."""
 
@@ -61,8 +63,10 @@ def set_mapping(
 
     It holds within two seconds for what arrives; `replay --remap` applies it to what was kept.
     """
-    if (file is None) == (version is None):
-        raise click.UsageError("name a FILE, or give --version N, not both")
+    if file is None and version is None:
+        raise click.UsageError("name a FILE, or give --version N")
+    if file is not None and version is not None:
+        raise click.UsageError("name a FILE or give --version N, not both")
     with _source(site, source) as (connection, of_source):
         if version is not None:
             done = all_mappings.put_back(connection, of_source, version)
@@ -108,6 +112,7 @@ def _show_trial(found: dict[str, Any]) -> None:
         ["", "becomes now", "would become", "differs in", "records", "for example"],
         [["*" if row["changed"] else "", *(row[name] for name in names)] for row in found["rows"]],
         "No delivery of this source is kept.",
+        folded=["becomes now", "would become", "differs in"],
     )
     if found["rows_left_out"]:
         click.echo(f"… and {found['rows_left_out']} rows more")
@@ -122,7 +127,17 @@ def _show_trial(found: dict[str, Any]) -> None:
 
 def _document(file: Path | None) -> Any:
     assert file is not None
-    return all_mappings.parsed(file.read_bytes())
+    written = file.read_bytes()
+    try:
+        json.loads(written)
+    except json.JSONDecodeError as error:
+        at = f"line {error.lineno}, column {error.colno}"
+        raise click.ClickException(f"{file} is not JSON: {error.msg} at {at}") from None
+    except UnicodeDecodeError:
+        raise click.ClickException(f"{file} is not UTF-8") from None
+    except RecursionError:
+        pass  # what reads it in earnest says so
+    return all_mappings.parsed(written)
 
 
 @contextmanager
@@ -135,7 +150,7 @@ def _source(site: str, source: str) -> Iterator[tuple[Connection, Source]]:
                 access.source_of_site(connection, access.site(connection, site), source),
             )
         except Invalid as error:
-            lines = (f"{one.pointer or '(document)'}: {one.message}" for one in error.problems)
+            lines = (f"{one.pointer or 'The mapping'}: {one.message}" for one in error.problems)
             raise click.ClickException("\n".join(lines)) from None
 
 

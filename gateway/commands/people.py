@@ -19,6 +19,9 @@ from gateway.ingest import Pool
 from ranking.visitors import orders as all_orders
 from schemas import database
 
+# Tables in which somebody erased has rows as well: a tombstone, a profile that says nothing.
+DERIVED = ("actors", "profiles")
+
 
 @click.command()
 @click.argument("site")
@@ -43,27 +46,47 @@ def orders(site: str, order_id: str | None, limit: int, as_json: bool) -> None:
 
 
 def _list(rows: list[dict[str, Any]], as_json: bool) -> None:
-    names = ["order_id", "placed_at", "status", "count", "revenue", "currency", "products",
-             "sources"]  # fmt: skip
     if as_json:
         console.show_json({"orders": rows})
-    else:
-        table = [[row[name] for name in names] for row in rows]
-        console.show_table(names, table, "No orders were told of yet.")
+        return
+    table = [
+        [
+            row["order_id"],
+            row["placed_at"],
+            row["status"] or "not placed yet",
+            "yes" if row["count"] else "no",
+            console.money(row["revenue"], row["currency"]),
+            row["products"],
+            row["sources"],
+        ]
+        for row in rows
+    ]
+    names = ["order_id", "placed_at", "status", "a purchase", "revenue left", "products",
+             "sources telling"]  # fmt: skip
+    console.show_table(
+        names, table, "No orders were told of yet.", folded=["order_id", "status"],
+        spare=["sources telling", "products"],
+    )  # fmt: skip
 
 
 def _show(order: dict[str, Any]) -> None:
     who = order["user_id"] or order["anonymous_id"] or "nobody"
-    revenue = f"{console.plain(order['revenue'])} {order['currency'] or ''}".strip()
+    revenue = console.money(order["revenue"], order["currency"]) or "of no known amount"
+    placed = f", placed at {console.plain(order['placed_at'])}" if order["placed_at"] else ""
     click.echo(
-        f"Order {order['order_id']} of {who}: {order['status'] or 'not placed yet'}, {revenue}"
+        f"Order {order['order_id']} of {who}: {order['status'] or 'not placed yet'}{placed}, "
+        f"{revenue} left of it"
     )
     for line in order["lines"]:
         back = f", {line['returned']:g} came back" if line["returned"] else ""
         count = "some" if line["quantity"] is None else f"{line['quantity']:g}"
         click.echo(f"  {count} × {line['product_id']}{back}")
     names = ["as_of", "connector", "source", "told", "delivery"]
-    console.show_table(names, [[one[name] for name in names] for one in order["tellings"]], "")
+    tellings = [one | {"as_of": datetime.fromisoformat(one["as_of"])} for one in order["tellings"]]
+    console.show_table(
+        names, [[one[name] for name in names] for one in tellings], "", folded=["as_of"],
+        spare=["connector"],
+    )  # fmt: skip
 
 
 @click.command()
@@ -79,7 +102,11 @@ def merge(site: str, one: str, other: str, as_json: bool) -> None:
         console.show_json(done)
     else:
         ids = ", ".join(f"{known['kind']} {known['id']}" for known in done["ids"])
-        click.echo(f"One person now: {ids}\nThe fact is delivery {done['delivery']}.")
+        if done["changed"]:
+            click.echo(f"One person now: {ids}\nThe fact is delivery {done['delivery']}.")
+        else:
+            click.echo(f"They are one person already: {ids}\nDelivery {done['delivery']} said so; "
+                       "nothing was written.")  # fmt: skip
 
 
 @click.command()
@@ -133,12 +160,20 @@ def erase(site: str, id: str | None, everybody: bool, yes: bool, as_json: bool) 
         if id is None:
             _erase_all(pool, of_site, as_json)
             return
+        with pool.connection() as connection:
+            known = people.is_known(connection, of_site, id)
         receipt = people.erase(pool, of_site, id)
     if as_json:
         console.show_json(receipt)
         return
-    click.echo(f"Erased; the request is delivery {receipt['delivery']}.")
     rows = [[table, count] for table, count in receipt["rows"].items()]
+    if not known and not any(count for table, count in rows if table not in DERIVED):
+        click.echo(
+            f"Nothing was left of {id!r} to erase; what is still on its way is refused. "
+            f"The request is delivery {receipt['delivery']}."
+        )
+        return
+    click.echo(f"Erased; the request is delivery {receipt['delivery']}.")
     console.show_table(["table", "rows"], rows, "")
     click.echo("What kept bodies say of the person is overwritten within a day.")
 
@@ -164,17 +199,36 @@ def requests(site: str, done: UUID | None, limit: int, as_json: bool) -> None:
         of_site = access.site(connection, site)
         if done is not None:
             people.done(connection, of_site, done, at=datetime.now(UTC))
+            if not as_json:
+                click.echo(f"Noted: what delivery {done} asked for is done.")
+                return
         rows = people.requests(connection, of_site, limit=limit)
     if as_json:
         console.show_json({"requests": rows})
         return
     names = ["asked_at", "connector", "kind", "request_id", "person", "delivery", "done_at"]
     shown = [
-        [console.encoded(row[name]) if name == "person" and row[name] else row[name]
-         for name in names]
-        for row in rows
-    ]  # fmt: skip
-    console.show_table(names, shown, "No platform asked for anything.")
+        [_person(row[name]) if name == "person" else row[name] for name in names] for row in rows
+    ]
+    console.show_table(
+        names,
+        shown,
+        "No platform asked for anything.",
+        folded=["asked_at", "person", "done_at"],
+        spare=["connector", "request_id"],
+    )
+    for kind in dict.fromkeys(row["kind"] for row in rows if row["done_at"] is None):
+        click.echo(f"{kind}: {people.WHAT_TO_DO.get(kind, 'nothing has to be done')}; then "
+                   f"`requests {site} --done DELIVERY`")  # fmt: skip
+
+
+def _person(person: dict[str, Any] | None) -> str:
+    """`user 7, who placed order 5 and order 6`, as far as the platform named them."""
+    if not person:
+        return ""
+    ids = [f"{kind} {person[f'{kind}_id']}" for kind in people.KINDS if person.get(f"{kind}_id")]
+    orders = [f"order {one}" for one in person.get("order_ids") or []]
+    return ", ".join([*ids, console.and_more(orders, most=3)] if orders else ids)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import click
 import httpx
 
+from gateway import home
 from gateway.commands import console
 from gateway.running import services, supervision
 from gateway.settings import TABLE, Settings, load, sources
@@ -112,7 +114,7 @@ def _greeting(url: str, keys: dict[str, Any] | None) -> list[str]:
         "  a first list, as soon as the demo is loaded:",
         f"    curl '{url}/v1/recommendation/user_to_products?api_key={keys['publishable_key']}' \\",
         "      -H 'Content-Type: application/json' \\",
-        """      -d '{"anonymous_id": "you", "rows": 5, "fl": ["title"]}'""",
+        r"""      -d '{"anonymous_id": "you", "rows": 5, "fl": ["title"]}' -w '\n'""",
     ]
 
 
@@ -130,13 +132,25 @@ def settings(as_json: bool) -> None:
     columns = ("name", "value", "default", "doc")
     console.show_table(
         ("setting", "value", "default", "meaning"),
-        ([str(row[name]) for name in columns] for row in rows),
+        ([_written(row[name]) for name in columns] for row in rows),
         nothing="There are no settings.",
     )
 
 
+def _written(value: Any) -> str:
+    """As it would stand in the environment."""
+    return str(int(value) if isinstance(value, bool) else value)
+
+
 def _rows(current: Settings) -> list[dict[str, Any]]:
-    origin = sources()
+    """In force: of the gateway that runs on this home it is known where it answers and what it
+    runs on, all else is what a process started here would take."""
+    origin, running = sources(), home.running(current.home)
+    if running is not None:
+        shared = {"port", "public_url", "database_url", "redis_url"}
+        taken = [s for s in TABLE if s.field in shared and origin[s.name] == "default"]
+        current = replace(current, **{s.field: getattr(running, s.field) for s in taken})
+        origin |= {setting.name: "running gateway" for setting in taken}
     return [
         {
             "name": setting.name,

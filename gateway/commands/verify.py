@@ -147,6 +147,11 @@ def _base(url: str) -> str:
 
 def _kind(host: _Host) -> str:
     """`secret` or `publishable`; a key that is none ends the command."""
+    if host.key.startswith("wk_"):
+        raise click.ClickException(
+            "a write key (wk_…) is for the collector, where Segment's client libraries send: "
+            "verify with a secret key (sk_…) or a publishable one (pk_…) of the same site"
+        )
     answer = host.ask(wire.WHICH_KEY)
     if answer.status == 401:
         raise click.ClickException(f"{host.base} does not know this key: {_came(answer)}")
@@ -202,7 +207,8 @@ def _groups(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, list[Outcome]]]:
 def _show(outcomes: Sequence[Outcome]) -> None:
     for group, of_group in _groups(outcomes):
         click.echo(f"\n{group}")
-        console.show_table(COLUMNS, [_row(one) for one in of_group], "")
+        rows = [_row(one) for one in of_group]
+        console.show_table(COLUMNS, rows, "", folded=COLUMNS[1:])
 
 
 def _row(one: Outcome) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from psycopg.rows import dict_row
 
 from gateway import ledger, sealing
 from gateway.doctor.finding import Check, Finding, Patient, ago, ok, problem, warning
+from gateway.people import WHAT_TO_DO
 from ranking.visitors.identity import MOST_OWNERS
 from schemas import database
 
@@ -83,10 +84,7 @@ def _under_two_ids(patient: Patient) -> Iterator[Finding]:
 
 # what platforms asked for ------------------------------------------------------------------------
 
-ASKED = {
-    "export": "`export SITE ID` writes what is known of the person",
-    "erase_all": "`erase SITE --all` erases everybody, unless the shop is connected again",
-}
+ASKED = {"export": "for a copy of what is known of a person", "erase_all": "to erase everybody"}
 
 
 def requests(patient: Patient) -> Iterator[Finding]:
@@ -94,12 +92,17 @@ def requests(patient: Patient) -> Iterator[Finding]:
     waiting = [row for row in _rows(patient, SQL.requests, {}) if row["kind"] in ASKED]
     for row in waiting:
         yield warning(
-            f"{row['connector']} asked {row['site']} {row['count']} times to {row['kind']}, first "
+            f"{row['connector']} asked {row['site']} {ASKED[row['kind']]}{_times(row['count'])} "
             f"{ago((patient.at - row['since']).total_seconds())} ago",
-            f"{ASKED[row['kind']]}; then `requests SITE --done DELIVERY`",
+            f"`requests {row['site']}` names them; {WHAT_TO_DO[row['kind']]}; then "
+            f"`requests {row['site']} --done DELIVERY`",
         )
     if not waiting:
         yield ok("no platform waits for an export or an erasure")
+
+
+def _times(count: int) -> str:
+    return "" if count == 1 else f" {count:,} times, first"
 
 
 # who is who --------------------------------------------------------------------------------------

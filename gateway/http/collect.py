@@ -18,7 +18,7 @@ from gateway.http.door import read_body
 from gateway.http.errors import NotFound, Refused, TooLarge
 from gateway.reading import CLAIMED
 from schemas import payload
-from schemas.errors import Malformed, Problem
+from schemas.errors import Problem
 
 blueprint = Blueprint("collect", __name__, description="What a shop's pages send")
 
@@ -44,7 +44,8 @@ def collect(connector: str, source: str) -> Response:
     if found.site_id != key.site_id:
         raise NotFound(f"there is no {connector} source of this address: check its URL")
     body = read_body(LIMIT_BYTES, few_large=False)
-    sent = _parsed(body)
+    sent = payload.parse_or_none(body)
+    _check_count(sent)
     headers: dict[str, Any] = {CLAIMED: "1"}
     headers |= {name: request.headers[name] for name in KEPT_HEADERS if name in request.headers}
     receipt = ingest.deliver(
@@ -68,14 +69,8 @@ def collect(connector: str, source: str) -> Response:
     return jsonify(message=message, delivery=str(receipt.delivery_id))
 
 
-def _parsed(body: bytes) -> Any:
-    """The body's value, None where it cannot be read: `ingest` says why, and keeps it. Raises
-    TooLarge for more events than a page sends."""
-    try:
-        sent = payload.parse(body)
-    except Malformed:
-        return None
+def _check_count(sent: Any) -> None:
+    """Raise TooLarge for more events than a page sends, before any is translated."""
     events = sent.get("events") if isinstance(sent, dict) else sent
     if isinstance(events, list) and len(events) > EVENTS_AT_MOST:
         raise TooLarge(f"the body holds more than {EVENTS_AT_MOST:,} events: send fewer at once")
-    return sent

@@ -74,6 +74,7 @@ ERASURE = shapes.record(
 MERGED = shapes.record(
     {
         "delivery": shapes.UUID,
+        "changed": shapes.FLAG,
         "visitor_id": shapes.UUID,
         "ids": shapes.many(shapes.OPEN),
     }
@@ -215,10 +216,12 @@ def _asked(reader: Reader) -> dict[str, Any]:
 
 @contextmanager
 def _found() -> Iterator[None]:
-    """404 for an id that nobody has, 409 for two that no fact joins."""
+    """404 for an id that nobody has, 409 for two that no fact joins, 422 for one id twice."""
     try:
         yield
     except Unknown as error:
         raise NotFound(str(error)) from None
     except people.NotJoined as error:
         raise HttpError(str(error), status=409) from None
+    except people.OneId as error:
+        raise Refused(str(error), problems=[Problem("/ids/1", str(error))]) from None

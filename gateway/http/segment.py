@@ -20,10 +20,10 @@ from gateway import access, ingest
 from gateway.access import Key, Source
 from gateway.http import auth, shapes, state
 from gateway.http.door import read_body
-from gateway.http.errors import NotAllowed, NotAuthentic, TooLarge, Unreadable
+from gateway.http.errors import LacksScope, NotAllowed, NotAuthentic, TooLarge, Unreadable
 from gateway.reading import CLAIMED
 from schemas import payload
-from schemas.errors import Malformed, Problem
+from schemas.errors import Problem
 
 blueprint = Blueprint("segment", __name__, description="What Segment's client libraries send")
 
@@ -56,6 +56,9 @@ NO_KEY = (
     "no write key was sent: as user of `Authorization: Basic`, or as `writeKey` in the body of a "
     "batch or event"
 )
+
+
+USE_ANOTHER = "use the write key of a Segment source (`keys list SITE` shows it)"
 
 
 class CallConverter(BaseConverter):
@@ -102,16 +105,16 @@ BODY = {
 def collect(call: str) -> Response:
     """Take one event or a batch of a client library; of a batch the bad events are left out."""
     text = auth.basic_user(request.headers.get("Authorization", ""))
-    key = auth.admitted(text, SCOPE) if text else None
-    body = read_body(LIMIT_BYTES.get(call, EVENT_BYTES))
+    key = _admitted(text) if text else None
+    body = _body(call)
     if key is None:
-        key = auth.admitted(_key_in(_parsed(body)), SCOPE)
+        key = _admitted(_key_in(payload.parse_or_none(body)))
     source = _source(key)
     body = without_keys(body)
-    sent = _parsed(body)
+    sent = payload.parse_or_none(body)
     if b"\\u" in body and (spelled := _key_pointers(sent)):
         body = payload.overwritten(body, spelled, b'""')
-        sent = _parsed(body)
+        sent = payload.parse_or_none(body)
     _check_count(sent)
     receipt = ingest.deliver(
         state.ingest(), source, topic=call, headers=_headers(), body=body, parsed=sent
@@ -157,6 +160,15 @@ def settings(write_key: str) -> Response:
 # who sends ---------------------------------------------------------------------------------------
 
 
+def _admitted(text: str) -> Key:
+    """The key of that text; another one than a write key is told which one to use."""
+    try:
+        return auth.admitted(text, SCOPE)
+    except LacksScope:
+        told = f"this {g.key_kind} key lacks the scope {SCOPE}: {USE_ANOTHER}"
+        raise LacksScope(told) from None
+
+
 def _key_in(sent: Any) -> str:
     """The `writeKey` of a body, of the batch or else of the first event that has one."""
     holders = [sent, *(sent["batch"] if is_batch(sent) else ())]
@@ -174,10 +186,22 @@ def _source(key: Key) -> Source:
             found = access.source_by_id(connection, key.site_id, key.source_id)
         if found is not None and found.connector == CONNECTOR:
             return found
-    raise NotAllowed("this key belongs to no Segment source: use the write key of one")
+    raise NotAllowed(f"this {key.kind} key belongs to no Segment source: {USE_ANOTHER}")
 
 
 # what is sent ------------------------------------------------------------------------------------
+
+
+def _body(call: str) -> bytes:
+    """What was sent; raises TooLarge with what the call may have."""
+    limit = LIMIT_BYTES.get(call, EVENT_BYTES)
+    try:
+        return read_body(limit)
+    except TooLarge:
+        told = f"{limit // 1024} KB, after decompression"
+        if call in LIMIT_BYTES:
+            raise TooLarge(f"a batch may have {told}: send fewer events at once") from None
+        raise TooLarge(f"one event may have {told}: leave out what it need not say") from None
 
 
 def without_keys(body: bytes) -> bytes:
@@ -195,14 +219,6 @@ def _key_pointers(sent: Any) -> list[str]:
         for pointer, holder in holders
         if isinstance(holder, dict) and holder.get("writeKey")
     ]
-
-
-def _parsed(body: bytes) -> Any:
-    """The body's value, None where it cannot be read: `ingest` says why, and keeps it."""
-    try:
-        return payload.parse(body)
-    except Malformed:
-        return None
 
 
 def _is_many(sent: Any) -> bool:

@@ -19,12 +19,14 @@ FRESH_S, STALE_S = 600, 3600
 _OPENING = re.compile(r"\A/\*.*?\*/", re.DOTALL)
 _COMMENT = re.compile(r"(?:^|(?<=[;{,]))[ ]*// .*$", re.MULTILINE)
 _BLANKS = re.compile(r"\n\s*")
+_JOINED = re.compile(r"(?<=[;{,])\n")
 
 
 def trimmed(source: str) -> str:
-    """The script as it is served. Line breaks stay, so no statement joins another."""
+    """The script as it is served. Line breaks go only where one stands behind what ends a statement
+    or begins a block, so no statement joins another."""
     bare = _COMMENT.sub("", _OPENING.sub("", source))
-    return _BLANKS.sub("\n", bare).strip() + "\n"
+    return _JOINED.sub("", _BLANKS.sub("\n", bare).strip()) + "\n"
 
 
 PLAIN = trimmed(SOURCE.read_text(encoding="utf-8")).encode()

@@ -24,12 +24,9 @@ blueprint = Blueprint("webhooks", __name__, description="What platforms push to 
 # 4,000 events of 32 KB: a batch of Segment's that we answered 413 would be lost.
 LIMIT_BYTES = 128 * 1024 * 1024
 PROBLEMS_SHOWN = 20
-# Whoever may read deliveries shall not learn from them how to send some: a signature would do for
-# the same body under another topic.
-CREDENTIALS = frozenset((
-    "authorization", "cookie", "proxy-authorization", "x-api-key",
-    "x-signature", "x-shopify-hmac-sha256", "x-wc-webhook-signature",
-))  # fmt: skip
+# Whoever may read deliveries shall not learn from them how to send some: a signature too would do
+# for the same body under another topic.
+CREDENTIALS = frozenset(("authorization", "cookie", "proxy-authorization", "x-api-key"))
 
 
 # Of a platform's ping there is only the message.
@@ -98,7 +95,8 @@ def _taken(source: Source, body: bytes) -> Response:
 
 def _headers(source: Source) -> dict[str, str]:
     """The headers worth keeping with the body."""
-    left_out = CREDENTIALS | {str(source.settings.get("header", "")).lower()}
+    of_source = source.settings.get("header", ""), CONNECTORS[source.connector].signature
+    left_out = CREDENTIALS | {str(name).lower() for name in of_source}
     return {name: value for name, value in request.headers.items() if name.lower() not in left_out}
 
 

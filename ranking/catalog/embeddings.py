@@ -127,6 +127,12 @@ def failed(connection: Connection, site_id: int) -> int:
     return int(row[0]) if row else 0
 
 
+def with_text(connection: Connection, site_id: int) -> int:
+    """How many products say something that has a vector, or should have one."""
+    row = connection.execute(SQL.with_text, {"site_id": site_id}).fetchone()
+    return int(row[0]) if row else 0
+
+
 def sites_waiting(connection: Connection, at: datetime) -> list[int]:
     """The sites that have something to encode now."""
     rows = connection.execute(SQL.sites_waiting, _due(0, at))

@@ -85,6 +85,9 @@ where p.site_id = %(site_id)s and not p.deleted and p.text_hash is not null
 order by p.product_no
 on conflict (site_id, product_no) do nothing
 
+-- name: with_text
+select count(*) from products where site_id = %(site_id)s and not deleted and text_hash is not null
+
 -- name: of_another_recipe
 select product_no, record_hash, record from products
 where site_id = %(site_id)s and product_no > %(after)s and not deleted

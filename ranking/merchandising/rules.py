@@ -187,7 +187,7 @@ def _apart(ranked: Sequence[T], spreads: Sequence[Spread], values: Values[T]) ->
     # Of those with the same values only the best can be next: looking at one a kind is enough.
     kinds: dict[_Tags, deque[tuple[int, T]]] = {}
     for rank, one in enumerate(ranked):
-        tags = tuple((each, value) for each in spreads for value in values(one, each.field))
+        tags = frozenset((each, value) for each in spreads for value in values(one, each.field))
         kinds.setdefault(tags, deque()).append((rank, one))
     heads = [(waiting[0][0], tags) for tags, waiting in kinds.items()]
     heapq.heapify(heads)
@@ -202,7 +202,7 @@ def _apart(ranked: Sequence[T], spreads: Sequence[Spread], values: Values[T]) ->
     return arranged
 
 
-_Tags = tuple[tuple[Spread, Hashable], ...]
+_Tags = frozenset[tuple[Spread, Hashable]]
 
 
 def _next(

@@ -81,8 +81,8 @@ def _person(connection: Connection, site_id: int, ids: Sequence[UUID], at: datet
     life. Facts are read of whole visitors as they are now, which are most of the person, and of
     whoever else the facts lead to."""
     where = {"site": site_id, "at": at, "most_owners": identity.MOST_OWNERS}
-    found = connection.execute(SQL.members, where | {"actors": list(ids)})
-    unread, read = {*ids, *(row[0] for row in found)}, set[UUID]()
+    unread = set(identity.members_of(connection, site_id, ids))
+    read: set[UUID] = set()
     pairs: list[tuple[UUID, UUID]] = []
     while True:
         rows = connection.execute(JOINED, where | {"actors": list(unread)}).fetchall()

@@ -9,12 +9,6 @@ select known.erased, case when known.erased
 from (select exists (select from actors where site_id = %(site)s
                      and actor_id = any(%(joined)s::uuid[]) and erased_at is not null)) known(erased)
 
--- name: members
-select other.actor_id
-from members mine
-join members other on other.site_id = mine.site_id and other.visitor_id = mine.visitor_id
-where mine.site_id = %(site)s and mine.actor_id = any(%(actors)s)
-
 -- name: joined
 -- Facts up to that instant that may join actors, among those one fact away from these, and of all
 -- their devices, walked once together. Who may own an anonymous id is looked up once, however many

@@ -122,10 +122,10 @@ def named(
     return connection.execute(SQL.named, parameters).fetchall()
 
 
-def members_of(connection: Connection, site_id: int, actor: UUID) -> list[UUID]:
-    """All actors of the visitor that this actor belongs to, itself included, in id order."""
-    rows = connection.execute(SQL.members_of, {"site": site_id, "actor": actor})
-    return sorted({row[0] for row in rows} | {actor})
+def members_of(connection: Connection, site_id: int, actors: Sequence[UUID]) -> list[UUID]:
+    """All actors of the visitors that these belong to, themselves included, in id order."""
+    rows = connection.execute(SQL.members_of, {"site": site_id, "actors": list(actors)})
+    return sorted({row[0] for row in rows}.union(actors))
 
 
 def edges_of(connection: Connection, site_id: int, actors: list[UUID]) -> list[dict[str, Any]]:

@@ -141,7 +141,7 @@ where site_id = %(site)s and actor_id = any(%(actors)s)
 select other.actor_id
 from members mine
 join members other on other.site_id = mine.site_id and other.visitor_id = mine.visitor_id
-where mine.site_id = %(site)s and mine.actor_id = %(actor)s
+where mine.site_id = %(site)s and mine.actor_id = any(%(actors)s)
 
 -- name: edges_of
 select e.kind, f.kind as from_kind, f.sent_id as from_id, t.kind as to_kind, t.sent_id as to_id,

@@ -260,6 +260,12 @@ def placed_by(
     return [row[0] for row in connection.execute(SQL.placed_by, where)]
 
 
+def tellings_of(connection: Connection, site_id: int, delivery_id: UUID) -> list[tuple[int, str]]:
+    """(position, hash of what is told) of each record by which a delivery tells of orders."""
+    parameters = {"site": site_id, "delivery": delivery_id}
+    return connection.execute(SQL.tellings_of, parameters).fetchall()
+
+
 def unname(connection: Connection, site_id: int, actors: Sequence[UUID], at: datetime) -> int:
     """Orders placed up to an instant by erased actors stay, as nobody's; returns how many."""
     parameters = {"site": site_id, "actors": list(actors), "at": at}

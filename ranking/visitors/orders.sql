@@ -11,6 +11,12 @@ select distinct order_id from order_tellings
 where site_id = %(site)s and delivery_id = %(delivery_id)s
   and position <> all(%(erased)s::int[])
 
+-- name: tellings_of
+-- What each record of a delivery tells of orders, but for who read it.
+select position, md5(row(order_id, told, reference, as_of, occurred_at, user_actor_id,
+                         anonymous_actor_id, content #- array['data', 'mapping'])::text)
+from order_tellings where site_id = %(site)s and delivery_id = %(delivery)s
+
 -- name: take_back
 delete from order_tellings
 where site_id = %(site)s and delivery_id = %(delivery_id)s

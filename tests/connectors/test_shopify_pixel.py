@@ -265,13 +265,25 @@ def test_our_own_events_need_a_product_and_a_known_name() -> None:
 # whose browser ----------------------------------------------------------------------------------
 
 
+LINK = {"fact": "same_device", "anonymous_id": "vid", "other_id": "client", "occurred_at": AT}
+
+
 def test_shopifys_id_and_our_cookie_are_one_browser() -> None:
-    link = {
-        "fact": "same_device", "anonymous_id": "client", "other_id": "vid", "occurred_at": AT,
-    }  # fmt: skip
-    assert link in told("product_viewed", attune_vid="vid")
-    assert told("page_viewed", attune_vid="vid") == [link]
-    assert told("product_viewed", clientId=None, attune_vid="vid")[0]["anonymous_id"] == "vid"
+    assert LINK in told("product_viewed", attune_vid="vid")
+    assert told("page_viewed", attune_vid="vid") == [LINK]
+
+
+@pytest.mark.parametrize("name", ["product_viewed", "checkout_started", "checkout_completed"])
+@pytest.mark.parametrize("client_id", ["client", None])
+def test_our_cookie_is_the_visitor_where_it_is_told(name: str, client_id: str | None) -> None:
+    facts = told(name, clientId=client_id, attune_vid="vid")
+    assert facts[0]["anonymous_id"] == "vid"
+    assert {fact["anonymous_id"] for fact in facts if "anonymous_id" in fact} == {"vid"}
+
+
+def test_an_event_that_nobody_knows_says_nothing_of_the_browser_either() -> None:
+    assert reason("other:event", attune_vid="vid", customer_id="5").startswith("ignored")
+    assert reason("attune:nonsense", attune_vid="vid").startswith("ignored")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import schemas
-from connectors.shopify.translate import IGNORED, SETTINGS, TOPICS, translate
+from connectors.shopify.settings import SETTINGS
+from connectors.shopify.translate import IGNORED, TOPICS, translate
 from connectors.shopify.webhook import identifier
 from tests.connectors.reading import ROOT, outcome
 

@@ -28,6 +28,7 @@ def environment(
     }
     for name, value in values.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.delenv("COLUMNS", raising=False)  # as in a pipe, whoever runs the tests
     return values
 
 

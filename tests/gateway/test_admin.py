@@ -15,6 +15,7 @@ from tests.conftest import Shop
 EVENT_FIELDS = {
     "event_id", "message_id", "source", "type", "product_ids", "quantities", "revenue",
     "user_id", "anonymous_id", "occurred_at", "received_at", "mapping_version",
+    "custom_action_name", "search",
 }  # fmt: skip
 COUNTS = ("received", "applied", "duplicate", "ignored", "refused", "failed")
 
@@ -67,6 +68,17 @@ def test_an_event_has_the_promised_fields(shop: Shop, admin: Admin) -> None:
     assert event["type"] == "product_detail_page_view"
     assert (event["user_id"], event["anonymous_id"]) == ("u1", "a1")
     assert event["product_ids"] == ["p9"]
+
+
+def test_an_event_says_what_was_searched_and_what_its_sender_calls_it(
+    shop: Shop, admin: Admin
+) -> None:
+    deliver(shop.pool, shop.segment, track("Products Searched", properties={"query": "red mug"}))
+    deliver(shop.pool, shop.segment, track("Loyalty Joined"))
+    told = {event["type"]: event for event in admin.get("events")["events"]}
+    assert told["search"]["search"] == {"keywords": "red mug"}
+    assert told["search"]["custom_action_name"] is None
+    assert told["custom"]["custom_action_name"] == "Loyalty Joined"
 
 
 def test_events_come_newest_first(shop: Shop, admin: Admin) -> None:

@@ -230,7 +230,9 @@ def test_no_key_at_all_is_401(send: Send, shop: Shop, body: bytes) -> None:
 
 def test_a_key_of_another_kind_is_403(send: Send, shop: Shop) -> None:
     for key in (shop.secret_key, shop.publishable_key):
-        assert send("/v1/track", track(), basic(key)).status_code == 403
+        refused = send("/v1/track", track(), basic(key))
+        assert refused.status_code == 403
+        assert "`keys list SITE`" in refused.json["message"]  # type: ignore[index]
         assert send("/v1/track", track(writeKey=key), {}).status_code == 403
 
 
@@ -319,7 +321,9 @@ def sized(size: int, **fields: Any) -> dict[str, Any]:
 
 def test_a_single_event_has_at_most_32_kb(send: Send, shop: Shop) -> None:
     assert send("/v1/track", sized(32 * 1024)).status_code == 200
-    assert send("/v1/track", sized(32 * 1024 + 1)).status_code == 413
+    refused = send("/v1/track", sized(32 * 1024 + 1))
+    assert refused.status_code == 413
+    assert "one event may have 32 KB" in refused.json["message"]  # type: ignore[index]
     assert one(shop.pool, "select count(*) from deliveries") == 1
 
 
@@ -336,8 +340,18 @@ def test_a_batch_has_at_most_500_kb(send: Send, shop: Shop) -> None:
     body = json.dumps(batch(*(sized(30_000) for _ in range(17)))).encode()
     fits = body + b" " * (500 * 1024 - len(body))
     assert send("/v1/batch", fits).status_code == 200
-    assert send("/v1/batch", fits + b" ").status_code == 413
+    refused = send("/v1/batch", fits + b" ")
+    assert refused.status_code == 413
+    assert "a batch may have 500 KB" in refused.json["message"]  # type: ignore[index]
     assert one(shop.pool, "select count(*) from deliveries") == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/batch", "/v1/b", "/v1/import"])
+def test_a_batch_that_is_no_list_is_told_so(send: Send, shop: Shop, path: str) -> None:
+    refused = send(path, {"batch": "x"})
+    assert refused.status_code == 400
+    [problem] = refused.json["problems"]  # type: ignore[index]
+    assert problem["pointer"] == "/batch" and "must be a list of events" in problem["message"]
 
 
 def test_a_batch_has_at_most_2500_events(send: Send, shop: Shop) -> None:

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -17,10 +18,14 @@ import pytest
 from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 
+from gateway import access
 from gateway.__main__ import cli
+from gateway.commands import console
 from gateway.commands.access import CONNECT
+from ranking.catalog import embeddings
 from tests.builders import ago, deliver, identify, track
 from tests.conftest import Shop
+from tests.ranking.market import Words
 
 Gateway = Callable[..., Result]
 
@@ -168,7 +173,7 @@ def test_the_printed_curl_works_when_pasted(
     gateway: Gateway, client: FlaskClient, shop: Shop, connector: str
 ) -> None:
     said = gateway("sources", "create", "shop", connector).stdout
-    command = said[said.index("curl ") : said.index("Watch what")].replace("\\\n", " ")
+    command = said[said.index("curl ") :].partition("\n\n")[0].replace("\\\n", " ")
     words = shlex.split(command)
     headers = dict(
         word.split(": ", 1) for before, word in itertools.pairwise(words) if before == "-H"
@@ -178,6 +183,83 @@ def test_the_printed_curl_works_when_pasted(
     assert sent.status_code == 200, sent.text
     assert sent.json and (sent.json["received"], sent.json["applied"]) == (1, 1)
     assert len(answer(gateway("events", "shop", "--json"))["events"]) == (connector != "wordpress")
+    assert words[words.index("-w") + 1] == r"\n"  # the prompt comes on a line of its own
+
+
+def test_shopifys_request_is_to_be_tried_before_its_secret_is_replaced(
+    gateway: Gateway, shop: Shop
+) -> None:
+    said = gateway("sources", "create", "shop", "shopify").stdout
+    assert said.index("Try it now") < said.index("sources rotate")
+
+
+def test_a_shopify_source_says_where_its_pixel_sends(
+    gateway: Gateway, client: FlaskClient, shop: Shop
+) -> None:
+    made = answer(gateway("sources", "create", "shop", "shopify", "--json"))
+    assert made["collect_url"].endswith(f"{made['source']}?api_key={shop.publishable_key}")
+    path = made["collect_url"].removeprefix("https://attune.example")
+    event = {"name": "product_viewed", "clientId": "c", "data": {"productVariant": {"id": "1"}}}
+    assert client.post(path, json=event).json["message"] == "1 applied"  # type: ignore[index]
+    assert "/collect/shopify/" in gateway("sources", "create", "shop", "shopify").stdout
+
+
+@pytest.mark.parametrize(
+    ("connector", "name", "value", "kept"),
+    [
+        ("shopify", "shop", "https://Acme.myshopify.com/", "acme.myshopify.com"),
+        ("shopify", "shop", "acme.myshopify.com", "acme.myshopify.com"),
+        ("shopify", "shop_url", "https://shop.example", "https://shop.example"),
+        ("shopify", "untracked_stock", "true", True),
+        ("wordpress", "currency", "eur", "EUR"),
+    ],
+)
+def test_a_setting_is_kept_as_it_is_looked_up(
+    gateway: Gateway, shop: Shop, connector: str, name: str, value: str, kept: Any
+) -> None:
+    source = answer(gateway("sources", "create", "shop", connector, "--json"))["source"]
+    told = answer(gateway("sources", "set", "shop", source, name, value, "--json"))
+    assert told["settings"] == {name: kept}
+    told = answer(gateway("sources", "set", "shop", source, name, "null", "--json"))
+    assert told["settings"] == {}
+
+
+@pytest.mark.parametrize(
+    ("connector", "name", "value", "sentence"),
+    [
+        ("shopify", "shop", "acme", "write acme.myshopify.com"),
+        ("shopify", "shop", "shop.example", "write NAME.myshopify.com"),
+        ("shopify", "shop", "17", "write NAME.myshopify.com"),
+        ("shopify", "shop_url", "shop.example", "https://shop.example"),
+        ("shopify", "untracked_stock", "yes", "true or false"),
+        ("wordpress", "currency", "Euro", "such as EUR"),
+        ("wordpress", "currency", "€", "such as EUR"),
+    ],
+)
+def test_a_setting_that_would_turn_a_check_off_is_refused(
+    gateway: Gateway, shop: Shop, connector: str, name: str, value: str, sentence: str
+) -> None:
+    source = answer(gateway("sources", "create", "shop", connector, "--json"))["source"]
+    refused = gateway("sources", "set", "shop", source, name, value, status=1)
+    assert sentence in refused.stderr
+
+
+def test_of_a_mapping_the_settings_name_the_version(
+    gateway: Gateway, shop: Shop, tmp_path: Path
+) -> None:
+    source, file = shop.segment.public_id, tmp_path / "mapping.json"
+    file.write_text('{"rules": [{"set": {"/event": "artikel"}}]}')
+    gateway("mappings", "set", "shop", source, str(file))
+    said = gateway("sources", "set", "shop", source, "product_id", "sku").stdout
+    assert "mapping=version 1, see `mappings show`, product_id=sku" in said
+    assert "artikel" not in said
+
+
+def test_without_an_overlap_the_old_secret_works_no_more(gateway: Gateway, shop: Shop) -> None:
+    said = gateway("sources", "rotate", "shop", shop.segment.public_id, "--overlap", "0").stdout
+    assert "The old one works no more." in said
+    said = gateway("sources", "rotate", "shop", shop.segment.public_id, "--overlap", "2").stdout
+    assert "The old one works for 2 hours more." in said
 
 
 def test_a_rotated_source_secret_is_shown(gateway: Gateway, shop: Shop) -> None:
@@ -261,6 +343,144 @@ def test_events_and_visitors_are_shown(gateway: Gateway, shop: Shop) -> None:
     assert "product_detail_page_view" in gateway("events", "shop").stdout
     assert "anonymous phone owned user u1" in gateway("visitors", "shop", "u1").stdout
     assert answer(gateway("visitors", "shop", "phone", "--json"))["edges"]
+
+
+MANY = [{"product_id": f"product-{n}"} for n in range(30)]
+
+
+@pytest.mark.parametrize("columns", ["100", None])
+def test_what_an_event_is_about_is_readable_in_any_width(
+    gateway: Gateway, shop: Shop, monkeypatch: pytest.MonkeyPatch, columns: str | None
+) -> None:
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    listed = track("Product List Viewed", properties={"products": MANY}, anonymousId="a" * 36)
+    searched = track("Products Searched", properties={"query": "warm socks"})
+    deliver(shop.pool, shop.segment, [listed, searched, track("Loyalty Joined")])
+    said = gateway("events", "shop").stdout
+    assert max(map(len, said.splitlines())) <= int(columns or 200)
+    whole = " ".join(said.split())
+    assert "and 27" in whole and "category_page_view" in whole
+    assert "warm socks" in whole and "Loyalty" in whole
+    assert "a" * (36 if columns is None else 12) in whole and "…" not in whole
+    assert ("event_id" in said) is (columns is None)
+
+
+@pytest.mark.parametrize("columns", ["20", "100", "300"])
+def test_a_table_never_cuts_a_key(
+    gateway: Gateway, shop: Shop, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    said = gateway("keys", "list", "shop").stdout
+    assert shop.publishable_key in said and shop.write_key in said
+
+
+def test_tables_fit_a_terminal_of_100_columns(
+    gateway: Gateway, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    order = {"order_id": "o1", "revenue": 20.5, "currency": "EUR", "products": MANY[:2]}
+    deliver(shop.pool, shop.segment, track("Order Completed", properties=order))
+    receipt = deliver(shop.pool, shop.segment, [track(), 17])
+    for words in (
+        ["keys", "list", "shop"],
+        ["orders", "shop"],
+        ["orders", "shop", "o1"],
+        ["events", "shop"],
+        ["visitors", "shop", "a1"],
+        ["ledger", "shop"],
+        ["deliveries", "shop", str(receipt.delivery_id)],
+    ):
+        lines = gateway(*words).stdout.splitlines()
+        assert [line for line in lines if len(line.rstrip()) > 100 and "{" not in line] == []
+
+
+def test_orders_say_in_words_what_their_columns_count(gateway: Gateway, shop: Shop) -> None:
+    order = {"order_id": "o1", "revenue": 20.5, "currency": "EUR", "products": MANY[:2]}
+    deliver(shop.pool, shop.segment, track("Order Completed", properties=order))
+    heading, line = gateway("orders", "shop").stdout.splitlines()
+    assert "a purchase" in heading and "revenue left" in heading
+    assert "yes" in line and "20.50 EUR" in line
+    shown = gateway("orders", "shop", "o1").stdout
+    assert "20.50 EUR left of it" in shown
+    assert not re.search(r"\d{4}-\d\d-\d\dT", shown)  # instants have one form
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "written"),
+    [(20.5, "EUR", "20.50 EUR"), (1200, "JPY", "1,200 JPY"), (1, "KWD", "1.000 KWD"),
+     (3, None, "3.00"), (None, "EUR", "")],
+)  # fmt: skip
+def test_money_has_its_currencys_decimals(
+    amount: float | None, currency: str | None, written: str
+) -> None:
+    assert console.money(amount, currency) == written
+
+
+def test_deliveries_come_newest_first_as_in_json(gateway: Gateway, shop: Shop) -> None:
+    made = [deliver(shop.pool, shop.segment, track(product=f"p{n}")) for n in range(3)]
+    ids = [str(receipt.delivery_id) for receipt in reversed(made)]
+    lines = gateway("deliveries", "shop").stdout.splitlines()
+    assert [line.split()[-1] for line in lines] == ids
+    listed = answer(gateway("deliveries", "shop", "--json"))["deliveries"]
+    assert [row["delivery_id"] for row in listed] == ids
+
+
+def test_of_several_reasons_the_first_is_shown_with_how_many_more(
+    gateway: Gateway, shop: Shop
+) -> None:
+    bad = [17, 18, {"type": "track"}, {"type": "novelty"}]
+    receipt = deliver(shop.pool, shop.segment, bad)
+    [line] = gateway("deliveries", "shop").stdout.splitlines()
+    assert "object.; and 2 more" in line
+    said = gateway("replay", "shop", str(receipt.delivery_id)).stdout
+    assert "and 2 more" in " ".join(said.split())
+
+
+def test_an_erased_id_says_when_and_a_second_time_nothing_is_left(
+    gateway: Gateway, shop: Shop
+) -> None:
+    deliver(shop.pool, shop.segment, track())
+    assert "events" in gateway("erase", "shop", "a1", "--yes").stdout
+    said = gateway("visitors", "shop", "a1").stdout
+    assert "erased at 2" in said and "interest" not in said
+    assert "Nothing was left of 'a1'" in gateway("erase", "shop", "a1", "--yes").stdout
+    assert "Nothing was left of 'nobody'" in gateway("erase", "shop", "nobody", "--yes").stdout
+
+
+def test_no_fact_names_none(gateway: Gateway, shop: Shop) -> None:
+    deliver(shop.pool, shop.segment, [track(), track(userId="u1", anonymousId=None)])
+    assert "One person now" in gateway("merge", "shop", "u1", "a1").stdout
+    assert "already" in gateway("merge", "shop", "u1", "a1").stdout
+    assert "that is one id" in gateway("merge", "shop", "u1", "u1", status=1).stderr
+    said = gateway("visitors", "shop", "u1").stdout
+    assert "anonymous a1 alias user u1" in said and "None" not in said
+
+
+def test_what_a_platform_asked_is_said_in_words(gateway: Gateway, shop: Shop) -> None:
+    with shop.pool.connection() as connection:
+        source = access.create_source(connection, shop.site, "shopify").source
+    asked = {"customer": {"id": 7}, "orders_requested": [5], "data_request": {"id": 99}}
+    receipt = deliver(shop.pool, source, asked, "customers/data_request")
+    said = gateway("requests", "shop").stdout
+    assert "user 7, order 5" in said and "{" not in said
+    assert "`export SITE ID`" in said
+    done = gateway("requests", "shop", "--done", str(receipt.delivery_id)).stdout
+    assert done.splitlines() == [f"Noted: what delivery {receipt.delivery_id} asked for is done."]
+    assert "`export SITE ID`" not in gateway("requests", "shop").stdout
+
+
+def test_an_encoded_catalog_says_that_it_is(gateway: Gateway, shop: Shop) -> None:
+    products = [{"product_id": f"p{n}", "title": f"Mug {n}"} for n in range(3)]
+    deliver(shop.pool, shop.api, {"data": products}, "products")
+    with shop.pool.connection() as connection:
+        embeddings.drain(connection, shop.site.site_id, Words())
+    assert "all 3 products have vectors" in gateway("encode", "shop").stdout
+
+
+def test_the_list_of_commands_cuts_no_sentence(gateway: Gateway) -> None:
+    for words in ([], ["keys"], ["sources"], ["mappings"]):
+        assert "..." not in gateway(*words, "--help").stdout.partition("Commands:")[2]
 
 
 def test_the_ledger_is_shown(gateway: Gateway, shop: Shop) -> None:

@@ -608,7 +608,8 @@ def test_feeds_and_pulls_are_shown(gateway: Gateway, shop: Shop, server: Server)
     assert "waiting" in gateway("feeds", "shop").stdout
     assert "/line/3/id  The item has no id." in gateway("pull", "shop", source).stdout
     shown = gateway("feeds", "shop", source).stdout
-    assert "done" in shown and "1 product;" in shown and "2 items, 1 applied" in shown
+    assert "done" in shown and "names 1 product;" in shown
+    assert "2 items: 1 applied, 1 refused; " in shown
     assert f"{NOW.astimezone():%Z}; last good pull" in shown
     assert "/line/3/id  The item has no id." in shown
     assert "/feed.csv?…" in gateway("sources", "list", "shop").stdout

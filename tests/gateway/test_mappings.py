@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from click.testing import CliRunner, Result
@@ -484,7 +484,69 @@ def test_the_command_line_sets_tries_shows_and_goes_back(
     file.write_text('{"rules": [{"set": {"event": 1}}]}')
     assert "/rules/0/set/event:" in gateway("mappings", "set", *of, str(file), status=1).output
     file.write_text("{")
-    assert "not valid JSON" in gateway("mappings", "try", *of, str(file), status=1).output
+    assert "line 1, column 2" in gateway("mappings", "try", *of, str(file), status=1).output
+
+
+def test_a_mapping_is_shown_in_the_order_of_its_parts(gateway: Any, shop: Shop) -> None:
+    put(shop, {"rules": [{"when": {"/event": "x"}, "set": {"/event": "y"}, "move": {"/a": "/b"}}]})
+    said = gateway("mappings", "show", "shop", shop.segment.public_id).stdout
+    assert said.index('"when"') < said.index('"set"') < said.index('"move"')
+
+
+def test_a_file_that_is_no_json_is_named_with_the_place(
+    gateway: Any, shop: Shop, tmp_path: Path
+) -> None:
+    file = tmp_path / "mapping.json"
+    file.write_text('{"rules": [\n  {"set": }]}')
+    said = gateway("mappings", "set", "shop", shop.segment.public_id, str(file), status=1).stderr
+    assert f"{file} is not JSON" in said and "line 2, column 11" in said
+    file.write_bytes(b'"\xff"')
+    said = gateway("mappings", "set", "shop", shop.segment.public_id, str(file), status=1).stderr
+    assert f"{file} is not UTF-8" in said
+
+
+def test_neither_and_both_are_told_apart(gateway: Any, shop: Shop, tmp_path: Path) -> None:
+    of = ("mappings", "set", "shop", shop.segment.public_id)
+    assert "both" not in gateway(*of, status=2).stderr
+    file = tmp_path / "mapping.json"
+    file.write_text("{}")
+    assert "not both" in gateway(*of, str(file), "--version", "1", status=2).stderr
+    assert "both" not in gateway("replay", "shop", status=2).stderr
+    words = ("replay", "shop", str(uuid4()), "--since", ago(days=1))
+    assert "not both" in gateway(*words, status=2).stderr
+
+
+def test_a_remap_says_how_many_records_read_differently(gateway: Any, shop: Shop) -> None:
+    event = deliver(shop.pool, source(shop), [seen("p1"), track()]).delivery_id
+    order = deliver(shop.pool, source(shop), bought("o1")).delivery_id
+    put(shop, MAPPING)
+    assert [remap(shop, each).changed for each in (event, order)] == [1, 1]
+    assert [remap(shop, each).changed for each in (event, order)] == [0, 0]
+    put(shop, NOTHING)
+    said = gateway("replay", "shop", "--since", ago(days=1), "--remap").stdout
+    assert "2 deliveries replayed: 0 of 3 records are applied now that were not; 2 came" in said
+    said = gateway("replay", "shop", str(event)).stdout
+    assert "1 delivery replayed: 0 of 2 records are applied now that were not." in said
+
+
+def test_a_delivery_says_by_which_mapping_its_records_were_read(gateway: Any, shop: Shop) -> None:
+    event = deliver(
+        shop.pool, source(shop), [seen("p1"), track("x", userId=None, anonymousId=None)]
+    )
+    order = deliver(shop.pool, source(shop), bought("o1"))
+    words = ("deliveries", "shop", str(event.delivery_id))
+    assert "then" not in gateway(*words).stdout
+    put(shop, {"rules": [*MAPPING["rules"], {"when": {"/event": "x"}, "set": {"/userId": "u"}}]})
+    said = gateway(*words).stdout
+    assert "read without a mapping then; today's would make:" in said
+    assert "nothing was made of it then; today's mapping and settings would make:" in said
+    remap(shop, event.delivery_id)
+    remap(shop, order.delivery_id)
+    assert "then" not in gateway(*words).stdout
+    put(shop, MAPPING)
+    assert "read with mapping version 1 then; today's would make:" in gateway(*words).stdout
+    found = json.loads(gateway("deliveries", "shop", str(order.delivery_id), "--json").stdout)
+    assert (found["mapping_version"], found["records"][0]["read_by"]) == (2, 1)
 
 
 def test_the_command_line_remaps_all_since_a_time(gateway: Any, shop: Shop) -> None:

@@ -94,6 +94,44 @@ def test_two_ids_are_asked_for(client: FlaskClient, shop: Shop, body: Any) -> No
     assert admin(client, shop, "POST", "merge", body).status_code == 422
 
 
+def test_one_id_is_not_merged_with_itself(client: FlaskClient, shop: Shop) -> None:
+    deliver(shop.pool, shop.segment, track(anonymousId="r-1"))
+    refused = admin(client, shop, "POST", "merge", {"ids": ["r-1", "r-1"]})
+    assert refused.status_code == 422 and "that is one id" in refused.json["message"]
+    assert one(shop.pool, "select count(*) from deliveries") == 1
+
+
+@pytest.mark.parametrize("second", [{"userId": "y", "anonymousId": None}, {"anonymousId": "y"}])
+def test_who_is_merged_already_is_told_so_and_nothing_is_written(
+    client: FlaskClient, shop: Shop, second: dict[str, Any]
+) -> None:
+    for who in ({"anonymousId": "x"}, second):
+        deliver(shop.pool, shop.segment, track(**who))
+    first = admin(client, shop, "POST", "merge", {"ids": ["x", "y"]}).json
+    again = admin(client, shop, "POST", "merge", {"ids": ["y", "x"]}).json
+    assert (first["changed"], again["changed"]) == (True, False)
+    assert again["delivery"] == first["delivery"]
+    assert one(shop.pool, "select count(*) from deliveries") == 3
+
+
+def test_a_device_that_a_login_joined_can_still_be_merged_by_hand(
+    client: FlaskClient, shop: Shop
+) -> None:
+    deliver(shop.pool, shop.segment, identify("u1", "a1"))
+    assert admin(client, shop, "POST", "merge", {"ids": ["u1", "a1"]}).json["changed"]
+
+
+def test_a_fact_about_nobody_is_not_shown(client: FlaskClient, shop: Shop) -> None:
+    deliver(
+        shop.pool, shop.segment, [track(anonymousId="a1"), track(userId="u1", anonymousId=None)]
+    )
+    admin(client, shop, "POST", "merge", {"ids": ["u1", "a1"]})
+    edges = admin(client, shop, "GET", "visitors/u1").json["edges"]
+    assert [(edge["from_id"], edge["kind"], edge["to_id"]) for edge in edges] == [
+        ("a1", "alias", "u1")
+    ]
+
+
 # orders -----------------------------------------------------------------------------------------
 
 

@@ -8,10 +8,12 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from cryptography.fernet import Fernet
 
 from gateway import home as homes
 from gateway import settings
+from gateway.__main__ import cli
 from gateway.settings import TABLE, BadSetting, MissingServices, Settings, load
 
 SERVICES = {"DATABASE_URL": "postgresql://db/attune", "REDIS_URL": "redis://cache"}
@@ -122,6 +124,26 @@ def test_a_running_gateway_supplies_what_is_not_set(tmp_path: Path) -> None:
     assert found.database_url == running.database_url
     assert found.secret_key == running.secret_key
     assert (found.port, found.public_url) == (9000, "https://own.example")
+
+
+def test_the_settings_shown_are_those_in_force(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _running(tmp_path / "home")
+    environment.setenv("PUBLIC_URL", "https://mine.example")
+
+    listed = json.loads(CliRunner().invoke(cli, ["settings", "--json"]).stdout)["settings"]
+    told = {row["name"]: (row["value"], row["source"]) for row in listed}
+    assert told["PORT"] == (9000, "running gateway")
+    assert told["PUBLIC_URL"] == ("https://mine.example", "environment")
+    assert told["DATABASE_URL"] == ("(set)", "running gateway")
+    assert told["WEB_CONCURRENCY"] == (3, "default")
+
+
+def test_a_switch_is_shown_as_it_is_set() -> None:
+    said = CliRunner().invoke(cli, ["settings"]).stdout
+    lines = {line.split()[0]: line.split()[1] for line in said.splitlines()}
+    assert (lines["ATTUNE_DEMO"], lines["TRACING"]) == ("1", "0")
 
 
 def test_the_environment_beats_a_running_gateway(

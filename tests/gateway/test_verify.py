@@ -287,3 +287,9 @@ def test_a_wrong_key_is_one_sentence(app: Flask, shop: Shop) -> None:
 )  # fmt: skip
 def test_what_is_no_address_or_no_key_is_refused(url: str, key: str) -> None:
     assert verify(url, key).exit_code == 2
+
+
+def test_a_write_key_is_told_what_it_is_for(shop: Shop) -> None:
+    refused = verify("http://127.0.0.1:9", shop.write_key)
+    assert refused.exit_code == 1
+    assert "collector" in refused.stderr and "pk_" in refused.stderr

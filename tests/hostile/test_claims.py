@@ -178,6 +178,26 @@ def test_a_write_key_rewrites_no_product_that_a_source_told_of(platform: Platfor
     assert record is not None and record["title"] == "A lamp"
 
 
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_a_claim_of_any_time_is_applied(platform: Platform, at: str) -> None:
+    properties = {"product_id": "p9", "name": "A lamp"}
+    call = track(anonymousId="a", timestamp=at, properties=properties)
+    answer = platform.client.post("/v1/track", json=call, headers=basic(platform.shop.write_key))
+    assert answer.status_code == 200
+    assert rows(platform.shop.pool, "select 1 from products where product_id = 'p9'") != []
+    assert rows(platform.shop.pool, "select 1 from deliveries where failed > 0") == []
+
+
+def test_a_page_sends_so_many_events_at_once_and_no_more(
+    client: FlaskClient, shop: Shop, shopify: access.Source
+) -> None:
+    def sent(events: int) -> int:
+        path = f"/collect/shopify/{shopify.public_id}?api_key={shop.publishable_key}"
+        return client.post(path, json={"events": ["x"] * events}).status_code
+
+    assert (sent(1_000), sent(1_001)) == (422, 413)
+
+
 def test_a_kept_delivery_teaches_nobody_to_sign(client: FlaskClient, shop: Shop) -> None:
     body = json.dumps(track()).encode()
     headers = signed(body, shop.segment.secrets[0])

@@ -112,6 +112,12 @@ def _product(color: str, thing: str, pages: ShopPages) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _plain(title: str, picture: str | None = None) -> dict[str, Any]:
+    """Without an address, and without a picture that can be shown."""
+    made = {"product_id": title, "title": title, "tags": ["plain"], "sale_price": 3}
+    return made | ({"cover_image": f"http://127.0.0.1:9{picture}"} if picture else {})
+
+
 def _marked(number: int, text: str) -> dict[str, Any]:
     return {
         "product_id": f"marked-{number}", "title": text, "brand": text, "tags": ["marked"],
@@ -615,7 +621,8 @@ def test_a_list_comes_without_moving_anything(shop: Shop, page: Page, visitor: s
 def test_what_was_seen_and_clicked_is_told_with_the_answers_id(
     shop: Shop, page: Page, visitor: str
 ) -> None:
-    body = f"{LIST}<p style='height: 3000px'></p>{LIST}"
+    listed = LIST.replace("data-rows", 'data-fq="brand:Acme" data-rows')
+    body = f"{listed}<p style='height: 3000px'></p>{listed}"
     page.goto(shop.pages.put("/p", shop.page(body, visitor=visitor)))
     is_shown(page, 12)
     [seen] = shop.until_events(visitor, "viewable_impression")
@@ -652,6 +659,51 @@ def test_a_list_is_named_and_reached_by_keyboard(shop: Shop, page: Page, visitor
         assert image.get_attribute("alt") == ""  # the title stands in the same link
         assert image.get_attribute("width") and image.get_attribute("height")
     expect(page.locator("[data-attune]")).not_to_have_attribute("aria-busy", "true")
+
+
+def test_a_row_of_six_fits_a_page_with_margins(shop: Shop, page: Page, visitor: str) -> None:
+    page.set_viewport_size({"width": 1200, "height": 800})
+    text = shop.page(LIST, head="<style>body { margin: 2rem }</style>", visitor=visitor)
+    page.goto(shop.pages.put("/p", text))
+    is_shown(page)
+
+    assert page.evaluate(
+        "(() => { const l = document.querySelector('.attune-list');"
+        " return l.scrollWidth <= l.clientWidth })()"
+    )
+
+
+@pytest.fixture
+def plain(shop: Shop) -> Iterator[None]:
+    """Two products for as long as the test lasts: lists of other tests are of those with pages."""
+    products = [_plain("Old book"), _plain("Torn map", "/gone")]
+    shop.post("/v1/products", {"data": products})
+    yield
+    ids = [one["product_id"] for one in products]
+    shop.post("/v1/products/_delete", {"data": {"product_ids": ids}})
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_product_without_picture_and_address_looks_like_one(shop: Shop, page: Page) -> None:
+    body = LIST.replace("data-rows", 'data-fq="tags:plain" data-rows')
+    page.goto(shop.pages.put("/p", shop.page(body)))
+    is_shown(page, 2)
+    initials = page.locator(".attune-picture")
+
+    expect(page.locator(".attune-list img")).to_have_count(0)  # the one that is gone, too
+    assert sorted(initials.all_inner_texts()) == ["O", "T"]
+    for picture in initials.all():
+        assert picture.get_attribute("aria-hidden") == "true"
+        box = picture.bounding_box()
+        assert box and abs(box["width"] - box["height"]) < 1
+    assert page.locator(".attune-list a").count() == 0
+    page.locator(".attune-card").first.hover()
+    assert (
+        page.evaluate(
+            "getComputedStyle(document.querySelector('.attune-title')).textDecorationLine"
+        )
+        == "none"
+    )
 
 
 OWN = '<p id="own">Our own picks</p>'
