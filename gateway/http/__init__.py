@@ -39,6 +39,7 @@ BLUEPRINTS = (
     "gateway.http.v1.groups:blueprint",
     "gateway.http.v1.search:blueprint",
     "gateway.http.v1.autocomplete:blueprint",
+    "gateway.http.v1.bulk:blueprint",
     "gateway.http.admin:blueprint",
     "gateway.http.queries:blueprint",
     "gateway.http.people:blueprint",

@@ -84,6 +84,10 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
         VISITOR | {"q": "m", "completion_fields": ["title", "historical_queries"]},
     ),
     ("POST", "/v1/search/mget"): ("/v1/search/mget", VISITOR | {"product_ids": ["p1"]}),
+    ("POST", "/v1/bulk"): (
+        "/v1/bulk",
+        {"requests": [{"api_name": "search/search", "body": VISITOR | {"q": "lamp"}}]},
+    ),
     ("GET", "/admin/v1/events"): ("/admin/v1/events", None),
     ("GET", "/admin/v1/visitors/<path:sent_id>"): ("/admin/v1/visitors/a1", None),
     ("GET", "/admin/v1/deliveries"): ("/admin/v1/deliveries", None),

@@ -65,6 +65,7 @@ SCOPES: dict[tuple[str, str], str | None] = {
     ("POST", "/v1/search/search"): "engine:read",
     ("POST", "/v1/search/autocomplete"): "engine:read",
     ("POST", "/v1/search/mget"): "engine:read",
+    ("POST", "/v1/bulk"): "engine:read",
     ("GET", "/admin/v1/events"): "admin:read",
     ("GET", "/admin/v1/visitors/<path:sent_id>"): "admin:read",
     ("GET", "/admin/v1/deliveries"): "admin:read",

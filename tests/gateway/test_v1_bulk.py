@@ -1,0 +1,120 @@
+"""Several engine requests in one, through the real application."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from gateway.http.v1 import bulk
+from tests.conftest import Shop
+
+MUGS = [{"product_id": f"mug-{number}", "title": f"mug number {number}"} for number in range(3)]
+
+
+@pytest.fixture
+def mugs(client: FlaskClient, shop: Shop) -> Shop:
+    """A shop with three products."""
+    sent = client.post(
+        "/v1/products", headers={"X-API-KEY": shop.secret_key}, data=json.dumps({"data": MUGS})
+    )
+    assert sent.status_code == 200
+    return shop
+
+
+def ask(client: FlaskClient, key: str, *requests: Any) -> Any:
+    return client.post(
+        "/v1/bulk",
+        query_string={"api_key": key},
+        data=json.dumps({"requests": list(requests)}),
+        content_type="text/plain;charset=UTF-8",
+    )
+
+
+def one(api_name: str, **body: Any) -> dict[str, Any]:
+    return {"api_name": api_name, "body": body}
+
+
+def test_answers_come_in_the_order_of_the_requests_each_as_it_would_come_alone(
+    client: FlaskClient, mugs: Shop
+) -> None:
+    asked = [
+        one("search/mget", product_ids=["mug-2", "none"], fl=["title"]),
+        one("search/search", q="mug", rows=2),
+        one("search/autocomplete", q="mu"),
+        one("recommendation/user_to_trending", rows=1),
+    ]
+    answered = ask(client, mugs.publishable_key, *asked).json
+    assert answered["errors"] is False
+    assert [(item["error"], item["status_code"]) for item in answered["data"]] == [(False, 200)] * 4
+    for request, item in zip(asked, answered["data"], strict=True):
+        alone = client.post(
+            f"/v1/{request['api_name']}",
+            headers={"X-API-KEY": mugs.publishable_key},
+            data=json.dumps(request["body"]),
+        ).json
+        for body in (alone, item["body"]):
+            body["data"].pop("took")
+            body["data"].pop("miso_id")
+        assert item["body"] == alone
+
+
+def test_one_failure_stops_no_other_and_is_told_with_its_request(
+    client: FlaskClient, mugs: Shop
+) -> None:
+    answered = ask(
+        client,
+        mugs.publishable_key,
+        one("search/search", q="mug", rows=-1),
+        one("search/nothing"),
+        one("bulk", requests=[]),
+        one("recommendation/product_to_products", product_id="nowhere"),
+        one("search/search", q="mug", user_id="ann"),
+        one("search/search", q="mug"),
+    ).json
+    assert answered["errors"] is False
+    assert [(item["error"], item["status_code"]) for item in answered["data"]] == [
+        (True, 422), (True, 404), (True, 404), (True, 404), (True, 403), (False, 200),
+    ]  # fmt: skip
+    bodies = [item["body"] for item in answered["data"]]
+    assert bodies[0]["detail"][0]["loc"] == ["body", "rows"]
+    assert "search/autocomplete" in bodies[1]["message"]
+    assert len(bodies[5]["data"]["products"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("sent", "pointer"),
+    [
+        ({}, "/requests"),
+        ({"requests": []}, "/requests"),
+        ({"requests": [one("search/search")] * 101}, "/requests"),
+        ({"requests": ["search"]}, "/requests/0"),
+        ({"requests": [{"body": {}}]}, "/requests/0/api_name"),
+        ({"requests": [{"api_name": "search/search"}]}, "/requests/0/body"),
+        ({"requests": [{"api_name": "search/search", "body": []}]}, "/requests/0/body"),
+        ({"requests": [one("search/search") | {"more": 1}]}, "/requests/0/more"),
+    ],
+    ids=["none", "empty", "too-many", "no-object", "no-name", "no-body", "body-list", "unknown"],
+)
+def test_what_is_no_list_of_requests_is_refused_whole(
+    client: FlaskClient, shop: Shop, sent: Any, pointer: str
+) -> None:
+    response = client.post(
+        "/v1/bulk", headers={"X-API-KEY": shop.publishable_key}, data=json.dumps(sent)
+    )
+    assert response.status_code == 422
+    assert [problem["pointer"] for problem in response.json["problems"]] == [pointer]
+
+
+def test_a_key_that_may_not_read_gets_one_answer(client: FlaskClient, shop: Shop) -> None:
+    assert ask(client, "wrong", one("search/search", q="mug")).status_code == 401
+
+
+def test_what_has_not_begun_in_time_is_sent_back(
+    client: FlaskClient, mugs: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "DEADLINE_S", -1.0)
+    item = ask(client, mugs.publishable_key, one("search/search", q="mug")).json["data"][0]
+    assert (item["error"], item["status_code"]) == (True, 503)
