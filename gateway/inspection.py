@@ -104,7 +104,7 @@ def visitor(connection: Connection, site: Site, sent_id: str, *, at: datetime) -
     return {
         "visitor_id": known.visitor_id or named[0],
         "ids": _rows(connection, SQL.ids, where),
-        "edges": _edges(connection, site, members),
+        "edges": identity.edges_of(connection, site.site_id, members),
         "profile": {
             "personal": known.vector is not None,
             "events": interests["events"],
@@ -113,13 +113,6 @@ def visitor(connection: Connection, site: Site, sent_id: str, *, at: datetime) -
         },
         "interests": interests["tags"],
     }
-
-
-def _edges(connection: Connection, site: Site, members: list[UUID]) -> list[dict[str, Any]]:
-    """The facts that join a person's ids. An alias is kept as two, of which the one that is about
-    a user whom nobody sent says nothing."""
-    found = identity.edges_of(connection, site.site_id, members)
-    return [fact for fact in found if fact["from_kind"] and fact["to_kind"]]
 
 
 def actors_of_id(connection: Connection, site: Site, sent_id: str) -> list[UUID]:

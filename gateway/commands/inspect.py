@@ -363,6 +363,8 @@ def visitors(site: str, id: str, as_json: bool) -> None:
     if all(row["id"] is None for row in found["ids"]):
         return
     for edge in found["edges"]:
+        if not (edge["from_kind"] and edge["to_kind"]):
+            continue  # an alias is kept as two, of which one is about a user whom nobody sent
         undone = " (undone)" if edge["undone_at"] else ""
         click.echo(
             f"{edge['from_kind']} {edge['from_id'] or '(erased)'} {edge['kind']} "

@@ -460,7 +460,12 @@ def test_no_fact_names_none(gateway: Gateway, shop: Shop) -> None:
 def test_what_a_platform_asked_is_said_in_words(gateway: Gateway, shop: Shop) -> None:
     with shop.pool.connection() as connection:
         source = access.create_source(connection, shop.site, "shopify").source
-    asked = {"customer": {"id": 7}, "orders_requested": [5], "data_request": {"id": 99}}
+    asked = {
+        "shop_domain": "a.myshopify.com",
+        "customer": {"id": 7},
+        "orders_requested": [5],
+        "data_request": {"id": 99},
+    }
     receipt = deliver(shop.pool, source, asked, "customers/data_request")
     said = gateway("requests", "shop").stdout
     assert "user 7, order 5" in said and "{" not in said
@@ -468,6 +473,14 @@ def test_what_a_platform_asked_is_said_in_words(gateway: Gateway, shop: Shop) ->
     done = gateway("requests", "shop", "--done", str(receipt.delivery_id)).stdout
     assert done.splitlines() == [f"Noted: what delivery {receipt.delivery_id} asked for is done."]
     assert "`export SITE ID`" not in gateway("requests", "shop").stdout
+
+
+def test_a_fact_about_nobody_is_not_shown(gateway: Gateway, shop: Shop) -> None:
+    events = [track(anonymousId="a1"), track(userId="u1", anonymousId=None)]
+    deliver(shop.pool, shop.segment, events)
+    gateway("merge", "shop", "u1", "a1")
+    said = gateway("visitors", "shop", "u1").stdout
+    assert said.count(" since ") == 1 and "anonymous a1 alias user u1" in said
 
 
 def test_an_encoded_catalog_says_that_it_is(gateway: Gateway, shop: Shop) -> None:

@@ -121,17 +121,6 @@ def test_a_device_that_a_login_joined_can_still_be_merged_by_hand(
     assert admin(client, shop, "POST", "merge", {"ids": ["u1", "a1"]}).json["changed"]
 
 
-def test_a_fact_about_nobody_is_not_shown(client: FlaskClient, shop: Shop) -> None:
-    deliver(
-        shop.pool, shop.segment, [track(anonymousId="a1"), track(userId="u1", anonymousId=None)]
-    )
-    admin(client, shop, "POST", "merge", {"ids": ["u1", "a1"]})
-    edges = admin(client, shop, "GET", "visitors/u1").json["edges"]
-    assert [(edge["from_id"], edge["kind"], edge["to_id"]) for edge in edges] == [
-        ("a1", "alias", "u1")
-    ]
-
-
 # orders -----------------------------------------------------------------------------------------
 
 
