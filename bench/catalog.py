@@ -97,9 +97,15 @@ def _variant(record: dict[str, Any], number: int, generation: int) -> dict[str, 
 
 
 def visits(
-    pool: ConnectionPool[Connection], site_id: int, api: Source, visitors: int, views: int
+    pool: ConnectionPool[Connection],
+    site_id: int,
+    api: Source,
+    visitors: int,
+    views: int,
+    *,
+    counted: bool = True,
 ) -> None:
-    """Give visitors `v0`, `v1`, … a few product views each, and refresh popularity."""
+    """Give visitors `v0`, `v1`, … a few product views each, and refresh popularity if `counted`."""
     note(f"catalog: {visitors} visitors with {views} views each")
     with pool.connection() as connection:
         ids = [row[0] for row in connection.execute(
@@ -112,7 +118,8 @@ def visits(
         body = json.dumps({"data": interactions}).encode()
         ingest.deliver(pool, api, topic="interactions", headers={}, body=body)
     with pool.connection() as connection:
-        popularity.refresh(connection, site_id, datetime.now(UTC))
+        if counted:
+            popularity.refresh(connection, site_id, datetime.now(UTC))
         connection.execute("vacuum analyze")
 
 

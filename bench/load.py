@@ -114,8 +114,13 @@ class _Connection:
         head, blank, body = self.buffer.partition(b"\r\n\r\n")
         if not blank:
             return None
-        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
-        return int(head[9:12]) if len(body) >= length else None
+        return int(head[9:12]) if _is_whole(head.lower(), body) else None
+
+
+def _is_whole(head: bytes, body: bytes) -> bool:
+    if b"\r\ntransfer-encoding: chunked" in head:
+        return body.endswith(b"\r\n0\r\n\r\n")
+    return len(body) >= int(head.partition(b"content-length:")[2].split(b"\r\n", 1)[0])
 
 
 def _run(

@@ -45,6 +45,12 @@ def against(
     return Line(question, round(figure, 3), unit, round(baseline, 3), round(ratio, 3), bar, met)
 
 
+def beside(question: str, figure: float, unit: str, baseline: float) -> Line:
+    """A figure as a ratio to the baseline of the same run, without a bar."""
+    ratio = round(figure / baseline, 3) if baseline else float("inf")
+    return Line(question, round(figure, 3), unit, round(baseline, 3), ratio)
+
+
 def known(question: str, figure: float, unit: str) -> Line:
     """A figure without a bar."""
     return Line(question, round(figure, 3), unit)

@@ -10,9 +10,9 @@ from typing import Any
 def row(line: dict[str, Any]) -> str:
     """One Markdown row: question, figure, what it is compared with, bar."""
     compared = f"{line['ratio']:.2f} of {_short(line['baseline'])}" if line["ratio"] else ""
-    verdict = "met" if line["met"] else "**missed**"
+    verdict = f"{line['bar']} {'met' if line['met'] else '**missed**'}" if line["bar"] else "none"
     figure = f"{_short(line['figure'])} {line['unit']}"
-    return f"| {line['question']} | {figure} | {compared} | {line['bar']} {verdict} |"
+    return f"| {line['question']} | {figure} | {compared} | {verdict} |"
 
 
 def _short(figure: float) -> str:
@@ -20,10 +20,13 @@ def _short(figure: float) -> str:
 
 
 def main() -> None:
-    """Figures without a bar, and anything but JSON lines, are left out."""
+    """Figures without a bar or a baseline, and anything but JSON lines, are left out."""
     print("| question | figure | against the baseline of the same run | bar |\n|---|---|---|---|")
     for text in sys.stdin:
-        if text.startswith("{") and (line := json.loads(text))["bar"]:
+        if not text.startswith("{"):
+            continue
+        line = json.loads(text)
+        if line["bar"] or line["ratio"]:
             print(row(line))
 
 
