@@ -118,6 +118,7 @@ class _Connection:
 
 
 def _is_whole(head: bytes, body: bytes) -> bool:
+    """An answer in chunks may not have line ends in its data; JSON on one line has none."""
     if b"\r\ntransfer-encoding: chunked" in head:
         return body.endswith(b"\r\n0\r\n\r\n")
     return len(body) >= int(head.partition(b"content-length:")[2].split(b"\r\n", 1)[0])
