@@ -45,9 +45,9 @@ def against(
     return Line(question, round(figure, 3), unit, round(baseline, 3), round(ratio, 3), bar, met)
 
 
-def known(question: str, figure: float, unit: str) -> Line:
+def known(question: str, figure: float, unit: str, *, digits: int = 3) -> Line:
     """A figure without a bar."""
-    return Line(question, round(figure, 3), unit)
+    return Line(question, round(figure, digits), unit)
 
 
 def note(text: str) -> None:
