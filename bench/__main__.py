@@ -14,7 +14,7 @@ QUESTIONS = (
     "quality", "search_quality", "recommend", "search", "webhook", "collector", "shopify",
     "interactions", "importing", "freshness", "encode", "footprint", "tenants", "slow", "soak",
 )  # fmt: skip
-LONG = ("curve", "typesense")
+LONG = ("curve", "diversity", "typesense")
 
 
 def main() -> None:

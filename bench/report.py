@@ -51,9 +51,9 @@ def beside(question: str, figure: float, unit: str, baseline: float) -> Line:
     return Line(question, round(figure, 3), unit, round(baseline, 3), ratio)
 
 
-def known(question: str, figure: float, unit: str) -> Line:
+def known(question: str, figure: float, unit: str, *, digits: int = 3) -> Line:
     """A figure without a bar."""
-    return Line(question, round(figure, 3), unit)
+    return Line(question, round(figure, digits), unit)
 
 
 def note(text: str) -> None:

@@ -73,7 +73,7 @@ def run(
             "attune": lambda instances: _attune(site, instances, cut, told),
             "popularity-7d": lambda instances: _popular(ids, split, cut, instances),
         }
-        texts = _text_vectors(site)
+        texts = text_vectors(site)
         if texts:
             methods["text-whitened"] = lambda instances: _by_text(texts, instances)
         return [
@@ -240,7 +240,7 @@ def without(ranked: Sequence[str], instance: Instance) -> list[str]:
     return [one for one in first if one not in context][: evaluate.LIST_LENGTH]
 
 
-def _text_vectors(site: Scratch) -> dict[str, np.ndarray[Any, Any]]:
+def text_vectors(site: Scratch) -> dict[str, np.ndarray[Any, Any]]:
     """The served text vectors by product id; none where the catalog has no text."""
     with site.pool.connection() as connection:
         model = embeddings.live(connection, site.site_id)

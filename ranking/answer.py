@@ -1,7 +1,7 @@
 """Lists out: one question, one ranked list with its reasons. Every door and the backtest ask here.
 
-question → spelling → profile (fresh) → candidates (hard filters inside) → one per group → rules →
-page → fields → explanation → the row that remembers the answer.
+question → spelling → profile (fresh) → candidates (hard filters inside) → one per group → variety →
+rules → page → fields → explanation → the row that remembers the answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ranking import answers, arrangement, counts, explain, pages, preparation, p
 from ranking.catalog import records, searched
 from ranking.catalog.spelling import Spelling
 from ranking.counts import Counts
-from ranking.merchandising import filters, rules
+from ranking.merchandising import filters
 from ranking.question import Candidate, Proposed, Question
 from ranking.strategies import recommend, search
 from ranking.strategies.search import NOWHERE, Occurrences
@@ -190,8 +190,8 @@ def choose(connection: Connection, question: Question) -> tuple[Question, List, 
             raise
     spare = prepared or replace(question, excluded=preparation.excluded(connection, question))
     fallback = FALLBACKS.get(question.strategy, FALLBACK)
-    # An anchored product is compared by the vectors that may have been what took too long.
-    without = replace(spare.rules, anchorings=())
+    # These compare by the vectors that may have been what took too long.
+    without = replace(spare.rules, anchorings=(), diversity=0.0)
     asked = replace(spare, strategy=fallback, rules=without)
     return spare, rank(connection, asked), fallback
 
@@ -199,9 +199,13 @@ def choose(connection: Connection, question: Question) -> tuple[Question, List, 
 def rank(connection: Connection, question: Question) -> List:
     """The page: what is proposed, in the order that the question's rules give it."""
     end = question.start + question.rows
-    depth = max(end, rules.DEEPEST) if question.rules.looks_deep else end
-    proposing = proposals.ordered if question.order else proposals.proposed
-    proposed = proposing(connection, question, depth)
+    depth = arrangement.depth(question, end)
+    if question.order:
+        proposed = proposals.ordered(connection, question, depth)
+    else:
+        welcome = arrangement.varying(question)
+        proposed = proposals.proposed(connection, question, depth, welcome)
+        proposed = arrangement.varied(connection, question, proposed)
     with tracing.span("rules"):
         of_parts = replace(question, search=proposed.search or question.search)
         arranged = arrangement.arranged(connection, of_parts, proposed, end)

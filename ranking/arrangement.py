@@ -4,19 +4,78 @@ the strategy. The rules themselves are `merchandising.rules`; `answer` asks.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from ranking import proposals
-from ranking.catalog import records
+from ranking.catalog import nearest, records
+from ranking.catalog.encoder import DIMENSION
 from ranking.catalog.records import Listed
-from ranking.merchandising import filters, rules
+from ranking.merchandising import diversity, filters, rules
 from ranking.merchandising.rules import Lifted
-from ranking.question import Candidate, Question
+from ranking.question import Candidate, Proposed, Question
 from ranking.strategies import search
+from schemas import tracing
 from schemas.database import Connection
 
 Key = rules.Key[Candidate | Listed]
+
+# How much a list varies unless its request says so. Not at all: every strength that was measured
+# cost hits somewhere (`python -m bench diversity`, docs/decisions.md); .03 costs fewest.
+DIVERSITY = {"recommend": 0.0}
+
+
+def depth(question: Question, end: int) -> int:
+    """How many must be proposed for a page that ends at `end`."""
+    looked_at = [end]
+    if question.rules.looks_deep:
+        looked_at.append(rules.DEEPEST)
+    if question.rules.diversity:
+        looked_at.append(varying(question))
+    return max(looked_at)
+
+
+def varying(question: Question) -> int:
+    """Of how many of the proposed the order is made to vary."""
+    left = diversity.DEEPEST - question.before.count
+    return max(0, left) if strength(question) else 0
+
+
+def strength(question: Question) -> float:
+    """How much the list is to vary, from 0; an order that was asked for is kept."""
+    if question.order:
+        return 0.0
+    asked = question.rules.diversity
+    return DIVERSITY.get(question.strategy, 0.0) if asked is None else asked
+
+
+def varied(connection: Connection, question: Question, proposed: Proposed) -> Proposed:
+    """The proposed with variety in the first places of the whole list, those that were given
+    before counted among them."""
+    count = min(varying(question), len(proposed))
+    if count + question.before.count < 2 or not count:
+        return proposed
+    first, others = proposed[:count], proposed[count:]
+    with tracing.span("diversity"):
+        numbers = [one.product_no for one in first]
+        vectors = _vectors(connection, question, [*numbers, *question.before.given])
+        scores = [one.score for one in first]
+        found = diversity.order(scores, vectors[:count], strength(question), vectors[count:])
+    return proposed.reordered([*(first[at] for at in found), *others])
+
+
+def _vectors(
+    connection: Connection, question: Question, product_nos: Sequence[int]
+) -> diversity.Vectors:
+    """One row a product; of one that is not encoded yet zeros."""
+    known = nearest.vectors(connection, question.live_model, product_nos)
+    made = np.zeros((len(product_nos), DIMENSION), np.float32)
+    for row, number in enumerate(product_nos):
+        if number in known:
+            made[row] = known[number]
+    return made
 
 
 def arranged(

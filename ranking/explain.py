@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from ranking.catalog import nearest
-from ranking.question import Candidate, Question
+from ranking.question import Candidate, Proposed, Question
 from ranking.strategies import recommend
 from ranking.visitors import profile
 from schemas.database import Connection
@@ -24,28 +24,35 @@ def explanations(
     connection: Connection,
     question: Question,
     candidates: Sequence[Candidate],
-    proposed: Sequence[Candidate],
+    proposed: Proposed,
 ) -> list[dict[str, Any]]:
     """Per candidate: `score`, the `parts` that sum to it, its `position` (from 1, counted over
-    all pages) and that without the rules (`proposed`, as far as that goes; else None), and
-    `because`: the events that speak for it, strongest first.
+    all pages), that without the rules, and that by its score alone, before the list was made to
+    vary (both as far as `proposed` goes; else None), and `because`: the events that speak for it,
+    strongest first.
 
     Each event's `share` is what it adds to the cosine between visitor and product; over all
     events, those against the product included, the shares sum to that cosine.
     """
     reasons = _reasons(connection, question, candidates)
     first = question.before.count + 1
-    without_rules = {one.product_no: at for at, one in enumerate(proposed, start=first)}
+    without_rules = _positions(proposed, first)
+    by_score = without_rules if proposed.by_score is None else _positions(proposed.by_score, first)
     return [
         {
             "score": one.score,
             "parts": one.parts,
             "position": position,
             "position_without_rules": without_rules.get(one.product_no),
+            "position_by_score": by_score.get(one.product_no),
             "because": reasons.get(one.product_no, []),
         }
         for position, one in enumerate(candidates, start=question.start + 1)
     ]
+
+
+def _positions(some: Sequence[Candidate], first: int) -> dict[int, int]:
+    return {one.product_no: at for at, one in enumerate(some, start=first)}
 
 
 def _reasons(

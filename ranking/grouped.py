@@ -21,6 +21,9 @@ from ranking.question import Candidate, Proposed, Question
 from ranking.visitors import profile
 from schemas.database import Connection
 
+# The best of a value are few, and alike because they have it.
+BY_SCORE = replace(NO_RULES, diversity=0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -45,9 +48,10 @@ def grouped(connection: Connection, question: Question, grouping: Grouping) -> G
     """The values of a field that suit the visitor, each with its own list; the question's rules
     hold inside each."""
     within = replace(question, filter=filters.all_of([question.filter, grouping.condition]))
-    asked = replace(within, rows=groups.POOL, rules=NO_RULES)
+    asked = replace(within, rows=groups.POOL, rules=BY_SCORE)
     prepared, pool, fallback = answer.choose(connection, asked)
-    prepared = replace(prepared, rows=grouping.products, rules=question.rules)
+    of_each = replace(question.rules, diversity=BY_SCORE.diversity)
+    prepared = replace(prepared, rows=grouping.products, rules=of_each)
     chosen = list(_groups(connection, prepared, grouping, pool))
     answer.ANSWERS.labels(question.strategy, fallback or "none").inc()
     every = rules.unique((one for _, _, of_it in chosen for one in of_it.page), proposals.number)
@@ -77,7 +81,7 @@ def _groups(
         if not (total or members):
             continue
         enough = is_all or len(members) >= grouping.products
-        if enough and question.rules == NO_RULES:
+        if enough and question.rules == BY_SCORE:
             of_it = List(members[: grouping.products], Proposed(members, None), [])
         else:
             of_it = _of_value(connection, question, grouping, value, members)

@@ -72,7 +72,8 @@ def rest(question: Question, paged: Paged) -> Question:
     """The question for what the page lacks, as if the list began there."""
     given = [one for one in paged.served if one is not None]
     before = Before(
-        count=len(paged.served) - paged.holes,
+        count=len(given),
+        given=tuple(one.product_no for one in given),
         product_nos=paged.variants.union(one.product_no for one in given),
         groups=frozenset(one.group_key for one in given if question.one_per_group),
     )

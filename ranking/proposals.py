@@ -18,16 +18,18 @@ from schemas.database import Connection
 MORE_EACH_TRY = 4
 
 
-def proposed(connection: Connection, question: Question, depth: int) -> Proposed:
-    """The first `depth`, if so many match: where variants fill the list, more are proposed."""
+def proposed(connection: Connection, question: Question, depth: int, welcome: int = 0) -> Proposed:
+    """The first `depth`, if so many match: where variants fill the list, more are proposed. Up to
+    `welcome` come too where that takes no further search."""
     propose = STRATEGIES[question.strategy]
-    limit = depth + depth // 4 if question.one_per_group else depth
+    most = max(depth, welcome)
+    limit = most + most // 4 if question.one_per_group else most
     while True:
         with tracing.span("candidates", strategy=question.strategy, limit=limit):
             found = propose(connection, replace(question, limit=limit))
         chosen = _one_each(question, found) if question.one_per_group else found
         if len(chosen) >= depth or len(found) < limit:
-            return _first(question, found, chosen[:depth])
+            return _first(question, found, chosen[:most])
         limit *= MORE_EACH_TRY
 
 

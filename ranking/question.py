@@ -50,13 +50,21 @@ class Candidate(NamedTuple):
 class Proposed(list[Candidate]):
     """Candidates of a strategy that knows how many there are in all: products, or groups where one
     stands for all; None where counting took too long. `others` are a search's that are listed
-    apart; `search` is what a part of its products is to be found by."""
+    apart; `search` is what a part of its products is to be found by; `by_score` is their order
+    before they were made to vary, where they were."""
 
     def __init__(self, candidates: Iterable[Candidate], total: int | None) -> None:
         super().__init__(candidates)
         self.total = total
         self.others: list[Candidate] = []
         self.search: Search | None = None
+        self.by_score: Sequence[Candidate] | None = None
+
+    def reordered(self, candidates: Iterable[Candidate]) -> Proposed:
+        """The same in another order, which remembers that by score."""
+        made = Proposed(candidates, self.total)
+        made.others, made.search, made.by_score = self.others, self.search, self
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +106,11 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What was given of a list before this part of it: how many, the products that may not come
-    again, and the groups that one of them stands for."""
+    """What was given of a list before this part of it: how many, which, the products that may not
+    come again, and the groups that one of them stands for."""
 
     count: int = 0
+    given: tuple[int, ...] = ()
     product_nos: frozenset[int] = frozenset()
     groups: frozenset[int] = frozenset()
 

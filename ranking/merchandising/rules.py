@@ -63,9 +63,11 @@ class Dithering:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """All that a request asks for, applied in this order: dithering, spreads, boosts to the top,
-    anchorings, boosts to positions."""
+    """All that a request asks for, applied in this order: diversity (0 none, 1 nothing else; None:
+    what its list has by itself), dithering, spreads, boosts to the top, anchorings, boosts to
+    positions."""
 
+    diversity: float | None = None
     dithering: Dithering | None = None
     spreads: tuple[Spread, ...] = ()
     boosts: tuple[Boost, ...] = ()

@@ -217,7 +217,7 @@ class Call:
     @property
     def is_engine(self) -> bool:
         """A question, or a request of ours: what cannot be read leaves nothing."""
-        return self.rule.startswith(("/v1/recommendation/", "/v1/search/", "/admin/"))
+        return self.rule.startswith(("/v1/recommendation/", "/v1/search/", "/v1/bulk", "/admin/"))
 
     @property
     def needs_services(self) -> bool:

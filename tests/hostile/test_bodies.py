@@ -291,7 +291,8 @@ FULL: dict[str, Any] = {
         "user_cohort": {"custom_attributes.a": True},
     },
     "/v1/recommendation/": {
-        "pagination_id": "p", "dithering": 2.5, "seed": "s", "user_cohort": {"country": "Y"},
+        "pagination_id": "p", "dithering": 2.5, "diversity": 0, "seed": "s",
+        "user_cohort": {"country": "Y"},
         "user_id": "u1", "anonymous_id": "a1", "rows": 5, "start": 0, "fl": ["title"],
         "fq": "brand:B", "type": "x", "exclude": ["p1"], "dedupe_product_group_id": True,
         "product_id": "p1", "additional_interactions": [

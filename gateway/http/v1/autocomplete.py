@@ -28,6 +28,7 @@ LEAST_VISITORS = 5
 NOT_BUILT: NotBuilt = {
     **engine.NOT_BUILT,
     "diversification": ({},),
+    "diversity": (0,),
     "explain": (False,),
 }
 

@@ -12,7 +12,7 @@ from marshmallow.validate import Length, Range
 
 from gateway import access
 from gateway.http import auth, door, shapes, state
-from gateway.http.v1 import engine
+from gateway.http.v1 import engine, rules
 from gateway.http.v1.engine import Few
 from ranking.grouped import Group, grouped
 from ranking.groups import CATEGORIES, LONGEST, Grouping
@@ -33,7 +33,7 @@ def _up_to(most: int, what: str) -> Field:
     return Whole(validate=Range(0, most, error=f"Ask for 0 to {most} {what}."))
 
 
-class CategoriesRequest(engine.ListRequest):
+class CategoriesRequest(engine.ListRequest, rules.UnvariedRequest):
     """For whom, below which category, how many, and how many products of each."""
 
     rows = _up_to(MOST_VALUES, "categories")  # type: ignore[assignment]
@@ -41,7 +41,7 @@ class CategoriesRequest(engine.ListRequest):
     root_category = Few(Text(), DEEPEST, "levels")
 
 
-class AttributesRequest(engine.ListRequest):
+class AttributesRequest(engine.ListRequest, rules.UnvariedRequest):
     """For whom, values of which field, how many, and how many products of each."""
 
     field = Text(required=True, validate=Length(max=LONGEST, error=f"At most {LONGEST} letters."))

@@ -14,7 +14,7 @@ from gateway import access, instant
 from gateway.access import Key, Site
 from gateway.http import auth, door, shapes, state
 from gateway.http.errors import NotFound
-from gateway.http.v1 import engine
+from gateway.http.v1 import engine, rules
 from gateway.http.v1.engine import Few, NotBuilt
 from ranking.answer import FALLBACK, answer
 from ranking.audience import Asked
@@ -58,7 +58,15 @@ class ListRequest(engine.ListRequest):
     seed = Id(validate=Length(max=LONGEST_ID, error=f"At most {LONGEST_ID:,} characters."))
 
 
-class SimilarRequest(ListRequest):
+class VariedRequest(ListRequest, rules.DiversityRequest):
+    """The same, and how much the list is to vary."""
+
+
+class OwnOrderRequest(ListRequest, rules.UnvariedRequest):
+    """A list that is mixed already, or goes by time."""
+
+
+class SimilarRequest(VariedRequest):
     """The same, about one or several products."""
 
     product_id = OneOrFew("products")
@@ -84,29 +92,29 @@ VISITOR = shapes.record(
     {"user_id": shapes.TEXT, "anonymous_id": shapes.TEXT},
 )
 READERS: dict[type[Schema], Reader] = {
-    schema: Reader(schema()) for schema in (ListRequest, SimilarRequest)
+    schema: Reader(schema()) for schema in (VariedRequest, OwnOrderRequest, SimilarRequest)
 }
 
 
 @blueprint.route("/user_to_products", methods=["POST"])
-@blueprint.doc(**engine.documented(ListRequest, summary="What may interest a visitor"))
+@blueprint.doc(**engine.documented(VariedRequest, summary="What may interest a visitor"))
 def user_to_products() -> dict[str, Any]:
     """Without what the visitor touched lately or bought; for strangers, what is popular."""
-    return _list("recommend", ListRequest)
+    return _list("recommend", VariedRequest)
 
 
 @blueprint.route("/user_to_trending", methods=["POST"])
-@blueprint.doc(**engine.documented(ListRequest, summary="What is rising now"))
+@blueprint.doc(**engine.documented(VariedRequest, summary="What is rising now"))
 def user_to_trending() -> dict[str, Any]:
     """Without what the visitor touched lately or bought."""
-    return _list("trending", ListRequest)
+    return _list("trending", VariedRequest)
 
 
 @blueprint.route("/user_to_history", methods=["POST"])
-@blueprint.doc(**engine.documented(ListRequest, summary="What a visitor touched lately"))
+@blueprint.doc(**engine.documented(OwnOrderRequest, summary="What a visitor touched lately"))
 def user_to_history() -> dict[str, Any]:
     """The newest first, at most the last 50 products."""
-    return _list("history", ListRequest)
+    return _list("history", OwnOrderRequest)
 
 
 @blueprint.route("/product_to_products", methods=["POST"])
@@ -120,7 +128,7 @@ def product_to_products() -> dict[str, Any]:
 @blueprint.route("/feed", methods=["POST"])
 @blueprint.doc(
     **engine.documented(
-        ListRequest,
+        OwnOrderRequest,
         summary="A bit of everything, page by page",
         data={"pagination_id": shapes.TEXT, "next_start": shapes.COUNT},
     )
@@ -128,7 +136,7 @@ def product_to_products() -> dict[str, Any]:
 def feed() -> dict[str, Any]:
     """What may interest the visitor, what is rising, like the last and new, each product once; the
     answer says how to ask for the next page."""
-    key, asked = _asked(ListRequest)
+    key, asked = _asked(OwnOrderRequest)
     asked["pagination_id"] = asked.get("pagination_id") or str(uuid4())
     with state.serving().connection() as connection:
         site = access.site_by_id(connection, key.site_id)

@@ -13,7 +13,7 @@ from ranking.merchandising import filters
 from ranking.merchandising.filters import FilterError
 from ranking.merchandising.rules import DEEPEST, Anchoring, Boost, Rules, Spread
 from schemas.errors import Problem
-from schemas.fields import Flag, Id, Instant, Items, Named, Part, Text, Whole
+from schemas.fields import Flag, Id, Instant, Items, Named, Number, Part, Text, Whole
 
 MOST_BOOSTS = 20
 MOST_POSITIONS = 100
@@ -80,6 +80,20 @@ class RulesRequest(BoostRule):
     )
 
 
+class DiversityRequest(Schema):
+    """How much the list is to vary (ours): 0 not at all."""
+
+    diversity = Number(validate=Range(0, 1, error="Say how much: a number from 0 (none) to 1."))
+
+
+class UnvariedRequest(Schema):
+    """A list whose order is its own."""
+
+    diversity = Number(
+        validate=Range(0, 0, error="The order of this list is its own: leave it out, or say 0.")
+    )
+
+
 def anchor_rules() -> Items:
     """The field of a request that takes AnchorRules."""
     return Items(
@@ -105,7 +119,9 @@ def problems(asked: dict[str, Any]) -> Iterator[Problem]:
 
 def rules(asked: dict[str, Any], at: datetime) -> Rules:
     """The rules that hold at that time, of a request without problems."""
+    diversity = asked.get("diversity")
     return Rules(
+        diversity=None if diversity is None else float(diversity),
         spreads=tuple(
             Spread(name, one.get("minimum_distance", 1), one.get("always_together", False))
             for name, one in asked.get("diversification", {}).items()

@@ -21,6 +21,7 @@ from ranking.merchandising import filters
 from ranking.question import Question, Search
 from ranking.strategies.search import fit
 from schemas.database import Connection
+from schemas.errors import Problem
 from schemas.fields import Flag, Id, Part, Reader, Whole
 
 blueprint = Blueprint("search", __name__, url_prefix="/v1/search")
@@ -37,7 +38,11 @@ class Spellcheck(Schema):
 
 
 class SearchRequest(
-    engine.ListRequest, finding.FindingRequest, facets.FacetsRequest, ordering.OrderRequest
+    engine.ListRequest,
+    finding.FindingRequest,
+    facets.FacetsRequest,
+    ordering.OrderRequest,
+    rules.DiversityRequest,
 ):
     """What for, for whom, how many, and which products may be in the list."""
 
@@ -139,6 +144,9 @@ def _question(asked: dict[str, Any], site: Site, key: Key) -> Question:
     condition = filters.all_of([common.filter, *finding.conditions(asked)])
     counting, found = facets.facets(asked, condition)
     order, unreadable = ordering.keys(asked)
+    if order and asked.get("diversity"):
+        message = "An order that is asked for by order_by is kept: leave out one of them."
+        found.append(Problem("/diversity", message, asked["diversity"]))
     if found := found + unreadable:
         raise engine.refused(found)
     return replace(

@@ -8,6 +8,7 @@ import pytest
 
 from ranking.answer import Answer
 from ranking.merchandising import filters
+from ranking.merchandising.rules import Rules
 from ranking.strategies import STRATEGIES
 from tests.ranking.market import Market, ids
 
@@ -80,7 +81,7 @@ def test_the_same_question_has_the_same_answer(stocked: Market, strategy: str) -
 
 
 def test_scores_descend_from_one_to_zero(stocked: Market, strategy: str) -> None:
-    answer = ask(stocked, strategy, rows=50)
+    answer = ask(stocked, strategy, rows=50, rules=Rules(diversity=0.0))
     scores = [product.score for product in answer.products]
     assert scores == sorted(scores, reverse=True) or strategy in MIXED
     assert all(0 <= score <= 1 for score in scores)
