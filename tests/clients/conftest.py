@@ -48,7 +48,7 @@ def npm(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("there is no npm: install Node.js 20 or newer with it")
     folder = tmp_path_factory.mktemp("npm")
     shutil.copy(HERE / "package.json", folder)
-    _install(["npm", "install", "--no-package-lock", "--no-audit", "--no-fund"], folder)
+    install(["npm", "install", "--no-package-lock", "--no-audit", "--no-fund"], folder)
     return folder
 
 
@@ -57,11 +57,12 @@ def pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the pinned Python packages lie."""
     folder = tmp_path_factory.mktemp("pip")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _install([*pip, "--target", str(folder), "-r", str(HERE / "requirements.txt")], folder)
+    install([*pip, "--target", str(folder), "-r", str(HERE / "requirements.txt")], folder)
     return folder
 
 
-def _install(command: list[str], folder: Path) -> None:
+def install(command: list[str], folder: Path) -> None:
+    """Run what installs something in a folder; skips the test where it cannot."""
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_S, check=False
     )
