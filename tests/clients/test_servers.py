@@ -3,51 +3,26 @@ each of their calls has one effect."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.clients.conftest import HERE, Receiver
+from tests.clients.conftest import HERE, Receiver, by_node, by_python
 from tests.clients.proxy import LOSE, UNAVAILABLE, proxy
 
 pytestmark = pytest.mark.heavy
 
 PRODUCTS = [f"p{number}" for number in range(8)]
 CALLS = len(PRODUCTS) + 2  # a page, an identify
-DONE_S = 120
+SEND_BY_NODE, SEND_BY_PYTHON = HERE / "send.cjs", HERE / "send.py"
 
 NETWORKS: dict[str, Sequence[str]] = {
     "good": (),
     "lost acknowledgements": (LOSE, LOSE),
     "unavailable": (UNAVAILABLE, UNAVAILABLE),
 }
-
-
-def run(command: list[str], told: dict[str, Any], environment: dict[str, str]) -> None:
-    done = subprocess.run(
-        [*command, json.dumps(told)],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=DONE_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def by_node(folder: Path, told: dict[str, Any]) -> None:
-    modules = {"NODE_PATH": str(folder / "node_modules")}
-    run(["node", str(HERE / "send.cjs")], told, modules)
-
-
-def by_python(folder: Path, told: dict[str, Any]) -> None:
-    run([sys.executable, str(HERE / "send.py")], told, {"PYTHONPATH": str(folder)})
 
 
 def to(host: str, key: str, flush_at: int, **more: Any) -> dict[str, Any]:
@@ -77,7 +52,7 @@ def check_each_call_once(receiver: Receiver) -> dict[str, int]:
 @pytest.mark.parametrize("flush_at", [15, 3])
 def test_node(receiver: Receiver, npm: Path, network: str, flush_at: int) -> None:
     with proxy(receiver.url, NETWORKS[network]) as between:
-        by_node(npm, to(between.url, receiver.write_key, flush_at))
+        by_node(npm, SEND_BY_NODE, to(between.url, receiver.write_key, flush_at))
     check(receiver, between.told, network)
 
 
@@ -86,7 +61,7 @@ def test_node(receiver: Receiver, npm: Path, network: str, flush_at: int) -> Non
 @pytest.mark.parametrize("gzip", [False, True], ids=["plain", "gzip"])
 def test_python(receiver: Receiver, pip: Path, network: str, flush_at: int, gzip: bool) -> None:
     with proxy(receiver.url, NETWORKS[network]) as between:
-        by_python(pip, to(between.url, receiver.write_key, flush_at, gzip=gzip))
+        by_python(pip, SEND_BY_PYTHON, to(between.url, receiver.write_key, flush_at, gzip=gzip))
     check(receiver, between.told, network)
 
 
@@ -102,14 +77,14 @@ def check(receiver: Receiver, told: Sequence[int | str], network: str) -> None:
 
 def test_node_comes_again_when_it_is_told_to(receiver: Receiver, npm: Path) -> None:
     with proxy(receiver.url, ()) as between:
-        by_node(npm, to(between.url, receiver.slow_key, 1))
+        by_node(npm, SEND_BY_NODE, to(between.url, receiver.slow_key, 1))
     assert 429 in between.told
     assert check_each_call_once(receiver)["duplicate"] == 0
 
 
 def test_python_comes_again_when_it_is_told_to(receiver: Receiver, pip: Path) -> None:
     with proxy(receiver.url, ()) as between:
-        by_python(pip, to(between.url, receiver.slow_key, 1, gzip=False))
+        by_python(pip, SEND_BY_PYTHON, to(between.url, receiver.slow_key, 1, gzip=False))
     assert 429 in between.told
     assert check_each_call_once(receiver)["duplicate"] == 0
 
@@ -117,5 +92,5 @@ def test_python_comes_again_when_it_is_told_to(receiver: Receiver, pip: Path) ->
 def test_the_prefix_is_reached_too(receiver: Receiver, pip: Path) -> None:
     with proxy(receiver.url, ()) as between:
         host = f"{between.url}/segment"
-        by_python(pip, to(host, receiver.write_key, 100, gzip=True))
+        by_python(pip, SEND_BY_PYTHON, to(host, receiver.write_key, 100, gzip=True))
     check_each_call_once(receiver)
