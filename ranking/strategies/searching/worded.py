@@ -17,8 +17,7 @@ SQL = database.queries(__file__)
 POOL = 200  # of each kind
 INTERESTING = 200  # of the products nearest to the visitor, to find those with all words
 WALKED = 1500  # products looked at to find those
-# The pool is good for the first so many: as deep as rules look, and a quarter more for variants.
-DEEPEST_POOLED = 250
+DEEPEST_POOLED = 100  # the pool is good for the first so many
 COMPLETED = 200  # fewer products with all words than that are completed by others
 
 

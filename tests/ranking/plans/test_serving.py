@@ -72,6 +72,7 @@ NO_INDEX = (
     "exact search of few matches: with an index of prices each new price would put its product's "
     "vector into the graph anew"
 )
+DEEP = "rules look at 200 products, more than a pool of candidates is good for: all are compared"
 ITS_LIST = "of a word that every title has the index holds one list, which is read in one go"
 IN_ORDER = "walks down the order until enough pass the filter"
 
@@ -169,8 +170,9 @@ ASKED: dict[str, Asked] = {
         SEARCH, "product_words_words product_places_pkey", q=spelled(905),
         order_by=[{"field": "_geo_distance", "geo": {"lat": 46, "lon": 7}}],
     ),
-    "search_with_an_anchor_by_popularity_and_nearness": ask(
+    "search_with_an_anchor_comparing_every_match": ask(
         SEARCH, "popularity_popular vectors_hnsw",
+        whole=dict.fromkeys(("product_words", "products", "popularity", "vectors"), DEEP),
         q=COMMON, anchoring_settings=[{"product_id": "p1", "anchor_ids": ["p2"]}],
     ),
     "search_marked_by_number": ask(
