@@ -11,7 +11,7 @@ from importlib import import_module
 from bench.report import note
 
 QUESTIONS = (
-    "quality", "search_quality", "recommend", "search", "webhook", "collector", "shopify",
+    "quality", "search_quality", "recommend", "search", "engine", "webhook", "collector", "shopify",
     "interactions", "importing", "freshness", "encode", "footprint", "tenants", "slow", "soak",
 )  # fmt: skip
 LONG = ("curve", "diversity", "typesense")

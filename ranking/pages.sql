@@ -11,7 +11,7 @@ where p.site_id = %(site_id)s and p.product_no = any(%(product_nos)s::int[])
 
 -- name: variants
 select p.product_no from products p
-where p.site_id = %(site_id)s and not p.deleted and p.terms && %(groups)s::bigint[]
+where p.site_id = %(site_id)s and not p.deleted and p.group_key = any(%(groups)s::bigint[])
   and p.product_no <> all(%(product_nos)s::int[])
 order by p.product_no
 limit %(limit)s

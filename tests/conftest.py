@@ -75,15 +75,9 @@ def template_url(servers: dict[str, str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def database_url(servers: dict[str, str], template_url: str, worker_name: str) -> Iterator[str]:
+def database_url(servers: dict[str, str], template_url: str, worker_name: str) -> str:
     """A migrated database that belongs to this process."""
-    name = f"test_{worker_name}"
-    server = _named(template_url, "postgres")
-    with _alone(servers), psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("create database {} template attune").format(sql.Identifier(name))
-        )
-    yield _named(template_url, name)
+    return copied(servers, template_url, f"test_{worker_name}")
 
 
 @pytest.fixture(scope="session")
@@ -115,6 +109,16 @@ def clean_database(database_url: str, redis_url: str) -> Iterator[str]:
     _empty(database_url, keep=before)
     with redis.Redis.from_url(redis_url) as client:
         client.flushdb()
+
+
+def copied(servers: dict[str, str], template_url: str, name: str) -> str:
+    """The address of a new database like the template."""
+    server = _named(template_url, "postgres")
+    with _alone(servers), psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("create database {} template attune").format(sql.Identifier(name))
+        )
+    return _named(template_url, name)
 
 
 def _named(url: str, name: str) -> str:

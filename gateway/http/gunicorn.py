@@ -57,8 +57,9 @@ def when_ready(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Load the query encoder beside the first requests, so that no visitor's first search waits."""
-    from gateway.http import state, warming
+    """Load the query encoder beside the first requests, so that no visitor's first search waits,
+    and begin what goes on beside them."""
+    from gateway.http import rechecking, state, warming
     from gateway.running import processes
 
     if _settings.tracing:
@@ -67,6 +68,7 @@ def post_worker_init(worker: Any) -> None:
         atexit.register(tracing.start("web"))
     processes.watch("web", state.of(worker.wsgi).pools)
     threading.Thread(target=warming.warm_up, daemon=True).start()
+    rechecking.watch(_settings.database_url)
     instant.follow(_settings.database_url)
     webserver.tell_ready()
 

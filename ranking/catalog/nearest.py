@@ -16,6 +16,7 @@ import numpy as np
 from prometheus_client import Counter
 from psycopg import sql
 
+from ranking.catalog import recall
 from ranking.catalog.models import Model
 from ranking.catalog.records import int_array
 from ranking.merchandising.filters import Filter
@@ -80,15 +81,29 @@ def nearest(
         "prior": prior,
         **filter.params,
     }
-    if not use_index(connection, model, filter, wanted):
+    found = _found(connection, model, filter, parameters)
+    if recall.is_next():
+        recall.offer(recall.Served(model, filter, parameters, found))
+    return found
+
+
+def _found(
+    connection: Connection, model: Model, filter: Filter, parameters: dict[str, Any]
+) -> list[Neighbour]:
+    if not use_index(connection, model, filter, parameters["pool"]):
         EXACT.inc()
         return _run(connection, "exact", model, filter, parameters)
     found = _indexed(connection, model, filter, parameters)
     INDEX.inc()
-    if len(found) < limit:
+    if len(found) < parameters["limit"]:
         SHORT.inc()
         return _run(connection, "exact", model, filter, parameters)
     return found
+
+
+def asked_again(connection: Connection, served: recall.Served) -> list[Neighbour]:
+    """What that search would have found by comparing every product."""
+    return _run(connection, "exact", served.model, served.filter, served.parameters)
 
 
 def exact(

@@ -32,7 +32,12 @@ with near as materialized (
   select n.product_no, n.group_key, -n.distance as similarity, s.new_share,
     ln(1 + r.popular::float8) / coalesce(s.norm, 3) as share
   from near n
-  left join popularity r on r.site_id = %(site_id)s and r.product_no = n.product_no
+  -- Looked up one by one: of a few hundred Postgres would rather read the whole table.
+  left join lateral (
+    select popular from popularity
+    where site_id = %(site_id)s and product_no = n.product_no
+    limit 1
+  ) r on true
   left join popularity_sites s on s.site_id = %(site_id)s
 ),
 best as (

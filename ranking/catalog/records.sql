@@ -6,7 +6,7 @@ join products p on p.site_id = %(site_id)s and p.product_id = wanted.product_id
 -- name: variants
 select p.product_id, p.product_no, p.group_key
 from products p
-where p.site_id = %(site_id)s and not p.deleted and p.terms && %(groups)s::bigint[]
+where p.site_id = %(site_id)s and not p.deleted and p.group_key = any(%(groups)s::bigint[])
 order by p.product_no
 limit %(limit)s
 

@@ -132,7 +132,8 @@ def compared(
 ) -> Compared:
     """The best of those with all words, or of these; more than `most` are not compared."""
     filter = asked.question.where(ALIAS)
-    statement = _statement(asked, filter, named=product_nos is not None)
+    named = product_nos is not None
+    statement = _statement(asked, filter, named=named, few=named or most < ALL)
     parameters = asked.parameters | filter.params | dict(weights(asked.question.search))
     parameters |= {"limit": limit, "most": most, "product_nos": int_array(product_nos or ())}
     rows = connection.execute(statement, parameters, prepare=False).fetchall()
@@ -143,7 +144,7 @@ def compared(
 _NOTHING = sql.SQL("null::float8")
 
 
-def _statement(asked: Asked, filter: Filter, *, named: bool) -> sql.Composed:
+def _statement(asked: Asked, filter: Filter, *, named: bool, few: bool) -> sql.Composed:
     slots = {"level": _level(asked), "telling": _telling(asked), "filter": filter.where}
     if named:
         found = SQL.fill("by_number", **slots)
@@ -157,6 +158,7 @@ def _statement(asked: Asked, filter: Filter, *, named: bool) -> sql.Composed:
         "scored",
         found=found,
         vectors=vectors,
+        popularity=_part("popularity_each" if few else "popularity"),
         **{name: _NOTHING if vector is None else _part(name) for name, vector in nearness.items()},
     )
 

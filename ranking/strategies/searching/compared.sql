@@ -41,7 +41,7 @@ parts as (
     {meaning} as meaning, {likeness} as likeness, {interest} as interest, s.new_share,
     ln(1 + r.popular::float8) / coalesce(s.norm, 3) as share
   from found f
-  left join popularity r on r.site_id = %(site_id)s and r.product_no = f.product_no
+  {popularity}
   left join popularity_sites s on s.site_id = %(site_id)s
   {vectors}
   where (select matches from counted) <= %(most)s
@@ -72,6 +72,17 @@ from counted c
 left join best b on true
 left join products p on p.site_id = %(site_id)s and p.product_no = b.product_no
 order by b.score desc, b.product_no
+
+-- name: popularity
+left join popularity r on r.site_id = %(site_id)s and r.product_no = f.product_no
+
+-- name: popularity_each
+-- Looked up one by one: of a thousand Postgres would rather read the whole table.
+left join lateral (
+  select popular from popularity
+  where site_id = %(site_id)s and product_no = f.product_no
+  limit 1
+) r on true
 
 -- name: near
 left join {vectors} v on v.site_id = %(site_id)s and v.product_no = f.product_no
