@@ -80,6 +80,8 @@ def _groups(
         total = groups.total(connection, question, grouping, value)
         if not (total or members):
             continue
+        if question.rules == BY_SCORE and not is_all:
+            members = _with_others(connection, question, grouping, value, members)
         enough = is_all or len(members) >= grouping.products
         if enough and question.rules == BY_SCORE:
             of_it = List(members[: grouping.products], Proposed(members, None), [])
@@ -105,6 +107,23 @@ def _values(
         others = groups.frequent(connection, question, grouping)
         known = grouping.without.union(best)
         yield from (value for value in others if value not in known)
+
+
+def _with_others(
+    connection: Connection,
+    question: Question,
+    grouping: Grouping,
+    value: Value,
+    members: list[Candidate],
+) -> list[Candidate]:
+    """Where too few of a value are among those that suit the visitor best: the best of its most
+    popular and newest, too. To compare all of them takes a search for each value."""
+    some = groups.frequent(connection, question, grouping).get(value, ())
+    if len(members) >= grouping.products or not some:
+        return members
+    found = answer.rank(connection, replace(question, among=some)).page
+    key = proposals.group if question.one_per_group else proposals.number
+    return rules.unique([*members, *found], key)
 
 
 def _of_value(

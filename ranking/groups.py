@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +21,11 @@ from schemas.database import Connection
 
 SQL = database.queries(__file__)
 
-POOL = 300  # products that suit the visitor best, whose values are compared
+# Products that suit the visitor best, whose values are compared: with a quarter more for variants
+# as many as the index keeps.
+POOL = 150
 SAMPLE = 2000  # popular ones, and as many of the newest, for values beside them
+OF_EACH = 100  # of the sample, from which the best of a value are chosen
 BEST = 5  # products that stand for a value
 LONGEST = 512  # characters of a value
 CATEGORIES = "categories"
@@ -160,8 +162,11 @@ def ordered(
     return [one for one in dict.fromkeys(first) if one not in grouping.without]
 
 
-def frequent(connection: Connection, question: Question, grouping: Grouping) -> list[Value]:
-    """Values of many products first, whoever asks; a minute old at most."""
+def frequent(
+    connection: Connection, question: Question, grouping: Grouping
+) -> Mapping[Value, tuple[int, ...]]:
+    """Values of many products first, whoever asks, and of each the numbers of its most popular and
+    newest products; a minute old at most."""
     key = _key(connection, question, "frequent", grouping.path, grouping.root)
     known = _known(key)
     if known is not None:
@@ -170,10 +175,12 @@ def frequent(connection: Connection, question: Question, grouping: Grouping) -> 
     parameters = {"site_id": question.site_id, "path": grouping.path, "limit": SAMPLE}
     statement = SQL.fill("some", filter=filter.where)
     rows = connection.execute(statement, parameters | filter.params, prepare=False)
-    counted = Counter(
-        value for told in dict(rows.fetchall()).values() for value in grouping.values(told)
-    )
-    found = sorted(counted, key=lambda value: (-counted[value], value))
+    having: dict[Value, list[int]] = {}
+    for product_no, told in dict(rows.fetchall()).items():
+        for value in grouping.values(told):
+            having.setdefault(value, []).append(product_no)
+    common = sorted(having, key=lambda value: (-len(having[value]), value))
+    found = {value: tuple(having[value][:OF_EACH]) for value in common}
     return _learned(key, found)  # type: ignore[no-any-return]
 
 
