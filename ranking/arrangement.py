@@ -22,9 +22,11 @@ from schemas.database import Connection
 
 Key = rules.Key[Candidate | Listed]
 
-# How much a list varies unless its request says so. Not at all: every strength that was measured
-# cost hits somewhere (`python -m bench diversity`, docs/decisions.md); .03 costs fewest.
-DIVERSITY = {"recommend": 0.0}
+# How much a list varies unless its request says so: the strongest that costs no hit while little
+# is known of the visitor. After three events it did (`python -m bench diversity`,
+# docs/decisions.md): then what suits them counts alone.
+DIVERSITY = {"recommend": 0.03}
+LITTLE = 3  # events
 
 
 def depth(question: Question, end: int) -> int:
@@ -48,7 +50,10 @@ def strength(question: Question) -> float:
     if question.order:
         return 0.0
     asked = question.rules.diversity
-    return DIVERSITY.get(question.strategy, 0.0) if asked is None else asked
+    if asked is not None:
+        return asked
+    knows_little = len(question.visitor.contents.events) < LITTLE
+    return DIVERSITY.get(question.strategy, 0.0) if knows_little else 0.0
 
 
 def varied(connection: Connection, question: Question, proposed: Proposed) -> Proposed:

@@ -68,18 +68,22 @@ def test_the_more_is_asked_for_the_more_a_list_varies(caller: Caller, path: str)
     assert len(set(kinds(plain[1:4]))) < 3
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", [path for path in PATHS if path != LIST])
 def test_lists_do_not_vary_unless_asked(caller: Caller, path: str) -> None:
     assert ids(caller, path) == ids(caller, path, diversity=0) == ids(caller, path, diversity="0")
 
 
-def test_a_list_may_vary_by_itself_unless_its_request_says_otherwise(
+def test_a_recommendation_varies_by_itself_while_little_is_known_of_the_visitor(
     caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, varied = ids(caller, LIST), ids(caller, LIST, diversity=0.5)
+    assert ids(caller, LIST) == ids(caller, LIST, diversity=DIVERSITY["recommend"])
+    plain, varied = ids(caller, LIST, diversity=0), ids(caller, LIST, diversity=0.5)
     monkeypatch.setitem(DIVERSITY, "recommend", 0.5)
     assert ids(caller, LIST) == varied != plain
-    assert ids(caller, LIST, diversity=0) == plain
+    known = [{"type": "like", "product_ids": [one]} for one in ("liked", "mug-0", "mug-1")]
+    three = {"additional_interactions": known}
+    assert ids(caller, LIST, **three) == ids(caller, LIST, **three, diversity=0)
+    assert ids(caller, LIST, **three) != ids(caller, LIST, **three, diversity=0.5)
 
 
 def test_scores_stay_those_of_relevance_and_the_explanation_says_what_moved(
