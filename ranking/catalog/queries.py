@@ -104,8 +104,8 @@ def _encoded(
         {"site_id": site_id, "key": key, "text": text, "vector": vector, "at": datetime.now(UTC)}
         for (key, text), vector in sorted(zip(unseen.items(), made, strict=True), key=_key_of)
     ]
-    with connection.cursor() as cursor:
-        cursor.executemany(SQL.keep, rows)
+    for row in rows:  # one, nearly always, for which executemany would begin a pipeline
+        connection.execute(SQL.keep, row)
     return dict(zip(unseen, made, strict=True))
 
 

@@ -7,7 +7,8 @@ products have. `answer` asks before a search.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 from typing import NamedTuple
@@ -24,6 +25,8 @@ MOST_WRONG = 5  # words of a query that are corrected; of others it is no query
 MOST_WORDS = 20  # of a query that is looked at
 OPTIONS = 6  # for each wrong word
 TRIED = 24  # ways to correct the whole query
+RIGHT_S = 60.0
+MOST_RIGHT = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +82,25 @@ def _wrong(
     connection: Connection, site_id: int, tokens: Sequence[Token], languages: Sequence[str]
 ) -> list[int]:
     """The places of words that no product has. Numbers and short words are never wrong."""
+    about = (connection.info.dbname, site_id, *languages)
     places = [
         place
         for place, token in enumerate(tokens)
         if vocabulary.is_kept(token.word) and token.word not in words.FUNCTION_WORDS
     ]
-    if not places:
+    unseen = [place for place in places if not _is_right((*about, tokens[place].word))]
+    if not unseen:
         return []
-    known = vocabulary.known(connection, site_id, {tokens[place].word for place in places})
-    unknown = [place for place in places if tokens[place].word not in known]
-    return [
+    known = vocabulary.known(connection, site_id, {tokens[place].word for place in unseen})
+    unknown = [place for place in unseen if tokens[place].word not in known][: 2 * MOST_WRONG]
+    wrong = [
         place
-        for place in unknown[: 2 * MOST_WRONG]
+        for place in unknown
         if not _occurs(connection, site_id, tokens[place].word, languages)
     ]
+    right = {tokens[place].word for place in unknown if place not in wrong}.union(known)
+    _learn((*about, word) for word in right)
+    return wrong
 
 
 def _occurs(connection: Connection, site_id: int, word: str, languages: Sequence[str]) -> bool:
@@ -103,6 +111,20 @@ def _occurs(connection: Connection, site_id: int, word: str, languages: Sequence
     parameters = {"site_id": site_id, "query": asked.anywhere}
     row = connection.execute(SQL.occurs, parameters, prepare=False).fetchone()
     return bool(row and row[0])
+
+
+# Words that products had within the last minute: most searches are made of the same few thousand.
+_right: dict[Hashable, float] = {}
+
+
+def _is_right(word: Hashable) -> bool:
+    return _right.get(word, 0.0) > time.monotonic()
+
+
+def _learn(some: Iterable[Hashable]) -> None:
+    if len(_right) >= MOST_RIGHT:
+        _right.clear()
+    _right.update(dict.fromkeys(some, time.monotonic() + RIGHT_S))
 
 
 # what may be meant ------------------------------------------------------------------------------
