@@ -6,6 +6,7 @@ network exported to ONNX), which never imports torch. Nothing here touches a dat
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import threading
@@ -361,6 +362,18 @@ class QueryEncoder:
         except Exception:  # neither library's errors have a base in common but this
             self._damaged = stamp
             raise Damaged(path) from None
+
+
+def knows(word: str) -> bool:
+    """Whether a lowercase word is one of those that the model was trained with as a whole: some
+    20,000, nearly all of English, names that everybody knows among them."""
+    return word in _vocabulary()
+
+
+@cache
+def _vocabulary() -> frozenset[str]:
+    described = json.loads((Path(get_model_path()) / "tokenizer.json").read_bytes())
+    return frozenset(word for word in described["model"]["vocab"] if word.isalpha())
 
 
 def _run(session: onnxruntime.InferenceSession, token_ids: list[int]) -> Vectors:

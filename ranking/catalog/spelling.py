@@ -1,8 +1,9 @@
 """Which words of a query no product has, and what was probably meant.
 
-A word that occurs in any product, in any form, is right. Of the words of the catalog that a wrong
-one may be, the nearest counts, then what goes with the other words of the query, then what more
-products have. `answer` asks before a search.
+A word that occurs in any product, in any form, is right, and so is what stands in quotes. One that
+everybody knows was meant as it is (the shop does not sell it), unless it is one word with its
+neighbour. Of the words of the catalog that another one may be, the nearest counts, then what goes
+with the other words of the query, then what more products have. `answer` asks before a search.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice, product
 from typing import NamedTuple
 
-from ranking.catalog import vocabulary, wanted, words
+from ranking.catalog import encoder, vocabulary, wanted, words
 from ranking.catalog.vocabulary import Near, Word
 from ranking.catalog.words import Token
 from schemas import database
@@ -68,11 +69,17 @@ def corrected(
     """The query with its misspelt words replaced; everything else in it stays as it is."""
     tokens = list(islice(words.tokens(query), MOST_WORDS))
     wrong = _wrong(connection, site_id, tokens, languages)
+    quoted = [found.span() for found in wanted.QUOTED.finditer(query)]
+    wrong = [place for place in wrong if not _is_inside(tokens[place], quoted)]
     if not wrong or len(wrong) > MOST_WRONG:
         return unchanged(query)
     options = _options(connection, site_id, tokens, wrong)
     chosen = _chosen(connection, site_id, tokens, wrong, options, languages)
     return _replaced(query, tokens, chosen) if chosen else unchanged(query)
+
+
+def _is_inside(token: Token, spans: Iterable[tuple[int, int]]) -> bool:
+    return any(start <= token.start and token.end <= end for start, end in spans)
 
 
 # what is wrong ----------------------------------------------------------------------------------
@@ -134,14 +141,19 @@ def _options(
     connection: Connection, site_id: int, tokens: Sequence[Token], wrong: Sequence[int]
 ) -> dict[int, list[_Option]]:
     """For each wrong word its nearest corrections, which more products have first."""
-    asked = {tokens[place].word: vocabulary.edits(tokens[place].word) for place in wrong}
-    near = vocabulary.near(connection, site_id, asked)
-    spaces = {place: list(_spaces(tokens, place)) for place in wrong}
+    strange = {tokens[place].word for place in wrong if not encoder.knows(tokens[place].word)}
+    asked = {word: vocabulary.edits(word) for word in strange}
+    near = vocabulary.near(connection, site_id, asked) if asked else {}
+    spaces = {
+        place: [*_joined(tokens, place)]
+        + ([*_split(place, tokens[place].word)] if tokens[place].word in strange else [])
+        for place in wrong
+    }
     named = {word for found in spaces.values() for _, parts in found for word in parts}
     known = vocabulary.known(connection, site_id, named)
     made = {}
     for place in wrong:
-        found = [_near(place, one) for one in near[tokens[place].word]]
+        found = [_near(place, one) for one in near.get(tokens[place].word, ())]
         for (first, last), parts in spaces[place]:
             if all(part in known for part in parts):
                 meant = tuple(known[part] for part in parts)
@@ -154,13 +166,16 @@ def _near(place: int, one: Near) -> _Option:
     return _Option(place, place, (one.word,), one.distance)
 
 
-def _spaces(
-    tokens: Sequence[Token], place: int
-) -> Iterator[tuple[tuple[int, int], tuple[str, ...]]]:
-    """What it is with a space more in it, or without that before or behind it."""
-    word = tokens[place].word
+def _split(place: int, word: str) -> Iterator[tuple[tuple[int, int], tuple[str, ...]]]:
+    """What it is with a space more in it."""
     for at in range(vocabulary.SHORTEST, len(word) - vocabulary.SHORTEST + 1):
         yield (place, place), (word[:at], word[at:])
+
+
+def _joined(
+    tokens: Sequence[Token], place: int
+) -> Iterator[tuple[tuple[int, int], tuple[str, ...]]]:
+    """What it is without the space before or behind it."""
     for first in (place - 1, place):
         if first >= 0 and first + 1 < len(tokens):
             left, right = tokens[first].word, tokens[first + 1].word

@@ -27,7 +27,7 @@ FIELDS: dict[str, tuple[str, str]] = {
 EXCLUDABLE = frozenset(FIELDS) - {"metadata"}
 NOWHERE = "'-'"  # a lexeme that no product has
 
-_QUOTED = re.compile(r'(?<!\S)["\u201c\u201d\u201e]([^"\u201c\u201d\u201e]*)["\u201c\u201d](?!\S)')
+QUOTED = re.compile(r'(?<!\S)["\u201c\u201d\u201e]([^"\u201c\u201d\u201e]*)["\u201c\u201d](?!\S)')
 _EDGES = re.compile(rf"^[^\w{words.MARKS}]+|[^\w{words.MARKS}]+$|_")
 
 
@@ -138,7 +138,7 @@ def wanted(text: str, languages: Collection[str]) -> list[Wanted]:
     """What a text asks for: its telling words, each once, and its phrases in quotes."""
     found: list[tuple[Wanted, bool]] = []
     end = 0
-    for quoted in _QUOTED.finditer(text):
+    for quoted in QUOTED.finditer(text):
         found += _loose(text[end : quoted.start()], languages)
         if asked := phrase(quoted[1], languages):
             found.append((asked, True))

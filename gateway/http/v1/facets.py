@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from marshmallow import INCLUDE, Schema
+from marshmallow import Schema
 from marshmallow.fields import Field
 from marshmallow.validate import Length, Range
 
@@ -49,15 +49,9 @@ _RangeParts = Schema.from_dict({"key": Text(), "from": Bound(), "to": Bound()})
 class FacetRange(_RangeParts):  # type: ignore[valid-type,misc]
     """From one number or date up to, but without, another."""
 
-    class Meta:
-        unknown = INCLUDE
-
 
 class FacetQuery(Schema):
     """What a filter lets through."""
-
-    class Meta:
-        unknown = INCLUDE
 
     key = Text()
     query = Text(required=True)
@@ -70,9 +64,6 @@ def _few(inner: type[Schema], what: str) -> Items:
 
 class FacetRequest(Schema):
     """A field whose values are counted, or ranges and filters that are."""
-
-    class Meta:
-        unknown = INCLUDE
 
     field = Text(required=True)
     alias = Text()
@@ -98,9 +89,6 @@ class FacetField(Field):
 
 class Chosen(Schema):
     """What of a facet was chosen: any of it."""
-
-    class Meta:
-        unknown = INCLUDE
 
     terms = Items(Term(), validate=Length(max=MOST_TERMS, error=f"At most {MOST_TERMS} terms."))
     ranges = _few(FacetRange, "ranges")

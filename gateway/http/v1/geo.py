@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from marshmallow import INCLUDE, Schema
+from marshmallow import RAISE, Schema
 from marshmallow.validate import Length, OneOf, Range
 
 from gateway.http.v1 import rules
@@ -26,6 +26,9 @@ UNITS_KM = {"mile": MILE_KM, "km": 1.0}
 class Circle(LocationSchema):
     """All places that are no farther from one."""
 
+    class Meta:
+        unknown = RAISE  # a record's place may hold more
+
     distance = Number(
         required=True,
         validate=Range(0, FARTHEST, error=f"A distance is from 0 to {FARTHEST:,}."),
@@ -42,9 +45,6 @@ class CircleBoost(Circle):
 
 class Geo(Schema):
     """Circles in which products must be, and such in which they had better be."""
-
-    class Meta:
-        unknown = INCLUDE
 
     filter = Items(Part(Circle), validate=Length(max=MOST, error=f"At most {MOST} circles."))
     boost = Items(Part(CircleBoost), validate=Length(max=MOST, error=f"At most {MOST} circles."))

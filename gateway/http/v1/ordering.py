@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import INCLUDE, Schema
+from marshmallow import Schema
 from marshmallow.validate import Length, OneOf, Range
 
 from ranking.merchandising import order
@@ -19,9 +19,6 @@ MOST_KEYS = 10
 class TieBreaker(Schema):
     """Which values are equal, so that the next field decides."""
 
-    class Meta:
-        unknown = INCLUDE
-
     type = Text(
         validate=OneOf(["relative_difference"], error="The only type is relative_difference.")
     )
@@ -30,9 +27,6 @@ class TieBreaker(Schema):
 
 class OrderKey(Schema):
     """One field or formula to sort by."""
-
-    class Meta:
-        unknown = INCLUDE
 
     field = Text(required=True)
     order = Text(validate=OneOf(["asc", "desc"], error="Say asc or desc."))

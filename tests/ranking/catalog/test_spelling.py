@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway import access
-from ranking.catalog import spelling, suggestions
+from ranking.catalog import encoder, spelling, suggestions
 from ranking.catalog.spelling import Spelling
 from schemas.database import Connection
 from tests.ranking.market import Market, open_market
@@ -65,7 +65,8 @@ def test_misspelt_words_are_marked_one_by_one(
 @pytest.mark.parametrize(
     "query",
     ["white", "WHITE Denim", "jean", "shoe", "runs", "comfortable", "cafe", "2000", "2001", "mugg1",
-     "rd", "*", "?!", "", "qwzxkvjp", "絹の布", "garden hose", "the of and"],
+     "rd", "*", "?!", "", "qwzxkvjp", "絹の布", "garden hose", "the of and",
+     "rug", "sofa", "beer", "bike wife", '"pythn"', 'red "pythn demin"'],
 )  # fmt: skip
 def test_what_is_right_or_unknown_stays(shop: Market, query: str) -> None:
     assert corrected(shop, query) == spelling.unchanged(query)
@@ -117,7 +118,11 @@ def test_a_typo_is_undone_or_left_alone(shop: Market, word: str, chance: int) ->
     if found.is_wrong:
         assert spelling.words.fold(found.corrected) in map(spelling.words.fold, near)
     else:
-        assert typed in WORDS or spelling._occurs(shop.connection, shop.site_id, typed, ("en",))
+        assert (
+            typed in WORDS
+            or encoder.knows(typed)
+            or spelling._occurs(shop.connection, shop.site_id, typed, ("en",))
+        )
 
 
 def distance(one: str, other: str) -> int | None:
