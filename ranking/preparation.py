@@ -4,6 +4,7 @@ visitor, and the products that must not be in the list. `answer` asks it of ever
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 
@@ -52,7 +53,7 @@ def prepared(connection: Connection, question: Question) -> Question:
         others = _others(connection, question, model, who)
     left_out = excluded(connection, question)
     if question.strategy in WITHOUT_TOUCHED:
-        left_out = left_out.union(who.contents.touched, _bought(question, who))
+        left_out = left_out.union(_had(connection, question, who))
     question = replace(question, model=model, visitor=who, excluded=left_out)
     if others is None:
         return question
@@ -87,6 +88,14 @@ def visitor(connection: Connection, question: Question) -> Profile:
         additional=question.additional,
         alone=question.alone,
     )
+
+
+def _had(connection: Connection, question: Question, visitor: Profile) -> Collection[int]:
+    """What the visitor touched or bought; where one stands for its group, in any size or colour."""
+    had = {*visitor.contents.touched, *_bought(question, visitor)}
+    if not question.one_per_group:
+        return had
+    return records.with_variants(connection, question.site_id, had)
 
 
 def _bought(question: Question, visitor: Profile) -> list[int]:

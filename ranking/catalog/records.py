@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from schemas.database import Connection
 SQL = database.queries(__file__)
 
 MAX_VARIANTS = 200  # of all groups asked for together
+MAX_OF_GROUPS = 2000  # of all that a visitor has touched
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,19 @@ def variants(
         if product.group_key in keys:
             found[keys[product.group_key]].append(product)
     return found
+
+
+def with_variants(
+    connection: Connection, site_id: int, product_nos: Collection[int]
+) -> frozenset[int]:
+    """These products and those of their groups, at most MAX_OF_GROUPS of them."""
+    if not product_nos:
+        return frozenset()
+    parameters = {
+        "site_id": site_id, "product_nos": int_array(product_nos), "limit": MAX_OF_GROUPS,
+    }  # fmt: skip
+    rows = connection.execute(SQL.of_their_groups, parameters).fetchall()
+    return frozenset(product_nos).union(row[0] for row in rows)
 
 
 def fields(

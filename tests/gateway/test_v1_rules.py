@@ -268,3 +268,11 @@ def test_whatever_is_asked_filters_hold_and_nothing_comes_twice(
     assert len(ids) == len(set(ids)) == len(set(groups))
     assert set(ids) <= allowed
     assert len(ids) == len(caller.ids(path, **body))
+
+
+def test_another_size_of_what_was_bought_is_not_recommended(caller: Caller) -> None:
+    bought = {"additional_interactions": [{"type": "checkout", "product_ids": ["puma-0"]}]}
+    listed = caller.ids("recommendation/user_to_products", **bought)
+    assert listed and not {"puma-0", "puma-1"}.intersection(listed)
+    every = caller.ids("recommendation/user_to_products", **bought, dedupe_product_group_id=False)
+    assert "puma-1" in every and "puma-0" not in every
