@@ -152,7 +152,7 @@ def _not_built(sent: dict[str, Any], not_built: NotBuilt) -> Iterator[Problem]:
     for name, nothing in not_built.items():
         value = sent.get(name)
         if value is not None and value not in nothing:
-            yield Problem(f"/{name}", f"`{name}` is not supported yet: leave it out.", value)
+            yield Problem(f"/{name}", f"`{name}` is not supported by this route: leave it out.", value)
 
 
 def refused(found: list[Problem]) -> Refused:
