@@ -119,7 +119,8 @@ def _is_in_vain(question: Question, chosen: List) -> bool:
     if question.strategy != "search" or question.start or not question.rows:
         return False
     narrowed = question.filter != filters.everything() or question.search.advanced is not None
-    return not (narrowed or question.search.without or chosen.page or chosen.others)
+    narrowed = narrowed or bool(question.exclude or question.search.without)
+    return not (narrowed or chosen.page or chosen.others)
 
 
 def _existing(connection: Connection, question: Question) -> frozenset[str]:

@@ -31,7 +31,9 @@ LITTLE = 3  # events
 
 def depth(question: Question, end: int) -> int:
     """How many must be proposed for a page that ends at `end`."""
-    looked_at = [end]
+    # A product that stands at a position leaves its own place to the next.
+    pinned = sum(len(boost.positions) for boost in question.rules.boosts)
+    looked_at = [end + pinned]
     if question.rules.looks_deep:
         looked_at.append(rules.DEEPEST)
     if question.rules.diversity:
@@ -129,6 +131,7 @@ def _lifted(connection: Connection, question: Question, end: int) -> Iterator[Li
     """For each boost what it can lift on a page that ends there: two boosts may want the same."""
     positions = 0
     for boost in question.rules.boosts:
+        question.check_time()
         positions += len(boost.positions)
         matching = filters.all_of([question.filter, boost.condition])
         depth = positions if boost.positions else end

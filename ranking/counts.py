@@ -34,7 +34,7 @@ SQL = database.queries(__file__)
 
 MOST = 500_000  # matches that are counted
 MANY = MOST_COMPARED  # matches; the counts of more are remembered
-MOST_KNOWN = 5000  # of a process
+MOST_KNOWN = 500  # of a process; each holds up to some hundred kilobytes
 
 Counts = list[list[Any]]  # of [value, count]
 
@@ -45,6 +45,7 @@ def counted(connection: Connection, question: Question) -> dict[str, Counts]:
     found: dict[str, Counts] = {}
     try:
         for condition, asked in _together(question):
+            question.check_time()
             found |= _of_one_search(connection, replace(question, filter=condition), asked)
     except psycopg.errors.QueryCanceled:
         pass  # the list itself is there, so it is shown with what is counted

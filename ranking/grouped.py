@@ -76,6 +76,7 @@ def _groups(
     for value in _values(connection, question, grouping, pool, having):
         if given == grouping.rows:
             return
+        question.check_time()
         members = having.get(value, [])
         total = groups.total(connection, question, grouping, value)
         if not (total or members):

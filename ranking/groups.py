@@ -31,7 +31,7 @@ LONGEST = 512  # characters of a value
 CATEGORIES = "categories"
 ANY = ("*",)
 KNOWN_S = 60.0
-MOST_KNOWN = 10_000
+MOST_KNOWN = 500  # of a process; each holds up to some hundred kilobytes
 
 ALIAS = "p"
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+import psycopg
 from psycopg import sql
 
 from ranking.catalog.models import Model
@@ -128,6 +131,8 @@ class Question:
     before it are not recommended. `search`, `facets` (what they narrow it by is part of `filter`
     too) and `order` are for a search only; the list begins after `start` products. With a
     `pagination_id` what was given under it before is not given again.
+    Until `until` (of time.monotonic) further parts of the answer may be begun.
+
     The rest `answer` fills in for the strategies, `limit` among it: how many to propose; `among`
     which products alone.
     """
@@ -162,6 +167,7 @@ class Question:
     excluded: frozenset[int] = frozenset()
     limit: int = 0
     among: tuple[int, ...] | None = None
+    until: float = math.inf
     before: Before = Before()
 
     @property
@@ -169,6 +175,11 @@ class Question:
         """The model that answers; strategies are only asked once it is known."""
         assert self.model is not None, "answer() fills in the model before it asks a strategy"
         return self.model
+
+    def check_time(self) -> None:
+        """Raise QueryCanceled, as a statement that took too long does, where all of them did."""
+        if time.monotonic() > self.until:
+            raise psycopg.errors.QueryCanceled("the request takes too long")
 
     def where(self, alias: str) -> Filter:
         """The filter as a condition on that table: "v" vectors, "p" products."""

@@ -332,7 +332,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._drop(conn)
 
     def _drop_slowest_readers(self) -> None:
+        """Those that hold most first: asking for little is not cut off for asking for much."""
         leaving = [conn for conn in self._held if conn.after == self._give_up]
+        leaving.sort(key=lambda conn: conn.sock.waiting, reverse=True)
         excess = sum(conn.sock.waiting for conn in leaving) - MOST_WAITING_BYTES
         for conn in leaving:
             if excess <= 0:

@@ -34,7 +34,7 @@ JOIN_COST = 4
 # One that measures a distance: 13 us a match at 384 dimensions, of which the vector takes 1.
 MEASURING_COST = 12
 ESTIMATE_CACHE_S = 60.0
-CACHED = 10_000
+CACHED = 2_000
 
 SEARCHES = Counter(
     "attune_vector_searches",

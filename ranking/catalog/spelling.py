@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import islice, product
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ MOST_RIGHT = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """A query and its correction, each also with `<mark>` around every word that differs."""
+    """A query and its correction, both also as HTML with `<mark>` around the words that differ."""
 
     original: str
     original_marked: str
@@ -46,7 +47,7 @@ class Spelling:
 
 def unchanged(query: str) -> Spelling:
     """What is said of a query without errors."""
-    return Spelling(query, query, query, query)
+    return Spelling(query, escape(query, quote=False), query, escape(query, quote=False))
 
 
 class _Option(NamedTuple):
@@ -244,15 +245,17 @@ def _replaced(query: str, tokens: Sequence[Token], chosen: Sequence[_Option]) ->
     for one in chosen:
         start, end = tokens[one.first].start, tokens[one.last].end
         between = query[at:start]
+        shown = escape(between, quote=False)
         typed = [query[token.start : token.end] for token in tokens[one.first : one.last + 1]]
         meant = [_as_typed(word.surface, typed[0]) for word in one.words]
-        marked += [between, _marked(query, tokens[one.first : one.last + 1])]
+        marked += [shown, _marked(query, tokens[one.first : one.last + 1])]
         plain += [between, " ".join(meant)]
-        corrected += [between, " ".join(map(_mark, meant))]
+        corrected += [shown, " ".join(map(_mark, meant))]
         at = end
     rest = query[at:]
+    shown = escape(rest, quote=False)
     return Spelling(
-        query, "".join([*marked, rest]), "".join([*plain, rest]), "".join([*corrected, rest])
+        query, "".join([*marked, shown]), "".join([*plain, rest]), "".join([*corrected, shown])
     )
 
 
@@ -260,13 +263,16 @@ def _marked(query: str, tokens: Sequence[Token]) -> str:
     """These words of the query, each marked, with what stands between them."""
     made, at = [], tokens[0].start
     for token in tokens:
-        made += [query[at : token.start], _mark(query[token.start : token.end])]
+        made += [
+            escape(query[at : token.start], quote=False),
+            _mark(query[token.start : token.end]),
+        ]
         at = token.end
     return "".join(made)
 
 
 def _mark(text: str) -> str:
-    return f"<mark>{text}</mark>"
+    return f"<mark>{escape(text, quote=False)}</mark>"
 
 
 def _as_typed(surface: str, typed: str) -> str:

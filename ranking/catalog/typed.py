@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from html import escape
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -98,9 +99,10 @@ class Typed:
 
 
 def marked(text: str, spans: Sequence[Span]) -> tuple[str, str]:
-    """The text with `<mark>` around all that is in no span, and with it around the spans."""
+    """As HTML: the text with `<mark>` around what is in no span, and with it around the spans."""
     rest, inverted = [], []
-    for part, is_typed in _parts(text, spans):
+    for piece, is_typed in _parts(text, spans):
+        part = escape(piece, quote=False)
         rest.append(part if is_typed else f"<mark>{part}</mark>")
         inverted.append(f"<mark>{part}</mark>" if is_typed else part)
     return "".join(rest), "".join(inverted)

@@ -270,6 +270,30 @@ def test_whatever_is_asked_filters_hold_and_nothing_comes_twice(
     assert len(ids) == len(caller.ids(path, **body))
 
 
+def test_pages_hold_each_product_once_wherever_some_are_pinned(caller: Caller) -> None:
+    asked = {"fq": "", "dedupe_product_group_id": False}
+    whole = caller.ids("search/search", **asked)
+    assert len(whole) == len(PRODUCTS)
+    pinned = " OR ".join(f'"{one}"' for one in whole[:4])
+    rule = {"boost_fq": f"product_id:({pinned})", "boost_positions": [7, 11, 13, 20]}
+    found = caller.ids("search/search", **asked, **rule)
+    pages = [
+        caller.ids("search/search", **asked | rule | {"start": start, "rows": 4})
+        for start in range(0, len(PRODUCTS), 4)
+    ]
+    assert [one for page in pages for one in page] == found
+    assert sorted(found) == sorted(whole)
+    assert [found[at] for at in rule["boost_positions"]] == whole[:4]
+
+
+def test_a_rules_name_is_short(caller: Caller) -> None:
+    status, answered = caller.answer(
+        "search/search", boost_fq="brand:puma", boost_rule_name="n" * 101
+    )
+    assert status == 422
+    assert answered["problems"][0]["pointer"] == "/boost_rule_name"
+
+
 def test_another_size_of_what_was_bought_is_not_recommended(caller: Caller) -> None:
     bought = {"additional_interactions": [{"type": "checkout", "product_ids": ["puma-0"]}]}
     listed = caller.ids("recommendation/user_to_products", **bought)

@@ -99,3 +99,13 @@ def test_another_sites_words_correct_nothing(
         connection.execute("update vocabulary set site_id = site_id + 1")
     assert not caller.search("whte")["spellcheck"]["spelling_errors"]
     assert one(shop.pool, "select count(*) from vocabulary where word = 'white'") == 1
+
+
+def test_marked_queries_are_html_and_hold_no_other_tags(caller: Caller) -> None:
+    tag = "<img src=x>"
+    told = caller.search(f"{tag} denmi")["spellcheck"]
+    assert told["spelling_errors"]
+    for name in ("original", "corrected"):
+        assert tag in told[f"{name}_query"]
+        assert tag not in told[f"{name}_query_with_markups"]
+        assert "&lt;img src=x&gt;" in told[f"{name}_query_with_markups"]

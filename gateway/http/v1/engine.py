@@ -40,6 +40,8 @@ MOST_ADDITIONAL = 200
 MOST_FIELDS = 200
 MOST_EXCLUDED = 10_000
 MOST_PROBLEMS = 100
+# Each statement has its own limit, but of one request there may be dozens.
+ANSWER_S = 4.0
 BOUGHT_DAYS_SETTING = "exclude_bought_days"
 
 # Fields by name with the values that ask for nothing.
@@ -152,7 +154,9 @@ def _not_built(sent: dict[str, Any], not_built: NotBuilt) -> Iterator[Problem]:
     for name, nothing in not_built.items():
         value = sent.get(name)
         if value is not None and value not in nothing:
-            yield Problem(f"/{name}", f"`{name}` is not supported by this route: leave it out.", value)
+            yield Problem(
+                f"/{name}", f"`{name}` is not supported by this route: leave it out.", value
+            )
 
 
 def refused(found: list[Problem]) -> Refused:
@@ -171,6 +175,7 @@ def question(strategy: str, asked: dict[str, Any], site: Site, key: Key) -> Ques
     return Question(
         site_id=site.site_id,
         strategy=strategy,
+        until=time.monotonic() + ANSWER_S,
         at=at,
         actor=_actor(asked, site),
         alone=_alone(asked, key),

@@ -19,6 +19,7 @@ from schemas.fields import Items, Named, Part, Reader, Text, Whole, wrong_type
 
 MOST_FACETS = 30
 MOST_BUCKETS = 50
+MOST_IN_ALL = 100  # ranges and queries of a request
 MOST_TERMS = 200
 MOST_NARROWED = 30
 LARGEST = 1000
@@ -113,6 +114,7 @@ def facets(asked: dict[str, Any], filter: Expression) -> tuple[Facets, list[Prob
     """The facets of a search with that filter, and every problem found."""
     found: list[Problem] = []
     sent = asked.get("facets", [])
+    _check_count([one for one in sent if isinstance(one, dict)], asked, found)
     made = [_facet(one, f"/facets/{number}", found) for number, one in enumerate(sent)]
     _check_names(made, found)
     narrowed = [
@@ -121,6 +123,15 @@ def facets(asked: dict[str, Any], filter: Expression) -> tuple[Facets, list[Prob
         if any(one.get(kind) for kind in ("terms", "ranges", "queries"))
     ]
     return Facets(tuple(made), filter, tuple(narrowed)), found
+
+
+def _check_count(sent: list[dict[str, Any]], asked: dict[str, Any], found: list[Problem]) -> None:
+    """Each is a condition to be read and counted by."""
+    parts = [*sent, *asked.get("facet_filters", {}).values()]
+    count = sum(len(one.get(kind, ())) for one in parts for kind in ("ranges", "queries"))
+    if count > MOST_IN_ALL:
+        message = f"These are {count} ranges and queries: send at most {MOST_IN_ALL} in all."
+        found.append(Problem("/facets", message))
 
 
 def _check_names(made: list[Facet], found: list[Problem]) -> None:

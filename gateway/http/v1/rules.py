@@ -13,6 +13,7 @@ from ranking.merchandising import filters
 from ranking.merchandising.filters import FilterError
 from ranking.merchandising.rules import DEEPEST, Anchoring, Boost, Rules, Spread
 from schemas.errors import Problem
+from schemas.event import at_most
 from schemas.fields import Flag, Id, Instant, Items, Named, Number, Part, Text, Whole
 
 MOST_BOOSTS = 20
@@ -31,12 +32,15 @@ def positions() -> Items:
     )
 
 
+LONGEST_NAME = 100  # characters; each product that the rule lifted is shown with it
+
+
 class BoostRule(Schema):
     """Products to lift, by a filter: above all others, or to these positions (from 0)."""
 
     boost_fq = Text()
     boost_positions = positions()
-    boost_rule_name = Text()
+    boost_rule_name = Text(validate=at_most(LONGEST_NAME))
 
 
 class SpreadRule(Schema):
