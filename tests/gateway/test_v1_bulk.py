@@ -112,9 +112,10 @@ def test_a_key_that_may_not_read_gets_one_answer(client: FlaskClient, shop: Shop
     assert ask(client, "wrong", one("search/search", q="mug")).status_code == 401
 
 
-def test_what_has_not_begun_in_time_is_sent_back(
-    client: FlaskClient, mugs: Shop, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("limit", ["DEADLINE_S", "MOST_ANSWERED_BYTES"])
+def test_what_has_not_begun_in_time_or_would_be_too_much_is_sent_back(
+    client: FlaskClient, mugs: Shop, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(bulk, "DEADLINE_S", -1.0)
+    monkeypatch.setattr(bulk, limit, -1)
     item = ask(client, mugs.publishable_key, one("search/search", q="mug")).json["data"][0]
     assert (item["error"], item["status_code"]) == (True, 503)

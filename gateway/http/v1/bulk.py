@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -22,10 +23,15 @@ blueprint = Blueprint("bulk", __name__, url_prefix="/v1")
 
 LARGEST_BYTES = 4 * 1024 * 1024
 MOST_REQUESTS = 100
+LONGEST_NAME = 100  # of what is repeated
 ENGINE = ("/v1/search/", "/v1/recommendation/")
 # A hundred slow searches would hold one of few threads; what has not begun by then is sent back.
 DEADLINE_S = 10.0
-LATE = f"the requests before this one took {DEADLINE_S:g} s: send it again, or fewer at once"
+MOST_ANSWERED_BYTES = 16 * 1024 * 1024
+ENOUGH = (
+    f"the requests before this one took {DEADLINE_S:g} s or have "
+    f"{MOST_ANSWERED_BYTES // 2**20} MB of answers: send it again, or fewer at once"
+)
 
 
 class OneRequest(Schema):
@@ -64,25 +70,31 @@ def bulk() -> dict[str, Any]:
         found.append(Problem("/requests", f"Send 1 to {MOST_REQUESTS} requests."))
     if found:
         raise engine.refused(found)
-    return {"data": [_item(one) for one in asked["requests"]], "errors": False}
+    return {"data": list(_items(asked["requests"])), "errors": False}
 
 
-def _item(one: dict[str, Any]) -> dict[str, Any]:
-    answered = _answered(one)
-    return {
-        "error": answered.status_code >= 400,
-        "status_code": answered.status_code,
-        "body": msgspec.Raw(answered.get_data()),
-    }
+def _items(requests: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    size = 0
+    for one in requests:
+        if size > MOST_ANSWERED_BYTES or time.perf_counter() - g.started_at > DEADLINE_S:
+            answered = errors.answer(Unavailable(ENOUGH))
+        else:
+            answered = _answered(one)
+        body = answered.get_data()
+        size += len(body)
+        yield {
+            "error": answered.status_code >= 400,
+            "status_code": answered.status_code,
+            "body": msgspec.Raw(body),
+        }
 
 
 def _answered(one: dict[str, Any]) -> Response:
     """What the route of that name answers, with the key of this request; its limit counts too."""
-    if time.perf_counter() - g.started_at > DEADLINE_S:
-        return errors.answer(Unavailable(LATE))
     path = f"/v1/{one['api_name']}"
     if path not in _paths():
-        return errors.answer(NotFound(f"there is no {one['api_name']!r} to ask: {_known()}"))
+        name = one["api_name"][:LONGEST_NAME]
+        return errors.answer(NotFound(f"there is no {name!r} to ask: {_known()}"))
     app, body = current_app, current_app.json.dumps(one["body"])
     headers = {
         "X-API-KEY": request.headers.get("X-API-KEY") or request.args.get("api_key", ""),
