@@ -103,13 +103,17 @@ def ask(client: FlaskClient, place: Place) -> dict[str, Any]:
     for visitor in VISITORS:
         kind = "user_id" if visitor.startswith("u") else "anonymous_id"
         for name in LISTS:
-            body = {kind: visitor, "rows": 20, "fl": ["title", "brand"], "explain": True}
+            body = {
+                kind: visitor, "rows": 20, "fl": ["title", "brand"], "explain": True,
+                "diversity": 0,  # a default that may change
+            }  # fmt: skip
             asked[f"{name} {visitor}"] = _post(client, place, f"recommendation/{name}", body)
         asked[f"visitor {visitor}"] = _get(client, place, f"/admin/v1/visitors/{visitor}")
         asked[f"events {visitor}"] = _get(client, place, f"/admin/v1/events?visitor={visitor}")
     body = {"product_id": "red mug", "rows": 20, "anonymous_id": "a2", "explain": True}
     asked["similar"] = _post(client, place, "recommendation/product_to_products", body)
     body = {"anonymous_id": "a1", "fq": 'brand:"red" AND sale_price:[3 TO 9]', "rows": 20}
+    body["diversity"] = 0
     asked["filtered"] = _post(client, place, "recommendation/user_to_products", body)
     for path in ("products/red%20mug", "products/found", "products/_ids", "users/u1", "users/_ids"):
         asked[path] = _get(client, place, f"/v1/{path}")

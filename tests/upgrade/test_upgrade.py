@@ -31,6 +31,9 @@ from tests.everything import Place
 from tests.journeys.gateway_process import ROOT, until
 
 HERE = Path(__file__).parent
+# Of a visitor who touched a hat; all hats are one group, of which since then none is listed.
+WITHOUT_OTHER_SIZES = [f"user_to_{kind} {who}" for kind in ("products", "trending")
+                       for who in ("a1", "u1")]  # fmt: skip
 RELEASES = sorted(path.parent.name for path in HERE.glob("*/database.sql.gz"))
 RELEASED = json.loads((HERE / "released.json").read_text())
 
@@ -128,7 +131,17 @@ def test_an_old_database_answers_as_before(upgraded: Old) -> None:
         told = everything.ask(application.test_client(), upgraded.place)
     state.of(application).close()
     for name, answer in upgraded.answers.items():
-        assert lacking(answer, told[name]) == [], name
+        if name in WITHOUT_OTHER_SIZES:
+            before, now = listed(answer), listed(told[name])
+            assert [one for one in before if one in now] == [one for one in now if one in before]
+            gone = [one for one in before if one not in now]
+            assert gone and all(one.endswith("hat") for one in gone), name
+        else:
+            assert lacking(answer, told[name]) == [], name
+
+
+def listed(answer: Any) -> list[str]:
+    return [one["product_id"] for one in answer["data"]["products"]]
 
 
 def lacking(before: Any, now: Any, where: str = "") -> list[str]:
