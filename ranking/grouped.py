@@ -119,8 +119,10 @@ def _with_others(
 ) -> list[Candidate]:
     """Where too few of a value are among those that suit the visitor best: the best of its most
     popular and newest, too. To compare all of them takes a search for each value."""
+    if len(members) >= grouping.products:
+        return members
     some = groups.frequent(connection, question, grouping).get(value, ())
-    if len(members) >= grouping.products or not some:
+    if not some:
         return members
     found = answer.rank(connection, replace(question, among=some)).page
     key = proposals.group if question.one_per_group else proposals.number
