@@ -4,8 +4,9 @@ of `answer`, which makes the lists.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -72,25 +73,40 @@ def _groups(
     """Each value with how many products have it, and its list."""
     having = groups.members(connection, question, grouping, pool.page)
     is_all = len(pool.page) < groups.POOL
+    values = _values(connection, question, grouping, pool, having)
     given = 0
-    for value in _values(connection, question, grouping, pool, having):
-        if given == grouping.rows:
-            return
+    while some := list(islice(values, grouping.rows - given)):
         question.check_time()
-        members = having.get(value, [])
-        total = groups.total(connection, question, grouping, value)
-        if not (total or members):
-            continue
         if question.rules == BY_SCORE and not is_all:
-            members = _with_others(connection, question, grouping, value, members)
-        enough = is_all or len(members) >= grouping.products
-        if enough and question.rules == BY_SCORE:
-            of_it = List(members[: grouping.products], Proposed(members, None), [])
-        else:
-            of_it = _of_value(connection, question, grouping, value, members)
-        if of_it.page or not grouping.products:
-            given += 1
-            yield value, max(total, len(of_it.page)), of_it
+            having |= _with_others(connection, question, grouping, some, having)
+        for value in some:
+            found = _group(connection, question, grouping, value, having.get(value, []), is_all)
+            if found is not None:
+                given += 1
+                yield value, *found
+
+
+def _group(
+    connection: Connection,
+    question: Question,
+    grouping: Grouping,
+    value: Value,
+    members: list[Candidate],
+    is_all: bool,
+) -> tuple[int, List] | None:
+    """How many products have the value, and its list; None where it is nothing to show."""
+    question.check_time()
+    total = groups.total(connection, question, grouping, value)
+    if not (total or members):
+        return None
+    enough = is_all or len(members) >= grouping.products
+    if enough and question.rules == BY_SCORE:
+        of_it = List(members[: grouping.products], Proposed(members, None), [])
+    else:
+        of_it = _of_value(connection, question, grouping, value, members)
+    if not of_it.page and grouping.products:
+        return None
+    return max(total, len(of_it.page)), of_it
 
 
 def _values(
@@ -114,19 +130,28 @@ def _with_others(
     connection: Connection,
     question: Question,
     grouping: Grouping,
-    value: Value,
-    members: list[Candidate],
-) -> list[Candidate]:
+    values: Sequence[Value],
+    having: Mapping[Value, list[Candidate]],
+) -> dict[Value, list[Candidate]]:
     """Where too few of a value are among those that suit the visitor best: the best of its most
     popular and newest, too. To compare all of them takes a search for each value."""
-    if len(members) >= grouping.products:
-        return members
-    some = groups.frequent(connection, question, grouping).get(value, ())
-    if not some:
-        return members
-    found = answer.rank(connection, replace(question, among=some)).page
+    lacking = [value for value in values if len(having.get(value, ())) < grouping.products]
+    if not lacking:
+        return {}
+    common = groups.frequent(connection, question, grouping)
+    others = {number for value in lacking for number in common.get(value, ())}
+    among = tuple(others - question.excluded)
+    if not among:
+        return {}
+    asked = replace(question, among=among, rows=len(among), one_per_group=False)
+    ranked = answer.rank(connection, asked).page
     key = proposals.group if question.one_per_group else proposals.number
-    return rules.unique([*members, *found], key)
+    found = {}
+    for value in lacking:
+        of_it = set(common.get(value, ()))
+        best = (one for one in ranked if one.product_no in of_it)
+        found[value] = rules.unique([*having.get(value, ()), *best], key)
+    return found
 
 
 def _of_value(

@@ -21,11 +21,11 @@ from schemas.database import Connection
 
 SQL = database.queries(__file__)
 
-# Products that suit the visitor best, whose values are compared: with a quarter more for variants
-# as many as the index keeps.
-POOL = 150
+# Products that suit the visitor best, whose values are compared: a quarter more for variants, and
+# some that they had, are still no more than the index keeps.
+POOL = 100
 SAMPLE = 2000  # popular ones, and as many of the newest, for values beside them
-OF_EACH = 100  # of the sample, from which the best of a value are chosen
+OF_EACH = 50  # of the sample, from which the best of a value are chosen
 BEST = 5  # products that stand for a value
 LONGEST = 512  # characters of a value
 CATEGORIES = "categories"
