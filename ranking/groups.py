@@ -25,7 +25,7 @@ SQL = database.queries(__file__)
 # some that they had, are still no more than the index keeps.
 POOL = 100
 SAMPLE = 2000  # popular ones, and as many of the newest, for values beside them
-OF_EACH = 50  # of the sample, from which the best of a value are chosen
+OF_EACH = 30  # of the sample, from which the best of a value are chosen
 BEST = 5  # products that stand for a value
 LONGEST = 512  # characters of a value
 CATEGORIES = "categories"
@@ -138,10 +138,11 @@ def members(
         "product_nos": int_array(one.product_no for one in found),
         "path": grouping.path,
     }
-    told = dict(connection.execute(SQL.told, parameters).fetchall())
+    row = connection.execute(SQL.told, parameters).fetchone()
+    told = row[0] if row and row[0] else {}
     having: dict[Value, list[Candidate]] = {}
     for one in found:
-        for value in grouping.values(told.get(one.product_no, ())):
+        for value in grouping.values(told.get(str(one.product_no), ())):
             having.setdefault(value, []).append(one)
     return having
 
