@@ -68,7 +68,8 @@ ANSWER = shapes.record(
                 "took": shapes.COUNT,
                 "miso_id": shapes.UUID,
                 "completions": shapes.map_of(shapes.many(COMPLETION)),
-            }
+            },
+            {"min_query_users": shapes.COUNT},
         ),
     }
 )
@@ -90,21 +91,23 @@ def autocomplete() -> dict[str, Any]:
         site = access.site_by_id(connection, key.site_id)
         question = engine.question("autocomplete", asked, site, key)
         question = replace(question, endpoint="search/autocomplete")
-        answered = complete(connection, question, _asked(asked, key))
-    return {
-        "message": "success",
-        "data": {
-            "took": engine.took(),
-            "miso_id": str(answered.miso_id),
-            "completions": {
-                name: [_shown(one) for one in ones] for name, ones in answered.fields.items()
-            },
+        wanted = _asked(asked, key)
+        answered = complete(connection, question, wanted)
+    data = {
+        "took": engine.took(),
+        "miso_id": str(answered.miso_id),
+        "completions": {
+            name: [_shown(one) for one in ones] for name, ones in answered.fields.items()
         },
     }
+    if HISTORICAL in wanted.fields:
+        data["min_query_users"] = wanted.least_visitors
+    return {"message": "success", "data": data}
 
 
 def _asked(asked: dict[str, Any], key: Key) -> Asked:
-    """What few have searched for may tell of one of them: no key that stands in a page shows it."""
+    """What few have searched for may tell of one of them: no key that stands in a page shows it,
+    and the answer says of how many it is."""
     least = asked.get("min_query_users", LEAST_VISITORS)
     return Asked(
         text=asked["q"],
