@@ -13,7 +13,7 @@ from gateway import access
 from gateway.access import Key
 from gateway.http import auth, door, shapes, state
 from gateway.http.v1 import engine
-from gateway.http.v1.engine import Few, NotBuilt
+from gateway.http.v1.engine import Few, Language, NotBuilt
 from ranking.autocomplete import Asked, Completed, complete
 from ranking.catalog.completions import CUSTOM, FIELDS, HISTORICAL, TITLE
 from schemas.fields import Reader, Text, Whole
@@ -50,7 +50,7 @@ class AutocompleteRequest(engine.ListRequest):
     )
     completion_fields = Few(Text(validate=_completable), MOST_FIELDS, "fields")
     min_query_users = Whole(validate=Range(1, error="A query has at least 1 user."))
-    language = Text()
+    language = Language()
     rows = Whole(validate=Range(0, MOST_ROWS, error=f"Ask for 0 to {MOST_ROWS} completions."))
 
 
@@ -113,7 +113,7 @@ def _asked(asked: dict[str, Any], key: Key) -> Asked:
         text=asked["q"],
         fields=tuple(dict.fromkeys(asked.get("completion_fields") or [TITLE])),
         least_visitors=least if key.kind == "secret" else max(least, LEAST_VISITORS),
-        language=asked.get("language", "")[:2].lower(),
+        language=asked.get("language", ""),
     )
 
 
