@@ -284,7 +284,6 @@ def test_each_list_is_sound_and_never_short(
     ("path", "body", "pointer"),
     [
         (CATEGORIES, {"root_category": [""]}, "/root_category/0"),
-        (CATEGORIES, {"root_category": ["*", "Home"]}, "/root_category"),
         (ATTRIBUTES, {}, "/field"),
         (ATTRIBUTES, {"field": "nonsense"}, "/field"),
         (ATTRIBUTES, {"field": "sale_price"}, "/field"),

@@ -13,9 +13,9 @@ from marshmallow.validate import Length, Range
 from gateway import access
 from gateway.http import auth, door, shapes, state
 from gateway.http.v1 import engine, rules
-from gateway.http.v1.engine import Few
+from gateway.http.v1.engine import Few, Name
 from ranking.grouped import Group, grouped
-from ranking.groups import ANY, CATEGORIES, LONGEST, Grouping
+from ranking.groups import CATEGORIES, LONGEST, Grouping
 from ranking.merchandising import filters
 from ranking.merchandising.filters.terms import CUSTOM, TERM_FIELDS
 from schemas.errors import Problem
@@ -38,7 +38,7 @@ class CategoriesRequest(engine.ListRequest, rules.UnvariedRequest):
 
     rows = _up_to(MOST_VALUES, "categories")  # type: ignore[assignment]
     products_per_category = _up_to(MOST_PRODUCTS, "products of each category")
-    root_category = Few(Id(), DEEPEST, "levels")
+    root_category = Few(Name(), DEEPEST, "levels")
 
 
 class AttributesRequest(engine.ListRequest, rules.UnvariedRequest):
@@ -112,10 +112,6 @@ def _asked(reader: Reader) -> tuple[dict[str, Any], access.Key]:
     asked, found = engine.read(body, reader, engine.NOT_BUILT)
     if "field" in asked and not _has_values(asked["field"]):
         found.append(Problem("/field", _unlisted(asked["field"]), asked["field"]))
-    root = tuple(asked.get("root_category", ()))
-    if root != ANY and ANY[0] in root:
-        message = '["*"] stands alone: it is every category below a top one.'
-        found.append(Problem("/root_category", message, root))
     if found:
         raise engine.refused(found)
     auth.check_user_hash(key, asked.get("user_id"), asked.get("user_hash"))
