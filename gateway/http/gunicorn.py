@@ -45,7 +45,7 @@ preload_app = True
 forwarded_allow_ips = ""
 # gunicorn's control socket is one per user and shared by every gunicorn of that user.
 control_socket_disable = True
-ENDING_S = 5.0  # a network takes a tenth of a second to load, on a busy machine a few
+ENDING_S = 1.0  # a network takes a tenth of a second to load, a query less to encode
 worker_tmp_dir = str(_settings.run_dir)
 proc_name = "attune-web"
 loglevel = _settings.log_level.lower()
@@ -87,7 +87,7 @@ def worker_exit(server: Any, worker: Any) -> None:
     until = time.monotonic() + ENDING_S
     ended = [warming.end(until), worker.threads_ended(until)]
     if not all(ended):
-        log.warning("a thread is still at work: leaving without it")
+        log.info("a thread is still at work: leaving without it")
         os._exit(0)
 
 
