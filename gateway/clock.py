@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 AFTER_FAILURE_S = 5.0
 OVERLAP = timedelta(minutes=1)  # a delivery may commit later than it was received
+LOOKED_AT = 10_000  # deliveries, of which we ask whether they are much
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,17 @@ def _sites_with_news(
     return due
 
 
+def _sites_with_purchases(connection: Connection, at: datetime) -> list[int]:
+    asked = {
+        "at": at,
+        "overlap": OVERLAP,
+        "news_at_least": timedelta(hours=1),
+        "at_least": timedelta(days=1),
+        "looked_at": LOOKED_AT,
+    }
+    return [row[0] for row in connection.execute(SQL.sites_with_purchases, asked)]
+
+
 def _sites_with_failures(connection: Connection, at: datetime) -> list[int]:
     return [row[0] for row in connection.execute(SQL.sites_with_failures)]
 
@@ -118,8 +130,7 @@ TASKS = (
     Task("fit", timedelta(minutes=1), _sites_to_fit),
     Task("popularity", timedelta(minutes=1), _sites_with_news("popularity")),
     Task("suggestions", timedelta(minutes=1), _sites_with_news("suggestions")),
-    # Each day all: erasure and retention take purchases away.
-    Task("together", timedelta(hours=1), _sites_with_news("together", timedelta(days=1))),
+    Task("together", timedelta(minutes=1), _sites_with_purchases),
     Task("sweep_failed", timedelta(minutes=1), _sites_with_failures),
     Task("erase_bodies", timedelta(minutes=5), erasing.sites),
     Task("feeds", timedelta(minutes=1), sync.due),

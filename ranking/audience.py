@@ -1,11 +1,14 @@
 """Whom a product may interest: lists the other way round, for a letter or a campaign.
 
-From the profiles that are kept, each as of the last list its visitor was given.
+From the profiles that are kept, each as of the last list its visitor was given. Who only sent
+events has none: of those who did something with the products or their like, some are made first.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,10 +16,12 @@ from uuid import UUID
 
 import msgspec
 import numpy as np
+import psycopg
 
 from ranking.catalog import models, nearest, records
 from ranking.catalog.models import Model
 from ranking.catalog.nearest import Vector
+from ranking.merchandising import filters
 from ranking.question import UnknownProducts
 from ranking.strategies import near
 from ranking.visitors import profile
@@ -25,6 +30,11 @@ from schemas import database
 from schemas.database import Connection
 
 SQL = database.queries(__file__)
+
+NEIGHBOURS = 200  # products, whose visitors may like what these are about
+LOOKED_AT = 50_000  # newest events of the site
+# A profile takes some 3 ms; the next request makes others.
+MOST_MADE, MAKING_S = 200, 1.0
 
 MOST_REASONS = 3
 MORE_EACH_TRY = 4
@@ -35,8 +45,8 @@ _CONTENTS = msgspec.json.Decoder(Contents)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which products, how many people at most, known since when; `buyers`: also who has bought
-    one of the products already."""
+    """Which products, how many people at most, seen since when (by a list or an event); `buyers`:
+    also who has bought one of the products already."""
 
     site_id: int
     product_ids: Sequence[str]
@@ -67,6 +77,8 @@ def audience(connection: Connection, asked: Asked) -> list[Fan]:
     vector = _mean(nearest.vectors(connection, model, numbers))
     if vector is None or not asked.rows:
         return []
+    with suppress(psycopg.errors.QueryCanceled):  # then of those who are known
+        _make_profiles(connection, model, asked, vector)
     limit = asked.rows
     while True:
         near_it = _nearest(connection, model, asked, vector, limit)
@@ -81,6 +93,29 @@ def _mean(vectors: dict[int, Vector]) -> Vector | None:
         return None
     mean: Vector = np.mean(np.stack(list(vectors.values())), axis=0, dtype=np.float32)
     return mean / max(float(np.linalg.norm(mean)), NEGLIGIBLE)
+
+
+def _make_profiles(connection: Connection, model: Model, asked: Asked, vector: Vector) -> None:
+    """Of those who did something with such products since their profile was made, if it ever was:
+    those who did most first, as of when they were seen last."""
+    everything = filters.compile(filters.everything(), nearest.ALIAS)
+    near_it = nearest.nearest(connection, model, vector, everything, NEIGHBOURS)
+    parameters = {
+        "site_id": asked.site_id,
+        "model_id": model.model_id,
+        "near": list({*asked.product_ids, *(one.product_id for one in near_it)}),
+        "bought": [] if asked.buyers else list(asked.product_ids),
+        "since": asked.at - timedelta(days=asked.days),
+        "at": asked.at,
+        "looked_at": LOOKED_AT,
+        "limit": MOST_MADE,
+    }
+    seen = connection.execute(SQL.seen, parameters).fetchall()
+    until = time.monotonic() + MAKING_S
+    for actor, seen_at in seen:
+        if time.monotonic() > until:
+            return
+        profile.current(connection, asked.site_id, actor, at=seen_at)
 
 
 def _nearest(

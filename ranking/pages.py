@@ -1,6 +1,10 @@
 """Lists given out page by page: what a visitor was given under a `pagination_id`, so that no page
 repeats another. `answer` reads it before a page, and keeps what that page added.
 
+Who sends no id of a visitor shares a list only with whoever asks the very same under the same
+`pagination_id`: so nobody sees what another was given for a taste or a filter of theirs, or changes
+another's pages.
+
 One row a list, in Postgres. Requests at once for pages of one list do not wait for each other: who
 comes second with a change finds another version and starts again.
 """
@@ -116,8 +120,10 @@ def keep(
 
 
 def touch(connection: Connection, question: Question) -> None:
-    """Somebody still goes through the list."""
-    connection.execute(SQL.touch, _named(question))
+    """Somebody still goes through the list. One that is nobody's lapses nevertheless, or it would
+    stay as it is for as long as anybody comes."""
+    if question.actor is not None:
+        connection.execute(SQL.touch, _named(question))
 
 
 def purge(connection: Connection, before: datetime) -> int:
@@ -156,8 +162,11 @@ def _variants(
 
 
 def _named(question: Question) -> dict[str, Any]:
-    """Which row: another visitor, another kind of list or other anchors are another list."""
-    whose = (question.pagination_id, question.actor, question.alone)
+    """Which row: another visitor, another kind of list or other anchors are another list; of
+    nobody, anything else that the list depends on, too."""
+    whose: tuple[Any, ...] = (question.pagination_id, question.actor, question.alone)
+    if question.actor is None:
+        whose += (_asked(question), question.additional, question.cohort)
     which = (question.strategy, tuple(question.anchors), tuple(question.anchor_groups))
     return {
         "site_id": question.site_id,

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import psycopg
+import structlog
 from pgvector import HalfVector, Vector
 from pgvector.psycopg.halfvec import (
     HalfVectorBinaryDumper,
@@ -59,6 +60,9 @@ SERVING_OPTIONS = (
 INGEST_OPTIONS = "-c jit=off -c lock_timeout=2000 -c statement_timeout=60000"
 
 RECONNECT_S = 2.0
+LONGEST_TOLD = 300  # characters of a statement in a log
+
+log = structlog.get_logger(__name__)
 
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 _NAMED = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
@@ -106,7 +110,11 @@ class Prepared:
     def execute(self, connection: Connection, parameters: dict[str, Any]) -> psycopg.Cursor[Any]:
         values = [parameters[name] for name in self.names]
         with tracing.span(f"sql {self.called}"):
-            return psycopg.RawCursor(connection).execute(self.text, values)
+            try:
+                return psycopg.RawCursor(connection).execute(self.text, values)
+            except psycopg.errors.QueryCanceled:
+                _tell_cancelled(self.text)
+                raise
 
 
 def prepared(statement: sql.Composable, called: str = "prepared") -> Prepared:
@@ -192,10 +200,27 @@ def dicts(cursor: psycopg.Cursor[Any]) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
-class TracedCursor(psycopg.Cursor[Any]):
+class Cursor(psycopg.Cursor[Any]):
+    """Says of a statement that took too long how it begins: it may hold kilobytes of filters."""
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
+        try:
+            return super().execute(query, params, **options)
+        except psycopg.errors.QueryCanceled:
+            _tell_cancelled(query)
+            raise
+
+
+def _tell_cancelled(query: Any) -> None:
+    text = query.as_string(None) if isinstance(query, sql.Composable) else query
+    text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    log.warning("a statement took too long", statement=text[:LONGEST_TOLD])
+
+
+class TracedCursor(Cursor):
     """A span for each statement, named as in its .sql file; never its parameters."""
 
-    def execute(self, query: Any, params: Any = None, **options: Any) -> TracedCursor:
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
         name = _named.get(query) if isinstance(query, str) else None
         with tracing.span(f"sql {name or 'statement'}"):
             return super().execute(query, params, **options)
@@ -205,7 +230,7 @@ _named: dict[str, str] = {}  # what the statements of all .sql files are called
 
 
 def _cursors() -> type[psycopg.Cursor[Any]]:
-    return TracedCursor if tracing.is_on() else psycopg.Cursor
+    return TracedCursor if tracing.is_on() else Cursor
 
 
 def open_pool(

@@ -75,6 +75,7 @@ def _query(*names: str) -> list[dict[str, Any]]:
 def events() -> Response:
     """Events of the site, newest first; `visitor` is any user or anonymous id of a person."""
     key = authenticate("admin:read")
+    parameters.only("visitor", "type", "since", "limit")
     kind = parameters.text("type")
     with state.serving().connection() as connection:
         try:
@@ -96,6 +97,7 @@ def events() -> Response:
 def visitor(sent_id: str) -> Response:
     """One person, by user or anonymous id: ids, the facts that join them, profile, interests."""
     key = authenticate("admin:read")
+    parameters.only()
     with state.serving().connection() as connection:
         return jsonify(_visitor(connection, access.site_by_id(connection, key.site_id), sent_id))
 
@@ -116,6 +118,7 @@ def _visitor(connection: Connection, site: Site, sent_id: str) -> dict[str, Any]
 def deliveries() -> Response:
     """Deliveries, newest first; `before` is the id of the last one seen."""
     key = authenticate("admin:read")
+    parameters.only("outcome", "since", "before", "limit")
     with state.serving().connection() as connection:
         found = inspection.deliveries(
             connection,
@@ -141,6 +144,7 @@ def _outcome() -> str | None:
 def delivery(delivery_id: str) -> Response:
     """One delivery: body and headers as they came, each record raw beside mapped, its outcome."""
     key = authenticate("admin:read")
+    parameters.only("offset", "limit")
     with state.ingest().connection() as connection:
         try:
             found = inspection.delivery(
@@ -161,6 +165,7 @@ def replay(delivery_id: str) -> Response:
     """Translate and apply a kept delivery again; what was applied before changes nothing, unless
     `remap=1` makes the events and orders that it brought anew."""
     key = authenticate("admin:write")
+    parameters.only("remap")
     remap = parameters.count("remap", 0, least=0, most=1) == 1
     wanted = parameters.identifier_in_path(delivery_id)
     pool = state.ingest()
@@ -192,6 +197,7 @@ def shown(receipt: ingest.Receipt) -> dict[str, Any]:
 def feeds() -> Response:
     """The feeds of the site, each with how its last pulls went."""
     key = authenticate("admin:read")
+    parameters.only()
     with state.serving().connection() as connection:
         found = sync.states(connection, access.site_by_id(connection, key.site_id))
     return jsonify(feeds=found)
@@ -202,6 +208,7 @@ def feeds() -> Response:
 def pull(source: str) -> tuple[Response, int]:
     """Pull a feed as soon as a worker is free, not when it is due."""
     key = authenticate("admin:write")
+    parameters.only()
     with state.ingest().connection() as connection:
         found = access.source_by_public_id(connection, source) if "\0" not in source else None
         if found is None or (found.site_id, found.connector) != (key.site_id, sync.CONNECTOR):
@@ -217,6 +224,7 @@ def attributes_of_site() -> Response:
     """The custom attributes of products and of users, each with its type and how many records have
     it."""
     key = authenticate("admin:read")
+    parameters.only()
     with state.ingest().connection() as connection:
         return jsonify(attributes=attributes.of_site(connection, key.site_id))
 
@@ -227,6 +235,7 @@ def ledger_of_site() -> Response:
     """What became of everything received, whole, by source and for the last minutes; and which
     events of the last days lack the product that they are about."""
     key = authenticate("admin:read")
+    parameters.only("since", "until", "minutes")
     since, until = parameters.instant("since"), parameters.instant("until")
     minutes = parameters.count("minutes", 60, least=0, most=ledger.MINUTES_AT_MOST)
     with state.serving().connection() as connection:

@@ -16,7 +16,7 @@ from flask import Flask, Response, current_app, jsonify, request
 from psycopg_pool import PoolTimeout
 from werkzeug.exceptions import HTTPException
 
-from gateway.http import metrics, state
+from gateway.http import metrics, nearby, state
 from gateway.telemetry import logs
 from schemas.errors import AttuneError, Malformed, Problem
 
@@ -178,7 +178,7 @@ def _werkzeug(error: HTTPException) -> Response:
 
 def _sentence(error: HTTPException, status: int) -> str:
     if status == 404:
-        return "not found"
+        return f"not found{nearby.hint(request.path)}"
     if status == 405:
         allowed = ", ".join(sorted(set(getattr(error, "valid_methods", None) or ())))
         return f"{request.method} is not allowed here; allowed: {allowed}"

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import atexit
 import gc
-import threading
+import os
+import time
 from typing import Any
 
 import structlog
@@ -44,6 +45,7 @@ preload_app = True
 forwarded_allow_ips = ""
 # gunicorn's control socket is one per user and shared by every gunicorn of that user.
 control_socket_disable = True
+ENDING_S = 1.0  # a network takes a tenth of a second to load, a query less to encode
 worker_tmp_dir = str(_settings.run_dir)
 proc_name = "attune-web"
 loglevel = _settings.log_level.lower()
@@ -67,10 +69,26 @@ def post_worker_init(worker: Any) -> None:
 
         atexit.register(tracing.start("web"))
     processes.watch("web", state.of(worker.wsgi).pools)
-    threading.Thread(target=warming.warm_up, daemon=True).start()
+    warming.begin()
     rechecking.watch(_settings.database_url)
     instant.follow(_settings.database_url)
     webserver.tell_ready()
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Wait for threads that may be in onnxruntime. One that comes back from there to an interpreter
+    that is gone is unwound, and its C++ says "terminate called without an active exception" and
+    aborts the process: where one does not come back in time, the process leaves without tidying up.
+    """
+    if worker.pid != os.getpid():  # the arbiter calls it too, for one that is gone already
+        return
+    from gateway.http import warming
+
+    until = time.monotonic() + ENDING_S
+    ended = [warming.end(until), worker.threads_ended(until)]
+    if not all(ended):
+        log.info("a thread is still at work: leaving without it")
+        os._exit(0)
 
 
 def child_exit(server: Any, worker: Any) -> None:

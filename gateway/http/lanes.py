@@ -38,8 +38,12 @@ class Lanes:
         self._lanes: OrderedDict[Hashable, Lane] = OrderedDict()
         self._changed = threading.Condition()
         self._stopping = False
-        for number in range(threads):
-            threading.Thread(target=self._run, name=f"web-{number}", daemon=True).start()
+        self._workers = [
+            threading.Thread(target=self._run, name=f"web-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for worker in self._workers:
+            worker.start()
 
     def put(self, tenant: Hashable, job: Any) -> bool:
         """Let a job wait for its turn; False where enough of that tenant's wait already."""
@@ -64,6 +68,12 @@ class Lanes:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+
+    def join(self, until: float) -> bool:
+        """After `shutdown`: whether every thread has come to an end by then (of time.monotonic)."""
+        for worker in self._workers:
+            worker.join(max(0.0, until - time.monotonic()))
+        return not any(worker.is_alive() for worker in self._workers)
 
     def _run(self) -> None:
         while (taken := self._take()) is not None:

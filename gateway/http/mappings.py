@@ -65,6 +65,7 @@ def _body(shape: shapes.Shape) -> dict[str, Any]:
 def show_mapping(source: str) -> Response:
     """The mapping of a source and the list of its versions; `version` shows an older one."""
     key = authenticate("admin:read")
+    parameters.only("version")
     version = parameters.count("version", 0, most=10**8) or None
     with state.serving().connection() as connection, _found():
         found = _source(connection, key.site_id, source)
@@ -76,6 +77,7 @@ def show_mapping(source: str) -> Response:
 def put_mapping(source: str) -> Response:
     """Read what a source sends by this mapping from now on; an equal one changes nothing."""
     key = authenticate("admin:write")
+    parameters.only()
     with state.ingest().connection() as connection, _found():
         found = _source(connection, key.site_id, source)
         return jsonify(mappings.put(connection, found, _sent()))
@@ -90,6 +92,7 @@ def try_mapping(source: str) -> Response:
     """What a source's last deliveries become now and would become by this mapping; nothing is
     written."""
     key = authenticate("admin:read")
+    parameters.only()
     with state.ingest().connection() as connection, _found():
         found = _source(connection, key.site_id, source)
     with _found():

@@ -9,6 +9,21 @@ from flask import request
 
 from gateway.http.errors import NotFound, Refused
 from schemas.errors import Problem
+from schemas.fields import escape
+
+LONGEST_NAME = 40  # of what is quoted
+MOST_PROBLEMS = 10
+
+
+def only(*names: str) -> None:
+    """Refuse a request with other parameters than these: a typo would ask for something else."""
+    unknown = [name for name in request.args if name not in (*names, "api_key")]
+    if not unknown:
+        return
+    known = f"this route has {', '.join(names) or 'none'}"
+    found = [Problem(f"/{escape(name[:LONGEST_NAME])}", known) for name in unknown]
+    message = f"there is no query parameter {unknown[0][:LONGEST_NAME]!r}: {known}"
+    raise Refused(message, problems=found[:MOST_PROBLEMS])
 
 
 def text(name: str) -> str | None:

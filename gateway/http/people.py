@@ -100,6 +100,7 @@ def _body(shape: type[Schema]) -> dict[str, Any]:
 def list_orders() -> Response:
     """The orders placed last, newest first."""
     key = authenticate("admin:read")
+    parameters.only("limit")
     limit = parameters.count("limit", ROWS)
     with state.serving().connection() as connection:
         return jsonify(orders=orders.newest(connection, key.site_id, limit))
@@ -110,6 +111,7 @@ def list_orders() -> Response:
 def order(order_id: str) -> Response:
     """One order: whether it counts, what is left of its revenue, and what each source told."""
     key = authenticate("admin:read")
+    parameters.only()
     with state.serving().connection() as connection:
         found = None if "\0" in order_id else orders.get(connection, key.site_id, order_id)
     if found is None:
@@ -170,7 +172,7 @@ def erase() -> Response:
 )
 def erasures() -> Response:
     """The receipts of all that were erased, newest first."""
-    site = _site("admin:read")
+    site = _site("admin:read", "limit")
     limit = parameters.count("limit", ROWS)
     with state.serving().connection() as connection:
         return jsonify(erasures=people.erasures(connection, site, limit=limit))
@@ -183,7 +185,7 @@ def erasures() -> Response:
 )
 def requests() -> Response:
     """What platforms asked you to do: exports of people, the end of a connection; open first."""
-    site = _site("admin:read")
+    site = _site("admin:read", "limit")
     limit = parameters.count("limit", ROWS)
     with state.serving().connection() as connection:
         return jsonify(requests=people.requests(connection, site, limit=limit))
@@ -192,8 +194,10 @@ def requests() -> Response:
 # what they share --------------------------------------------------------------------------------
 
 
-def _site(scope: str) -> Site:
+def _site(scope: str, *names: str) -> Site:
+    """Whose key it is; raises for another key, and for other query parameters than these."""
     key = authenticate(scope)
+    parameters.only(*names)
     with state.serving().connection() as connection:
         return access.site_by_id(connection, key.site_id)
 

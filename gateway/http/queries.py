@@ -36,6 +36,7 @@ QUERY = shapes.record(
 def queries() -> Response:
     """What is searched for most, more than before, or in vain."""
     key = authenticate("admin:read")
+    parameters.only("kind", "limit")
     kind = parameters.text("kind") or searched.KINDS[0]
     if kind not in searched.KINDS:
         sentence = f"it must be one of: {', '.join(searched.KINDS)}"

@@ -70,6 +70,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Called in the arbiter when this worker's process has ended."""
         seats.leave(self)
 
+    def threads_ended(self, until: float) -> bool:
+        """Take no more requests; whether none is in work any more by then (of time.monotonic)."""
+        if self.tpool is None:
+            return True
+        self.tpool.shutdown()
+        return bool(self.tpool.join(until))
+
     def init_process(self) -> None:
         _allow_files()
         accounts.begin(self.seat)

@@ -45,6 +45,9 @@ POSTGRES_FLAGS = {
     "max_wal_size": "2GB",
     "maintenance_work_mem": "256MB",
     "max_connections": "100",
+    # A statement that fails may have tens of kilobytes of filters. How it begins is said by the
+    # process that sent it (schemas.database.Cursor), beside the request's id.
+    "log_min_error_statement": "fatal",
 }
 ENOUGH_SHARED_MEMORY_BYTES = 1 << 30
 THROWAWAY_FLAGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

@@ -26,7 +26,8 @@ def refresh(connection: Connection, site_id: int, at: datetime) -> tuple[int, in
     The score of two products is their baskets' cosine, both / √(one · other), times
     both / (both + SHRINK) (Sarwar et al. 2001, item-based collaborative filtering; shrinkage: Bell
     and Koren 2007).
-    Readers see the old rows or the new ones, and rows that stay equal are not written.
+    Readers see the old rows or the new ones, and rows that stay equal are not written. An import
+    and the worker may count at once: one waits for the other.
     """
     parameters = {
         "site_id": site_id,
@@ -38,5 +39,7 @@ def refresh(connection: Connection, site_id: int, at: datetime) -> tuple[int, in
         "kept": KEPT,
         "shrink": SHRINK,
     }
-    row = connection.execute(SQL.refresh, parameters).fetchone()
+    with connection.transaction():
+        connection.execute(SQL.alone, {"site_id": site_id})
+        row = connection.execute(SQL.refresh, parameters).fetchone()
     return (row[0], row[1]) if row else (0, 0)

@@ -1,3 +1,6 @@
+-- name: alone
+select pg_advisory_xact_lock(hashtext('ranking.catalog.together ' || current_schema()), %(site_id)s)
+
 -- name: refresh
 -- A basket: what one actor bought in a session. Of a basket with more products than `most` a
 -- different part each time, so that no product is always left out.

@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from click.testing import CliRunner, Result
 from flask import Flask
 from flask.testing import FlaskClient
+from rq import Queue
+from rq.serializers import JSONSerializer
 from werkzeug.serving import make_server
 
 from demo.make import Categories
-from gateway import access
+from gateway import access, jobs
 from gateway.__main__ import cli
 from gateway.commands import demo
 from gateway.http.demo import FILES
@@ -154,6 +157,18 @@ def test_orders_go_through_the_webhook_door_signed_and_in_batches(load: Load, po
     )
     assert deliveries == [(10, 10, False)] * (ORDERS // 10)
     assert rows(pool, "select distinct type::text from events") == [("purchase",)]
+
+
+def test_lists_are_made_of_the_orders_as_soon_as_they_are_there(
+    load: Load, pool: Any, app_settings: Settings
+) -> None:
+    jobs._hints.cache_clear()
+    load()
+    with redis.Redis.from_url(app_settings.redis_url) as client:
+        waiting = Queue("default", connection=client, serializer=JSONSerializer).get_job_ids()
+    jobs._hints.cache_clear()
+    site = one(pool, "select site_id from sites where name = 'demo'")
+    assert {f"popularity-{site}", f"together-{site}"} <= set(waiting)
 
 
 def test_the_newest_order_is_the_time_of_the_first_load(load: Load, pool: Any) -> None:

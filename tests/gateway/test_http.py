@@ -135,7 +135,39 @@ def test_a_revoked_key_is_refused(client: FlaskClient, shop: Shop) -> None:
 def test_an_unknown_path_is_a_404_in_json(client: FlaskClient, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 404
-    assert answer.json == {"message": "not found", "problems": []}
+    assert answer.json and answer.json["message"].startswith("not found")
+    assert answer.json["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        ("/v1/search/serch", "POST /v1/search/search"),
+        ("/v1/recommendation/user_to_product", "POST /v1/recommendation/user_to_products"),
+        ("/v1/recommendations/feed", "POST /v1/recommendation/feed"),
+        ("/v1/interaction", "DELETE/POST /v1/interactions"),
+        ("/v1/product/_status/x", "GET /v1/products/_status/{task_id}"),
+        ("/admin/v1/event", "GET /admin/v1/events"),
+        ("/v1/ledger", "GET /admin/v1/ledger"),
+        ("/admin/v1/visitor/a1", "GET /admin/v1/visitors/{sent_id}"),
+    ],
+)
+def test_an_unknown_path_is_told_those_like_it(client: FlaskClient, path: str, near: str) -> None:
+    answer = client.post(path)
+    assert answer.status_code == 404 and answer.json
+    assert near in answer.json["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/" + "x" * 3000, "/admin/v1/zzz", "/v1"])
+def test_an_unknown_path_like_none_is_told_where_all_are(client: FlaskClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.json == {
+        "message": "not found: there is no such route. All are at /docs", "problems": [],
+    }  # fmt: skip
+
+
+def test_elsewhere_nothing_is_told_of_routes(client: FlaskClient) -> None:
+    assert client.get("/nope").json == {"message": "not found", "problems": []}
 
 
 def test_the_bare_address_leads_on(app: Flask, client: FlaskClient) -> None:

@@ -656,6 +656,20 @@ def test_lists_know_an_import_at_once(bring: Import, shop: Shop, tmp_path: Path)
     assert found == [("p2",), ("p1",)]
 
 
+def test_what_is_bought_together_is_counted_at_the_end_of_an_import(
+    bring: Import, shop: Shop, tmp_path: Path
+) -> None:
+    bring("products", catalog(tmp_path / "p.jsonl", "p1", "p2"))
+    order = view("p1", type="checkout", product_ids=["p1", "p2"], timestamp=ago(days=40))
+    bring("events", lines(tmp_path / "e.jsonl", order))
+    found = rows(
+        shop.pool,
+        "select product_id from bought_together join products using (site_id, product_no) "
+        "order by product_id",
+    )
+    assert found == [("p1",), ("p2",)]
+
+
 def test_too_few_sessions_give_no_forecast_but_the_reason(
     run: Callable[..., Result], tmp_path: Path
 ) -> None:

@@ -236,6 +236,7 @@ def test_queries_of_enough_visitors_complete(caller: Caller) -> None:
     for key, count in ((caller.shop.secret_key, 3), (caller.shop.publishable_key, 2)):
         answer = caller.post("search/autocomplete", key=key, **few)
         assert len(answer.json["data"]["completions"]["historical_queries"]) == count
+        assert answer.json["data"]["min_query_users"] == (4 if count == 3 else 5)
     assert caller.texts("robni", "historical_queries")[:1] == ["Robin hood movie"]
     with caller.shop.pool.connection() as connection:
         connection.execute("delete from events where data::text like '%%dvd%%'")

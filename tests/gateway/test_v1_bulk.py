@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import redis
+import time_machine
 from flask.testing import FlaskClient
 
+from gateway import access
+from gateway.http import limits
 from gateway.http.v1 import bulk
 from tests.conftest import Shop
 
@@ -119,3 +124,48 @@ def test_what_has_not_begun_in_time_or_would_be_too_much_is_sent_back(
     monkeypatch.setattr(bulk, limit, -1)
     item = ask(client, mugs.publishable_key, one("search/search", q="mug")).json["data"][0]
     assert (item["error"], item["status_code"]) == (True, 503)
+
+
+def test_requests_beyond_the_limit_of_the_key_are_told_so_each_in_its_place(
+    client: FlaskClient, mugs: Shop
+) -> None:
+    limits.forget()
+    with mugs.pool.connection() as connection:
+        key = access.create_key(connection, mugs.site, "publishable", requests_per_second=4)
+    with time_machine.travel(datetime(2026, 11, 30, 12, tzinfo=UTC), tick=False):
+        answered = ask(client, key, *[one("search/search", q="mug")] * 6)
+    assert answered.status_code == 200 and answered.json["errors"] is False
+    items = answered.json["data"]
+    assert [item["status_code"] for item in items] == [200] * 3 + [429] * 3
+    assert [item["error"] for item in items] == [False] * 3 + [True] * 3
+    assert "more than 4 requests a second" in items[-1]["body"]["message"]
+
+
+def test_a_flushed_redis_changes_no_answer_of_a_bulk(
+    client: FlaskClient, mugs: Shop, redis_url: str
+) -> None:
+    pages = [
+        one("recommendation/user_to_products", anonymous_id="a", pagination_id="p", start=start,
+            rows=1, dithering=3, seed="s")
+        for start in (0, 1, 2)
+    ]  # fmt: skip
+
+    def listed() -> list[str]:
+        items = ask(client, mugs.publishable_key, *pages).json["data"]
+        return [one["product_id"] for item in items for one in item["body"]["data"]["products"]]
+
+    first = listed()
+    with redis.Redis.from_url(redis_url) as store:
+        store.flushall()
+    assert listed() == first
+    assert len(set(first)) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["search/search?q=mug", "search/../../admin/v1/erase", "/search/search",
+             "search/search/", "search//search", "SEARCH/SEARCH", "../admin/v1/erase", "bulk",
+             "products", ""],
+)  # fmt: skip
+def test_only_a_lists_own_name_is_a_name(client: FlaskClient, mugs: Shop, name: str) -> None:
+    [item] = ask(client, mugs.secret_key, one(name, q="mug", id="a1")).json["data"]
+    assert (item["error"], item["status_code"]) == (True, 404)

@@ -332,11 +332,18 @@ def test_what_an_older_version_wrote_is_made_up_for(caller: Caller) -> None:
         ({"facets": [{"field": "margin", "ranges": [{"to": 1}]}]}, "/facets/0/ranges/0/key"),
         ({"facets": [{"field": "margin", "ranges": [{"key": "a", "to": "x"}]}]},
          "/facets/0/ranges/0"),
+        ({"facets": [{"field": "margin", "ranges": [{"key": "a", "from": 5, "to": 2}]}]},
+         "/facets/0/ranges/0"),
+        ({"facets": [{"field": "published_at", "ranges": [
+            {"key": "a", "from": "2024-02-01", "to": "2024-01-01"}]}]}, "/facets/0/ranges/0"),
+        ({"facet_filters": {"sale_price": {"ranges": [{"from": 5, "to": 2}]}}},
+         "/facet_filters/sale_price/ranges/0"),
         ({"facets": [{"field": "x", "queries": [{"key": "a", "query": "b:("}]}]},
          "/facets/0/queries/0/query"),
         ({"facet_filters": {"nonsense": {"terms": ["a"]}}}, "/facet_filters/nonsense/terms/0"),
         ({"facet_filters": {"margin": {"terms": ["a"]}}}, "/facet_filters/margin/terms/0"),
         ({"facet_filters": {"brand": {"ranges": [{"to": 1}]}}}, "/facet_filters/brand/ranges/0"),
+        ({"facet_filters": {"brand": {"terms": [""]}}}, "/facet_filters/brand/terms/0"),
         ({"facet_filters": {"brand": ["Nike"]}}, "/facet_filters/brand"),
         ({"facet_filters": {"brand": {"terms": [None]}}}, "/facet_filters/brand/terms/0"),
     ],
@@ -352,7 +359,10 @@ def test_what_cannot_be_counted_is_refused_where_it_stands(
 @pytest.mark.parametrize(
     "body",
     [{"facets": [], "facet_filters": {}}, {"facets": None}, {"facet_filters": {"brand": {}}},
-     {"facet_filters": {"brand": {"terms": [], "ranges": []}}}],
+     {"facet_filters": {"brand": {"terms": [], "ranges": []}}},
+     {"facets": [{"field": "sale_price", "ranges": [{"key": "none", "from": 2, "to": 2}]}]},
+     {"facets": [{"field": "attributes.x", "ranges": [
+         {"key": "odd", "from": 5, "to": "2024-01-01"}]}]}],
 )  # fmt: skip
 def test_what_asks_for_nothing_is_taken(caller: Caller, body: dict[str, Any]) -> None:
     assert caller.data(**body)["total"] == 15

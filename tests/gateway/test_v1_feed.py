@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from flask.testing import FlaskClient
 from ranking import audience
 from ranking.catalog import embeddings, popularity
 from ranking.strategies import feed
+from tests.builders import one
 from tests.conftest import Shop
 from tests.gateway.test_v1_rules import Caller
 from tests.ranking.market import Words
@@ -104,6 +106,9 @@ def test_a_stranger_is_given_a_feed_too_with_rules_and_filters(caller: Caller) -
 # audience ---------------------------------------------------------------------------------------
 
 
+BUYERS = {"v0", "v1", "v2", "v3"}
+
+
 def whom(caller: Caller, **body: Any) -> list[dict[str, Any]]:
     """After a list for each of them, which keeps their profile."""
     for who in ("fan", "other", "v0", "nobody"):
@@ -122,7 +127,7 @@ def test_those_who_lean_to_a_product_come_first_with_reasons(caller: Caller) -> 
         ["fan", "u1"],
         ["u1", "fan"],
     )
-    assert len(visitors) == 4
+    assert len(visitors) == 7  # and those who only bought black things
     [known] = [one for one in visitors if "user_id" in one]
     assert known["user_id"] == "u1"
     scores = [one["score"] for one in visitors]
@@ -141,7 +146,7 @@ def test_of_several_products_what_they_have_in_common_counts(caller: Caller) -> 
 def test_who_has_bought_it_is_left_out_unless_asked_for(caller: Caller) -> None:
     body = {"product_id": "black-map"}
     assert "v0" not in [one.get("anonymous_id") for one in whom(caller, **body)]
-    assert whom(caller, buyers=True, **body)[0]["anonymous_id"] == "v0"
+    assert whom(caller, buyers=True, **body)[0]["anonymous_id"] in BUYERS
     # However few are asked for: others take the place.
     assert len(whom(caller, rows=1, **body)) == 1
 
@@ -149,7 +154,7 @@ def test_who_has_bought_it_is_left_out_unless_asked_for(caller: Caller) -> None:
 def test_who_has_not_been_here_for_long_is_left_out(caller: Caller) -> None:
     assert whom(caller, product_id="red-bag")
     with time_machine.travel(datetime.now(UTC) + timedelta(days=5)):
-        for days, count in ((4, 0), (6, 4)):
+        for days, count in ((4, 0), (6, 7)):
             _, answered = caller.answer(
                 AUDIENCE, key=caller.shop.secret_key, product_id="red-bag", days=days
             )
@@ -164,6 +169,72 @@ def test_an_erased_person_is_in_no_audience(caller: Caller) -> None:
     left = [one.get("anonymous_id") for one in answered["data"]["visitors"]]
     assert left
     assert "fan" not in left
+
+
+def asked(caller: Caller, **body: Any) -> list[str]:
+    """The audience as it is, by ids: nobody has asked for a list."""
+    status, answered = caller.answer(AUDIENCE, key=caller.shop.secret_key, **body)
+    assert status == 200, answered
+    return [one.get("user_id") or one["anonymous_id"] for one in answered["data"]["visitors"]]
+
+
+def test_who_only_sent_events_is_found_too(caller: Caller) -> None:
+    assert set(asked(caller, product_id="red-bag", rows=2)) == {"fan", "u1"}
+    assert asked(caller, product_id="green-cup", rows=1) == ["other"]
+
+
+def test_who_is_known_by_a_list_is_asked_for_as_of_their_last_event(caller: Caller) -> None:
+    caller.data(FEED, anonymous_id="fan")
+    assert asked(caller, product_id="green-cup", rows=1) == ["other"]
+    events = [
+        {"type": "like", "anonymous_id": "fan", "product_ids": [f"green-{thing}"]}
+        for thing in ("cup", "mug", "hat", "bag")
+    ]
+    assert caller.answer("interactions", data=events)[0] == 200
+    assert "fan" in asked(caller, product_id="green-map", rows=2)
+
+
+def test_who_bought_it_is_not_made_known_for_it(caller: Caller) -> None:
+    made = "select count(*) from profiles"
+    assert not BUYERS & set(asked(caller, product_id="black-map"))
+    assert one(caller.shop.pool, made) == 3
+    assert "v2" in asked(caller, product_id="black-map", buyers=True)
+    assert one(caller.shop.pool, made) == 7
+
+
+def test_who_was_last_seen_long_ago_is_no_news_when_made_known(caller: Caller) -> None:
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=20)):
+        assert "fan" not in asked(caller, product_id="red-bag", days=15)
+        assert "fan" in asked(caller, product_id="red-bag", days=25)
+        assert "fan" not in asked(caller, product_id="red-bag", days=15)
+
+
+def test_one_request_makes_few_profiles_and_the_next_one_others(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audience, "MOST_MADE", 3)
+    found = [len(asked(caller, product_id="red-bag")) for _ in range(4)]
+    assert found == [3, 6, 7, 7]
+    monkeypatch.setattr(audience, "MAKING_S", -1.0)
+    with caller.shop.pool.connection() as connection:
+        connection.execute("delete from profiles")
+    assert asked(caller, product_id="red-bag") == []
+
+
+def test_only_the_newest_events_are_looked_at(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audience, "LOOKED_AT", 1)
+    assert len(asked(caller, product_id="red-bag")) == 1
+
+
+def test_an_audience_that_takes_too_long_to_look_for_is_of_those_who_are_known(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller.data(FEED, anonymous_id="fan")
+    slow = audience.SQL.statements | {"seen": "select pg_sleep(9)"}
+    monkeypatch.setattr(audience, "SQL", replace(audience.SQL, statements=slow))
+    assert asked(caller, product_id="red-bag") == ["fan"]
 
 
 def test_an_audience_is_for_a_secret_key_alone(caller: Caller) -> None:
@@ -196,4 +267,4 @@ def test_more_are_looked_at_where_the_nearest_have_bought_it(
     monkeypatch.setattr(audience, "MORE_EACH_TRY", 2)
     buyers = {one.get("anonymous_id") for one in whom(caller, product_id="black-map", buyers=True)}
     others = {one.get("anonymous_id") for one in whom(caller, product_id="black-map", rows=3)}
-    assert others == buyers - {"v0"}
+    assert others == buyers - BUYERS

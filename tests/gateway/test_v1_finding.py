@@ -445,7 +445,8 @@ WRONG: list[tuple[str, Any]] = [
     ("include", ["x"] * 501), ("query_product_existence", ["red mug"]),
     ("query_product_existence", {"product_ids": [""]}), ("enable_matched_fields", 1),
     ("partial_match_mode", "mixed"), ("enable_partial_match", "yes"),
-    ("enable_partial_match_threshold", -1), ("advanced_q", " "),
+    ("enable_partial_match_threshold", -1), ("advanced_q", " "), ("fl", [""]),
+    ("fl", ["title", " "]), ("language", "klingon"), ("language", "e"), ("language", "eng"),
 ]  # fmt: skip
 
 
@@ -461,12 +462,18 @@ def test_a_search_needs_a_text_or_a_condition(caller: Caller) -> None:
     assert caller.refused(like="mug", category=["Kitchen"]) == ["q"]
 
 
+@pytest.mark.parametrize("language", ["ES", "es-MX", "es_419"])
+def test_a_language_may_say_its_region(caller: Caller, language: str) -> None:
+    assert caller.ids(q="mug", language=language) == caller.ids(q="mug", language="es")
+    assert caller.ids(q="mug", language=language)[0] == "taza roja"
+
+
 def test_what_asks_for_nothing_changes_nothing(caller: Caller) -> None:
     nothing = {
         "category": [], "like": "", "exclude_fields_from_search": [], "include": [],
         "query_product_existence": {}, "enable_matched_fields": False, "language": "",
         "enable_partial_match": False, "partial_match_mode": "separated", "highlight": False,
-        "enable_partial_match_threshold": 3, "advanced_q": None,
+        "enable_partial_match_threshold": 3, "advanced_q": None, "type": "", "fl": [],
     }  # fmt: skip
     assert caller.ids(q="mug", **nothing) == caller.ids(q="mug")
 

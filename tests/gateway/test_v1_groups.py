@@ -222,6 +222,24 @@ def test_values_beyond_what_suits_the_visitor_are_found(
         assert listed(one) == listed(everything[value])
 
 
+@pytest.mark.parametrize("field", ["nonsense", "custom_attributes", "brand.name"])
+def test_a_field_that_no_product_can_have_is_refused_as_a_filter_by_it_is(
+    caller: Caller, field: str
+) -> None:
+    status, answered = caller.answer(ATTRIBUTES, field=field)
+    filtered = caller.answer(ATTRIBUTES, field="brand", fq=f"{field}:[1 TO 2]")
+    assert (status, filtered[0]) == (422, 422)
+    assert answered["problems"][0]["message"] in filtered[1]["problems"][0]["message"]
+
+
+@pytest.mark.parametrize("field", ["custom_attributes.nobody_has_it", "attributes.nor_this"])
+def test_an_attribute_that_no_product_has_gives_nothing_as_a_filter_by_it_does(
+    caller: Caller, field: str
+) -> None:
+    assert attributes(caller, field) == {}
+    assert attributes(caller, fq=f"{field}:x") == {}
+
+
 @pytest.mark.parametrize("compared", [3, 300])
 @settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -265,6 +283,7 @@ def test_each_list_is_sound_and_never_short(
 @pytest.mark.parametrize(
     ("path", "body", "pointer"),
     [
+        (CATEGORIES, {"root_category": [""]}, "/root_category/0"),
         (ATTRIBUTES, {}, "/field"),
         (ATTRIBUTES, {"field": "nonsense"}, "/field"),
         (ATTRIBUTES, {"field": "sale_price"}, "/field"),

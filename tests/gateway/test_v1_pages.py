@@ -57,7 +57,8 @@ def clock() -> Iterator[time_machine.Coordinates]:
 
 
 def page(caller: Caller, path: str, start: int, rows: int = 3, **body: Any) -> list[str]:
-    asked = {"pagination_id": "p", "start": start, "rows": rows} | PATHS[path] | body
+    asked = {"pagination_id": "p", "start": start, "rows": rows, "anonymous_id": "pager"}
+    asked |= PATHS[path] | body
     return caller.ids(path, **asked)
 
 
@@ -127,6 +128,46 @@ def test_a_list_lapses_after_half_an_hour_without_a_request(
         assert not set(page(caller, path, 3)) & set(first)
     clock.shift(timedelta(minutes=31))
     assert page(caller, path, 3) == caller.ids(path)[3:6]
+
+
+NOBODY: dict[str, Any] = {"anonymous_id": None}
+
+
+def test_pages_without_a_visitor_are_no_strangers(caller: Caller) -> None:
+    path = "recommendation/user_to_products"
+    plain, whole = page(caller, path, 0, **NOBODY), caller.ids(path)
+    likes = {"type": "like", "product_ids": ["nike-7"]}
+    for other in (
+        {"additional_interactions": [likes]}, {"fq": 'brand:"avia"'}, {"exclude": [plain[0]]},
+        {"boost_fq": 'brand:"avia"'}, {"additional_interactions": [likes | {"type": "dislike"}]},
+    ):  # fmt: skip
+        first = page(caller, path, 0, **NOBODY, **other)
+        assert first == caller.ids(path, **other)[:3]
+        assert not set(page(caller, path, 3, **NOBODY, **other)) & set(first)
+    assert [page(caller, path, start, **NOBODY) for start in (0, 3)] == [plain, whole[3:6]]
+
+
+def test_pages_of_who_says_who_they_are_are_not_those_of_nobody(caller: Caller) -> None:
+    path = "recommendation/user_to_products"
+    mine = page(caller, path, 0, anonymous_id="looked")
+    assert page(caller, path, 0, **NOBODY) == caller.ids(path)[:3]
+    assert page(caller, path, 0, anonymous_id="looked") == mine
+
+
+def test_pages_of_nobody_lapse_however_often_they_are_asked_for(
+    caller: Caller, clock: time_machine.Coordinates
+) -> None:
+    path = "recommendation/user_to_products"
+    first = page(caller, path, 0, **NOBODY)
+    popular = {"type": "checkout", "anonymous_id": "b", "product_ids": ["nike-7"], "quantities": 9}
+    for _ in range(2):
+        clock.shift(timedelta(minutes=14))
+        assert page(caller, path, 0, **NOBODY) == first
+    assert caller.answer("interactions", data=[popular])[0] == 200
+    clock.shift(timedelta(minutes=3))
+    with caller.shop.pool.connection() as connection:
+        tasks.TASKS["popularity"](connection, caller.shop.site.site_id)
+    assert page(caller, path, 0, **NOBODY) == caller.ids(path)[:3] != first
 
 
 def test_a_page_asked_for_otherwise_begins_anew_there(caller: Caller) -> None:
@@ -287,6 +328,21 @@ def test_without_a_seed_a_list_stays_for_a_minute_and_over_its_pages(
     listed = [one for each in pages(caller, path, dithering=3) for one in each]
     assert sorted(listed) == sorted(set(listed))
     assert len({one.rpartition("-")[0] for one in listed}) == len(BRANDS)
+
+
+def test_pages_of_one_seed_are_the_same_whoever_turns_them_and_repeat_nothing(
+    caller: Caller,
+) -> None:
+    path, asked = "recommendation/user_to_products", {"dithering": 4, "seed": "monday"}
+    lists = []
+    for who in ("x", "y"):
+        found = pages(caller, path, anonymous_id=who, pagination_id=f"p-{who}", **asked)
+        lists.append([one for each in found for one in each])
+    assert lists[0] == lists[1]
+    assert sorted(lists[0]) == sorted(set(lists[0]))
+    assert {one.rpartition("-")[0] for one in lists[0]} == set(BRANDS)
+    other = pages(caller, path, anonymous_id="x", pagination_id="q", dithering=4, seed="tuesday")
+    assert [one for each in other for one in each] != lists[0]
 
 
 moves = st.lists(

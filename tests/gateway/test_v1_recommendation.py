@@ -285,6 +285,27 @@ def test_a_device_that_logged_in_still_knows_its_own_events(
         assert not {"blue hat", "green hat"} & set(_ids_of(own))
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("search/search", {"q": "*"}),
+        ("recommendation/feed", {}),
+        ("recommendation/user_to_categories", {"root_category": ["*"]}),
+        ("recommendation/user_to_attributes", {"field": "brand"}),
+    ],
+)
+def test_wherever_a_list_is_explained_only_the_device_of_the_id_is_told_of(
+    logged_in: Caller, path: str, body: dict[str, Any]
+) -> None:
+    asked = body | {"explain": True, "anonymous_id": "laptop"}
+    told_whole = logged_in.post(path, asked, key=logged_in.shop.secret_key).text
+    answer = logged_in.post(path, asked, key=logged_in.shop.publishable_key)
+    assert answer.status_code == 200
+    events = answer.get_json()["data"]["interests"]["events"]
+    assert sorted(one["product_ids"][0] for one in events) == ["blue hat", "green hat"]
+    assert '"label":"red mug"' in told_whole and '"label":"red mug"' not in answer.text
+
+
 def test_what_a_device_bought_after_its_login_is_not_recommended_to_it(logged_in: Caller) -> None:
     logged_in.happens("checkout", "green mug", anonymous_id="laptop", user_id="u1")
     logged_in.happens("checkout", "blue mug", anonymous_id="phone", user_id="u1")

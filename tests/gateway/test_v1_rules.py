@@ -221,6 +221,12 @@ def test_the_explanation_says_where_a_product_stood_without_the_rules(caller: Ca
             "/anchoring_settings/0/relative_position",
         ),
         ({"anchoring_settings": [{"product_id": "p"}]}, "/anchoring_settings/0/anchor_ids"),
+        (
+            {"anchoring_settings": [{"product_id": "p", "anchor_ids": ["a"],
+                                     "start_time": "2026-02-01T00:00:00Z",
+                                     "end_time": "2026-01-01T00:00:00Z"}]},
+            "/anchoring_settings/0/end_time",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip

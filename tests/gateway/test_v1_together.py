@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from psycopg.types.json import Jsonb
 
 from gateway import clock, tasks
 from ranking.catalog import embeddings, together
@@ -165,25 +166,79 @@ def test_of_a_large_basket_a_part_counts_and_of_a_product_the_best(
     assert till.counts() == {"pairs": 8, "baskets": 1}
 
 
+class Clock:
+    """Says whether the counting is due, and remembers one."""
+
+    def __init__(self, till: Till) -> None:
+        self.till, self.site, self.at = till, till.shop.site.site_id, datetime.now(UTC)
+        [self.task] = [one for one in clock.TASKS if one.name == "together"]
+
+    def is_due(self, after: timedelta = timedelta()) -> bool:
+        with self.till.shop.pool.connection() as connection:
+            return self.site in self.task.due(connection, self.at + after)
+
+    def counted(self, slot: timedelta, *, took: timedelta = timedelta()) -> None:
+        """A run of then, which found what there is."""
+        with self.till.shop.pool.connection() as connection:
+            connection.execute(
+                "insert into task_runs (site_id, task, slot, state, started_at, finished_at, "
+                "report) values (%s, 'together', %s, 'done', %s, %s, %s)",
+                [self.site, self.at + slot, self.at, self.at + took, Jsonb(self.till.counts())],
+            )
+
+    def passes(self, by: timedelta) -> None:
+        """What was received until now came so much later."""
+        with self.till.shop.pool.connection() as connection:
+            connection.execute("update deliveries set received_at = received_at + %s", [by])
+
+
+MINUTE = timedelta(minutes=1)
+
+
 def test_the_clock_counts_where_something_came_in(till: Till) -> None:
-    site = till.shop.site.site_id
-    at = datetime.now(UTC)
-    [task] = [one for one in clock.TASKS if one.name == "together"]
-
-    def due(after: timedelta) -> bool:
-        with till.shop.pool.connection() as connection:
-            return site in task.due(connection, at + after)
-
-    assert due(timedelta())
-    with till.shop.pool.connection() as connection:
-        connection.execute(
-            "insert into task_runs (site_id, task, slot, state, started_at, finished_at) "
-            "values (%s, 'together', %s, 'done', %s, %s)",
-            [site, at + timedelta(minutes=5)] + 2 * [at],
-        )
-    assert not due(timedelta(hours=1))
-    assert due(timedelta(hours=25))
+    clock = Clock(till)
+    assert clock.is_due()
+    clock.counted(5 * MINUTE)
+    assert not clock.is_due(timedelta(hours=1))
+    assert clock.is_due(timedelta(hours=25))
     till.buys("a", "tent-s")
+    clock.passes(6 * MINUTE)
+    assert clock.is_due(66 * MINUTE)
+
+
+def test_the_first_orders_are_counted_within_a_minute(till: Till) -> None:
+    clock = Clock(till)
+    clock.counted(5 * MINUTE)
+    assert not clock.is_due(6 * MINUTE)
+    till.buys("a", "tent-s", "map-l")
+    clock.passes(6 * MINUTE)
+    assert clock.is_due(7 * MINUTE)
+
+
+def test_orders_after_the_first_are_counted_when_they_are_as_many_again_or_within_an_hour(
+    till: Till,
+) -> None:
+    clock = Clock(till)
+    for number in range(4):
+        till.buys(f"a{number}", "tent-s", "map-l")
+    clock.counted(5 * MINUTE)
     with till.shop.pool.connection() as connection:
-        connection.execute("update deliveries set received_at = received_at + interval '6 minutes'")
-    assert due(timedelta(hours=1))
+        connection.execute("delete from deliveries")
+    for number in range(4):
+        till.buys(f"b{number}", "tent-s", "map-l")
+    clock.passes(6 * MINUTE)
+    assert not clock.is_due(7 * MINUTE)
+    assert clock.is_due(65 * MINUTE)
+    till.buys("c", "tent-s", "map-l")
+    with till.shop.pool.connection() as connection:
+        connection.execute("update deliveries set received_at = %s", [clock.at + 6 * MINUTE])
+    assert clock.is_due(7 * MINUTE)
+
+
+def test_where_counting_takes_long_the_next_one_waits(till: Till) -> None:
+    clock = Clock(till)
+    clock.counted(5 * MINUTE, took=MINUTE)
+    till.buys("a", "tent-s", "map-l")
+    clock.passes(6 * MINUTE)
+    assert not clock.is_due(20 * MINUTE)
+    assert clock.is_due(26 * MINUTE)

@@ -218,7 +218,8 @@ def test_a_beacon_that_breaks_the_schema_is_told_in_the_uploads_form(
     ["experiments/one/events", "qa/question_answering", "ask/questions", "search/nothing", "x"],
 )
 def test_what_is_not_there_is_not_found(caller: Caller, path: str) -> None:
-    assert refused(caller.ask(path, {"anonymous_id": "a1"}), 404)["message"] == "not found"
+    message = refused(caller.ask(path, {"anonymous_id": "a1"}), 404)["message"]
+    assert message.startswith("not found: there is no such route")
 
 
 def test_products_like_an_unknown_one_are_not_found(caller: Caller) -> None:

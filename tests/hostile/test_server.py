@@ -248,6 +248,45 @@ def test_chunks_that_break_late_are_refused_as_early_ones(server: Server) -> Non
     assert server.says(server.head(CHUNKED) + good + b"no size\r\n") == 400
 
 
+ASKED = b'{"requests":[{"api_name":"search/search","body":{"q":"mug"}}]}'
+WHOLE = b"%x\r\n%b\r\n" % (len(ASKED), ASKED)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "expected"),
+    [
+        ((f"Content-Length: {len(ASKED)}",), ASKED, 200),
+        ((f"Content-Length: {len(ASKED) - 5}",), ASKED, 422),
+        ((f"Content-Length: {len(ASKED) + 5}",), ASKED, 408),
+        (("Content-Length: 0",), ASKED, 422),
+        ((), ASKED, 422),
+        ((CHUNKED,), WHOLE + b"0\r\n\r\n", 200),
+        ((CHUNKED,), b"".join(b"1\r\n%c\r\n" % one for one in ASKED) + b"0\r\n\r\n", 200),
+        ((CHUNKED,), WHOLE + b"0\r\nX-API-KEY: another\r\n\r\n", 200),
+        ((CHUNKED,), WHOLE, 408),
+        ((CHUNKED,), WHOLE + b"5\r\n", 408),
+        ((CHUNKED,), WHOLE + b"zz\r\n", 400),
+        ((CHUNKED,), b"0\r\n\r\n" + ASKED, 422),
+        ((CHUNKED, f"Content-Length: {len(ASKED)}"), WHOLE + b"0\r\n\r\n", 400),
+        ((f"Content-Length: {4 * 1024 * 1024 + 1}",), ASKED, 413),
+    ],
+    ids=[
+        "whole", "too short", "too long", "none", "not said", "chunks", "a chunk a byte",
+        "trailer", "no end", "cut short", "no size", "behind the end", "two lengths", "too large",
+    ],
+)  # fmt: skip
+def test_a_bulk_is_asked_for_by_its_whole_body_alone(
+    server: Server, headers: tuple[str, ...], body: bytes, expected: int
+) -> None:
+    lines = ["POST /v1/bulk HTTP/1.1", "Host: x", f"X-API-KEY: {server.key}", "Connection: close"]
+    head = "\r\n".join([*lines, *headers]).encode() + b"\r\n\r\n"
+    answer = b"".join(server.answer(head + body, end=True, timeout_s=30))
+    assert status(answer) == expected
+    assert answer.count(b"HTTP/1.1 ") == 1
+    told = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert told["data"][0]["status_code"] == 200 if expected == 200 else told["message"]
+
+
 # requests ---------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from gateway import access
 from gateway.access import Key
 from gateway.http import auth, door, shapes, state
 from gateway.http.v1 import engine
-from gateway.http.v1.engine import Few, NotBuilt
+from gateway.http.v1.engine import Few, Language, NotBuilt
 from ranking.autocomplete import Asked, Completed, complete
 from ranking.catalog.completions import CUSTOM, FIELDS, HISTORICAL, TITLE
 from schemas.fields import Reader, Text, Whole
@@ -50,7 +50,7 @@ class AutocompleteRequest(engine.ListRequest):
     )
     completion_fields = Few(Text(validate=_completable), MOST_FIELDS, "fields")
     min_query_users = Whole(validate=Range(1, error="A query has at least 1 user."))
-    language = Text()
+    language = Language()
     rows = Whole(validate=Range(0, MOST_ROWS, error=f"Ask for 0 to {MOST_ROWS} completions."))
 
 
@@ -68,7 +68,8 @@ ANSWER = shapes.record(
                 "took": shapes.COUNT,
                 "miso_id": shapes.UUID,
                 "completions": shapes.map_of(shapes.many(COMPLETION)),
-            }
+            },
+            {"min_query_users": shapes.COUNT},
         ),
     }
 )
@@ -90,27 +91,29 @@ def autocomplete() -> dict[str, Any]:
         site = access.site_by_id(connection, key.site_id)
         question = engine.question("autocomplete", asked, site, key)
         question = replace(question, endpoint="search/autocomplete")
-        answered = complete(connection, question, _asked(asked, key))
-    return {
-        "message": "success",
-        "data": {
-            "took": engine.took(),
-            "miso_id": str(answered.miso_id),
-            "completions": {
-                name: [_shown(one) for one in ones] for name, ones in answered.fields.items()
-            },
+        wanted = _asked(asked, key)
+        answered = complete(connection, question, wanted)
+    data = {
+        "took": engine.took(),
+        "miso_id": str(answered.miso_id),
+        "completions": {
+            name: [_shown(one) for one in ones] for name, ones in answered.fields.items()
         },
     }
+    if HISTORICAL in wanted.fields:
+        data["min_query_users"] = wanted.least_visitors
+    return {"message": "success", "data": data}
 
 
 def _asked(asked: dict[str, Any], key: Key) -> Asked:
-    """What few have searched for may tell of one of them: no key that stands in a page shows it."""
+    """What few have searched for may tell of one of them: no key that stands in a page shows it,
+    and the answer says of how many it is."""
     least = asked.get("min_query_users", LEAST_VISITORS)
     return Asked(
         text=asked["q"],
         fields=tuple(dict.fromkeys(asked.get("completion_fields") or [TITLE])),
         least_visitors=least if key.kind == "secret" else max(least, LEAST_VISITORS),
-        language=asked.get("language", "")[:2].lower(),
+        language=asked.get("language", ""),
     )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from marshmallow import Schema
+from marshmallow import Schema, ValidationError
 from marshmallow.fields import Field
 from marshmallow.validate import Length, Range
 
@@ -41,6 +41,8 @@ class Term(Field):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         if type(value) not in (int, float, str, bool):
             raise wrong_type("string", value)
+        if value == "":
+            raise ValidationError("The value must not be empty: no product has such a one.")
         return value
 
 

@@ -9,7 +9,7 @@ from marshmallow import Schema, ValidationError
 from marshmallow.fields import Field
 from marshmallow.validate import Length, OneOf, Range
 
-from gateway.http.v1.engine import Few
+from gateway.http.v1.engine import Few, Language
 from ranking.answer import Answer, Ranked
 from ranking.catalog.wanted import EXCLUDABLE
 from ranking.merchandising import filters
@@ -72,7 +72,7 @@ class FindingRequest(Schema):
     q = Query(validate=Length(max=LONGEST_QUERY, error=f"At most {LONGEST_QUERY:,} characters."))
     advanced_q = Query()
     like = Text(validate=Length(max=LONGEST_LIKE, error=f"At most {LONGEST_LIKE:,} characters."))
-    language = Text()
+    language = Language()
     category = _named(Id(), DEEPEST_CATEGORY, "levels")
     include = Few(Id(), MOST_INCLUDED, "products")
     exclude_fields_from_search = Items(
@@ -114,7 +114,7 @@ def search(asked: dict[str, Any]) -> Search:
     advanced = asked.get("advanced_q")
     return Search(
         text=asked.get("q", ""),
-        language=asked.get("language", "")[:2].lower(),
+        language=asked.get("language", ""),
         semantic=near if asked.get("enable_semantic_search", False) else None,
         personal=asked.get("personalization_weight", WEIGHT) / WEIGHT,
         like=asked.get("like", "").strip(),

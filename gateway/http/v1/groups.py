@@ -13,7 +13,7 @@ from marshmallow.validate import Length, Range
 from gateway import access
 from gateway.http import auth, door, shapes, state
 from gateway.http.v1 import engine, rules
-from gateway.http.v1.engine import Few
+from gateway.http.v1.engine import Few, Name
 from ranking.grouped import Group, grouped
 from ranking.groups import CATEGORIES, LONGEST, Grouping
 from ranking.merchandising import filters
@@ -38,7 +38,7 @@ class CategoriesRequest(engine.ListRequest, rules.UnvariedRequest):
 
     rows = _up_to(MOST_VALUES, "categories")  # type: ignore[assignment]
     products_per_category = _up_to(MOST_PRODUCTS, "products of each category")
-    root_category = Few(Text(), DEEPEST, "levels")
+    root_category = Few(Name(), DEEPEST, "levels")
 
 
 class AttributesRequest(engine.ListRequest, rules.UnvariedRequest):
@@ -111,8 +111,7 @@ def _asked(reader: Reader) -> tuple[dict[str, Any], access.Key]:
     body = door.read_body(engine.LARGEST_BYTES)
     asked, found = engine.read(body, reader, engine.NOT_BUILT)
     if "field" in asked and not _has_values(asked["field"]):
-        message = f'"{asked["field"]}" is no field of products whose values can be listed'
-        found.append(Problem("/field", message, asked["field"]))
+        found.append(Problem("/field", _unlisted(asked["field"]), asked["field"]))
     if found:
         raise engine.refused(found)
     auth.check_user_hash(key, asked.get("user_id"), asked.get("user_hash"))
@@ -122,6 +121,15 @@ def _asked(reader: Reader) -> tuple[dict[str, Any], access.Key]:
 def _has_values(field: str) -> bool:
     field = filters.spelled(field)
     return filters.known(field) and field.partition(".")[0] in TERM_FIELDS | {CUSTOM}
+
+
+def _unlisted(field: str) -> str:
+    """The same as of a filter, where there is no such field."""
+    if filters.spelled(field) == CUSTOM:
+        return f"name the attribute, as in {CUSTOM}.material"
+    if not filters.known(filters.spelled(field)):
+        return f'products have no field "{field}"'
+    return f'"{field}" is no field of products whose values can be listed'
 
 
 def _answered(

@@ -116,6 +116,9 @@ def problems(asked: dict[str, Any]) -> Iterator[Problem]:
                 yield Problem(f"{pointer}/boost_fq", str(error), fq)
         elif rule.get("boost_positions"):
             yield Problem(f"{pointer}/boost_fq", "Say by boost_fq what stands at these positions.")
+    for number, one in enumerate(asked.get("anchoring_settings", [])):
+        if "start_time" in one and "end_time" in one and one["start_time"] >= one["end_time"]:
+            yield Problem(f"/anchoring_settings/{number}/end_time", "It ends before it begins.")
     for name in asked.get("diversification", {}):
         if not filters.known(name):
             yield Problem("/diversification", f'products have no field "{name}"', name)

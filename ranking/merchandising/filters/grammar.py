@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from lark import Lark, Token, Transformer, v_args
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
@@ -30,6 +31,7 @@ from schemas.errors import AttuneError
 MAX_LENGTH = 10_000  # characters
 MAX_NESTING = 50  # brackets
 MAX_TEXTS = 50
+LONGEST_SHOWN = 40  # of what is quoted
 MAX_RANGES = 50  # each may look at every product
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
@@ -102,11 +104,22 @@ def equal(field: str, value: Scalar) -> Expression:
 def between(field: str, start: int | float | str | None, end: int | float | str | None) -> Range:
     """The field has a number or a date from `start` up to, but without, `end`; FilterError."""
     asked = _ranged(_field(Token("FIELD", field)))
-    return Range(
-        asked.name,
-        None if start is None else _lower(asked, Token("WORD", _written(start)), inclusive=True),
-        None if end is None else _upper(asked, Token("WORD", _written(end)), inclusive=False),
-    )
+    lower = None if start is None else _lower(asked, Token("WORD", _written(start)), inclusive=True)
+    upper = None if end is None else _upper(asked, Token("WORD", _written(end)), inclusive=False)
+    if lower and upper and _is_above(lower, upper):
+        raise FilterError(f"nothing is from {_shown(start)} to {_shown(end)}: exchange them", 0)
+    return Range(asked.name, lower, upper)
+
+
+def _is_above(lower: Bound, upper: Bound) -> bool:
+    one, other = lower.value, upper.value
+    if isinstance(one, str) or isinstance(other, str):
+        return isinstance(one, str) and isinstance(other, str) and one > other
+    return one > other
+
+
+def _shown(value: Any) -> str:
+    return str(value)[:LONGEST_SHOWN]
 
 
 def _written(value: Scalar) -> str:

@@ -74,6 +74,7 @@ NO_INDEX = (
 )
 DEEP = "rules look at 200 products, more than a pool of candidates is good for: all are compared"
 ITS_LIST = "of a word that every title has the index holds one list, which is read in one go"
+NEWEST = "the newest of the site: to find those of a product would take an index on each event"
 IN_ORDER = "walks down the order until enough pass the filter"
 
 ASKED: dict[str, Asked] = {
@@ -130,7 +131,8 @@ ASKED: dict[str, Asked] = {
         ATTRIBUTES, "vectors_hnsw", rows=5, field="brand"
     ),
     "audience_by_the_products_vectors": ask(
-        "recommendation/audience", "vectors_pkey products_pkey", product_id="p3"
+        "recommendation/audience", "vectors_pkey products_pkey events_pkey",
+        whole={"events": NEWEST}, product_id="p3",
     ),
     "search_of_few_by_their_words": ask(
         SEARCH, "product_words_words",
