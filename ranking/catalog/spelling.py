@@ -33,12 +33,14 @@ MOST_RIGHT = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """A query and its correction, both also as HTML with `<mark>` around the words that differ."""
+    """A query and its correction, both also as HTML with `<mark>` around the words that differ;
+    `typed`: for each word that was put in, folded, what stood there."""
 
     original: str
     original_marked: str
     corrected: str
     corrected_marked: str
+    typed: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_wrong(self) -> bool:
@@ -241,6 +243,7 @@ def _whole(tokens: Sequence[Token], right: Iterable[int], way: Sequence[_Option]
 
 def _replaced(query: str, tokens: Sequence[Token], chosen: Sequence[_Option]) -> Spelling:
     marked, plain, corrected = [], [], []
+    instead: list[tuple[str, str]] = []
     at = 0
     for one in chosen:
         start, end = tokens[one.first].start, tokens[one.last].end
@@ -251,11 +254,16 @@ def _replaced(query: str, tokens: Sequence[Token], chosen: Sequence[_Option]) ->
         marked += [shown, _marked(query, tokens[one.first : one.last + 1])]
         plain += [between, " ".join(meant)]
         corrected += [shown, " ".join(map(_mark, meant))]
+        instead += [(word.word, query[start:end]) for word in one.words]
         at = end
     rest = query[at:]
     shown = escape(rest, quote=False)
     return Spelling(
-        query, "".join([*marked, shown]), "".join([*plain, rest]), "".join([*corrected, shown])
+        query,
+        "".join([*marked, shown]),
+        "".join([*plain, rest]),
+        "".join([*corrected, shown]),
+        tuple(instead),
     )
 
 

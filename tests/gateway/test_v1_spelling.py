@@ -74,6 +74,26 @@ def test_a_correction_that_is_not_wanted_is_only_told(caller: Caller) -> None:
     assert told["corrected_query"] == "white denim"
 
 
+def test_what_is_missing_is_told_as_it_was_typed(caller: Caller) -> None:
+    def missing(q: str) -> dict[str, list[str]]:
+        products = caller.search(q, enable_partial_match=True, rows=20)["products"]
+        return {
+            one["product_id"].removeprefix("id "): one.get("_missing_keywords", [])
+            for one in products
+        }
+
+    told = missing("Whte  denem JAKET 5")
+    assert told["White denim jeans"] == ["JAKET", "5"]
+    assert told["Blue denim jacket"] == ["Whte", "5"]
+    assert missing("key board denim")["Blue denim jacket"] == ["key board"]
+    assert missing("robinhood denim")["Blue denim jacket"] == ["robinhood"]
+
+
+def test_an_explanation_names_words_as_they_were_typed(caller: Caller) -> None:
+    [product] = caller.search("whte jeans", explain=True)["products"]
+    assert product["_explanation"]["matched"]["title"] == ["whte", "jeans"]
+
+
 def test_spaces_are_mended_both_ways(caller: Caller) -> None:
     assert found(caller.search("robinhood")) == ["Robin Hood"]
     assert found(caller.search("key board")) == ["Keyboard"]
