@@ -15,7 +15,7 @@ from html import escape
 from itertools import islice, product
 from typing import NamedTuple
 
-from ranking.catalog import encoder, vocabulary, wanted, words
+from ranking.catalog import english, vocabulary, wanted, words
 from ranking.catalog.vocabulary import Near, Word
 from ranking.catalog.words import Token
 from schemas import database
@@ -144,7 +144,7 @@ def _options(
     connection: Connection, site_id: int, tokens: Sequence[Token], wrong: Sequence[int]
 ) -> dict[int, list[_Option]]:
     """For each wrong word its nearest corrections, which more products have first."""
-    strange = {tokens[place].word for place in wrong if not encoder.knows(tokens[place].word)}
+    strange = {tokens[place].word for place in wrong if not english.knows(tokens[place].word)}
     asked = {word: vocabulary.edits(word) for word in strange}
     near = vocabulary.near(connection, site_id, asked) if asked else {}
     spaces = {

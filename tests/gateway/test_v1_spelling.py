@@ -106,6 +106,41 @@ def test_what_is_no_error_comes_back_as_it_was(caller: Caller, query: str) -> No
     assert {value for value in told.values() if isinstance(value, str)} == {query}
 
 
+NOT_SOLD = (
+    "vegan", "vegans", "cooker", "toaster", "hoodie", "duvets", "earbuds", "pyjamas", "colour",
+    "slicer", "bouquet", "fiancé", "nappies", "vacuuming",
+)  # fmt: skip
+SOLD = (
+    "Las Vegas poster", "Velvet choker", "Coaster", "Hoodia cream", "Divot tool", "Earbud case",
+    "Pyjama bag", "Color wheel", "Sliver ring", "Banquet chair", "Finance book", "Nappier",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("query", NOT_SOLD)
+def test_a_good_word_that_the_shop_does_not_sell_is_no_misspelling(
+    caller: Caller, query: str
+) -> None:
+    caller.upload(*SOLD)
+    with caller.shop.pool.connection() as connection:
+        suggestions.refresh(connection, caller.shop.site.site_id, instant.now(), everything=True)
+    for asked in (query, query.upper()):
+        told = caller.search(asked)["spellcheck"]
+        assert (told["spelling_errors"], told["corrected_query"]) == (False, asked)
+
+
+@pytest.mark.parametrize(
+    ("query", "meant"),
+    [("vegsa", "vegas"), ("chokre", "choker"), ("caoster", "coaster"), ("sliverr", "sliver"),
+     ("velevt", "velvet"), ("postar", "poster"), ("banqet", "banquet"), ("whele", "wheel")],
+)  # fmt: skip
+def test_what_is_no_word_is_still_corrected(caller: Caller, query: str, meant: str) -> None:
+    caller.upload(*SOLD)
+    with caller.shop.pool.connection() as connection:
+        suggestions.refresh(connection, caller.shop.site.site_id, instant.now(), everything=True)
+    told = caller.search(query)["spellcheck"]
+    assert (told["spelling_errors"], told["corrected_query"]) == (True, meant)
+
+
 def test_a_word_that_was_uploaded_a_moment_ago_is_right(caller: Caller) -> None:
     assert caller.search("jackot")["spellcheck"]["corrected_query"] == "jacket"
     caller.upload("Jackot")
