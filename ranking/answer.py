@@ -210,6 +210,8 @@ def rank(connection: Connection, question: Question) -> List:
     with tracing.span("rules"):
         of_parts = replace(question, search=proposed.search or question.search)
         arranged = arrangement.arranged(connection, of_parts, proposed, end)
+        if question.rules.anchorings and proposed.total is not None:
+            proposed.total += arrangement.brought(connection, of_parts, proposed, arranged)
     page = arranged[question.start : end]
     if question.order:
         page = proposals.completed(connection, question, page)
