@@ -102,6 +102,17 @@ def test_products_in_the_language_stand_first(caller: Caller) -> None:
     assert found(caller, q="red mug", language="es") == {"red mug", "mug red", "taza roja"}
 
 
+def test_a_language_is_named_by_its_code_in_any_case(caller: Caller) -> None:
+    for code in ("es", "ES", "es-MX", "es_419"):
+        assert caller.ids(q="red mug", language=code)[0] == "taza roja"
+    for wrong in ("spanish", "german", "e", "xx", "e1", "eses"):
+        answer = caller.post("search/search", {"q": "mug", "language": wrong})
+        assert answer.status_code == 422 and answer.json
+        [told] = answer.json["detail"]
+        assert told["loc"] == ["body", "language"] and " de, " in told["msg"]
+    assert found(caller, q="mug", language=" ") == found(caller, q="mug", language="")
+
+
 def test_what_is_included_is_found_whatever_the_text_is(caller: Caller) -> None:
     data = caller.search(q="red mug", include=["green hat", "never", "red mug"], rows=50)
     assert data["total"] == len(data["products"]) == 4

@@ -207,6 +207,8 @@ def test_what_is_nowhere_comes_last_unless_it_is_told_where(
          "/geo/filter/0/distance_unit"),
         ({"filter": [{"lat": 1, "lon": 2, "distance": 1, "field": "title"}]},
          "/geo/filter/0/field"),
+        ({"filter": [{"lat": 1, "lon": 2, "distance": 1, "field": "place"}]},
+         "/geo/filter/0/field"),
         ({"boost": [{"lat": 1, "lon": 2, "distance": 1, "boost_positions": [-1]}]},
          "/geo/boost/0/boost_positions/0"),
         ({"boost": [{"lat": 1, "lon": 2, "distance": 1}] * 11}, "/geo/boost"),

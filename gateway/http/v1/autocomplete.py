@@ -16,7 +16,8 @@ from gateway.http.v1 import engine
 from gateway.http.v1.engine import Few, NotBuilt
 from ranking.autocomplete import Asked, Completed, complete
 from ranking.catalog.completions import CUSTOM, FIELDS, HISTORICAL, TITLE
-from schemas.fields import Reader, Text, Whole
+from ranking.merchandising import filters
+from schemas.fields import Language, Reader, Text, Whole
 
 blueprint = Blueprint("autocomplete", __name__, url_prefix="/v1/search")
 
@@ -34,7 +35,7 @@ NOT_BUILT: NotBuilt = {
 
 
 def _completable(name: str) -> None:
-    top, dot, inner = name.partition(".")
+    top, dot, inner = filters.spelled(name).partition(".")
     if name not in (*FIELDS, HISTORICAL) and not (top == CUSTOM and dot and inner):
         raise ValidationError(
             f"Name fields that hold names: {', '.join((*FIELDS, HISTORICAL))}, {CUSTOM}.…"
@@ -50,7 +51,7 @@ class AutocompleteRequest(engine.ListRequest):
     )
     completion_fields = Few(Text(validate=_completable), MOST_FIELDS, "fields")
     min_query_users = Whole(validate=Range(1, error="A query has at least 1 user."))
-    language = Text()
+    language = Language()
     rows = Whole(validate=Range(0, MOST_ROWS, error=f"Ask for 0 to {MOST_ROWS} completions."))
 
 
@@ -110,7 +111,7 @@ def _asked(asked: dict[str, Any], key: Key) -> Asked:
         text=asked["q"],
         fields=tuple(dict.fromkeys(asked.get("completion_fields") or [TITLE])),
         least_visitors=least if key.kind == "secret" else max(least, LEAST_VISITORS),
-        language=asked.get("language", "")[:2].lower(),
+        language=asked.get("language", ""),
     )
 
 

@@ -9,6 +9,7 @@ from marshmallow import Schema, ValidationError
 from marshmallow.fields import Field
 from marshmallow.validate import Length, OneOf, Range
 
+from gateway.http.v1 import names
 from gateway.http.v1.engine import Few
 from ranking.answer import Answer, Ranked
 from ranking.catalog.wanted import EXCLUDABLE
@@ -17,7 +18,7 @@ from ranking.merchandising.filters import Expression, FilterError
 from ranking.question import Search
 from ranking.strategies.searching.highlights import DEFAULT
 from schemas.errors import Problem
-from schemas.fields import Flag, Id, Items, Number, Part, Text, Whole
+from schemas.fields import Flag, Id, Items, Language, Number, Part, Text, Whole
 
 LONGEST_QUERY = 1000
 LONGEST_LIKE = 2000
@@ -72,7 +73,7 @@ class FindingRequest(Schema):
     q = Query(validate=Length(max=LONGEST_QUERY, error=f"At most {LONGEST_QUERY:,} characters."))
     advanced_q = Query()
     like = Text(validate=Length(max=LONGEST_LIKE, error=f"At most {LONGEST_LIKE:,} characters."))
-    language = Text()
+    language = Language()
     category = _named(Id(), DEEPEST_CATEGORY, "levels")
     include = Few(Id(), MOST_INCLUDED, "products")
     exclude_fields_from_search = Items(
@@ -104,8 +105,7 @@ def problems(asked: dict[str, Any]) -> Iterator[Problem]:
     except FilterError as error:
         yield Problem("/advanced_q", str(error), asked["advanced_q"])
     for at, name in enumerate(asked.get("highlight", ())):
-        if not filters.known(name):
-            yield Problem(f"/highlight/{at}", f'products have no field "{name}"', name)
+        yield from names.problems(f"/highlight/{at}", name)
 
 
 def search(asked: dict[str, Any]) -> Search:
@@ -114,7 +114,7 @@ def search(asked: dict[str, Any]) -> Search:
     advanced = asked.get("advanced_q")
     return Search(
         text=asked.get("q", ""),
-        language=asked.get("language", "")[:2].lower(),
+        language=asked.get("language", ""),
         semantic=near if asked.get("enable_semantic_search", False) else None,
         personal=asked.get("personalization_weight", WEIGHT) / WEIGHT,
         like=asked.get("like", "").strip(),
