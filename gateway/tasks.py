@@ -213,7 +213,7 @@ def _purge(connection: Connection, site_id: int) -> Report:
     return {
         "runs": jobs.purge(connection, now - RUNS_KEPT),
         "queries": queries.purge(connection, now - QUERIES_KEPT),
-        "searched_in_vain": searched.purge(connection, now - searched.WINDOW),
+        "searched": searched.purge(connection, now - searched.WINDOW),
         "imports": importer.purge(connection, now - IMPORTS_KEPT),
         "snapshots": snapshot.purge(connection, now - SNAPSHOTS_KEPT),
         "paged_lists": pages.purge(connection, now - pages.IDLE),

@@ -98,9 +98,9 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
     shown = [*chosen.page, *chosen.others]
     miso_id = remember_list(connection, question, shown) if remember else None
     asked = replace(question, strategy=fallback or question.strategy)
-    if remember and _is_in_vain(question, chosen):
+    if remember:
         with suppress(psycopg.errors.DiskFull):
-            searched.in_vain(connection, question.site_id, typed, question.at)
+            _remember_search(connection, question, typed, found=bool(shown))
     return Answer(
         miso_id=miso_id,
         products=show(connection, asked, chosen, chosen.page),
@@ -114,13 +114,26 @@ def answer(connection: Connection, question: Question, *, remember: bool = True)
     )
 
 
-def _is_in_vain(question: Question, chosen: List) -> bool:
-    """Whether a whole search found nothing; one within a filter may find something without it."""
+def _remember_search(
+    connection: Connection, question: Question, typed: str, *, found: bool
+) -> None:
+    """Whether a whole search found nothing, or something once its text was corrected."""
+    if not _is_whole(question):
+        return
+    text = question.search.text
+    if not found:
+        searched.in_vain(connection, question.site_id, typed, question.at)
+    elif text != typed:
+        searched.after_correction(connection, question.site_id, typed, text, question.at)
+
+
+def _is_whole(question: Question) -> bool:
+    """Whether it is a search from its first product on; what one within a filter does not find may
+    be found without it."""
     if question.strategy != "search" or question.start or not question.rows:
         return False
     narrowed = question.filter != filters.everything() or question.search.advanced is not None
-    narrowed = narrowed or bool(question.exclude or question.search.without)
-    return not (narrowed or chosen.page or chosen.others)
+    return not (narrowed or question.exclude or question.search.without)
 
 
 def _existing(connection: Connection, question: Question) -> frozenset[str]:
@@ -210,6 +223,8 @@ def rank(connection: Connection, question: Question) -> List:
     with tracing.span("rules"):
         of_parts = replace(question, search=proposed.search or question.search)
         arranged = arrangement.arranged(connection, of_parts, proposed, end)
+        if question.rules.anchorings and proposed.total is not None:
+            proposed.total += arrangement.brought(connection, of_parts, proposed, arranged)
     page = arranged[question.start : end]
     if question.order:
         page = proposals.completed(connection, question, page)

@@ -103,6 +103,27 @@ def arranged(
     return rules.pinned(ranked, lifted, key)
 
 
+def brought(
+    connection: Connection,
+    question: Question,
+    proposed: Sequence[Candidate],
+    arranged: Sequence[Candidate],
+) -> int:
+    """How many there are that the search finds on no page: a product comes with its anchor whether
+    or not it does."""
+    key: Key = proposals.group if question.one_per_group else proposals.number
+    ids, known = {one.product_id for one in question.rules.anchorings}, set(map(key, proposed))
+    new = [one for one in arranged if one.product_id in ids and key(one) not in known]
+    if not new:
+        return 0
+    numbers = frozenset(one.product_no for one in new)
+    if question.one_per_group:
+        numbers = records.with_variants(connection, question.site_id, numbers)
+    among = replace(question, among=tuple(sorted(numbers)))
+    found = set(map(key, proposals.proposed(connection, among, len(numbers))))
+    return sum(key(one) not in found for one in new)
+
+
 def _dithered(question: Question, proposed: list[Candidate]) -> list[Candidate]:
     asked = question.rules.dithering
     if asked is None:

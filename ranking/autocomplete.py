@@ -22,7 +22,7 @@ from ranking.catalog.records import int_array
 from ranking.catalog.typed import Match, Typed, marked
 from ranking.merchandising import rules
 from ranking.merchandising.filters import compile as compile_filter
-from ranking.merchandising.filters import term
+from ranking.merchandising.filters import spelled, term
 from ranking.merchandising.rules import Lifted
 from ranking.question import Candidate, Question
 from ranking.visitors.profile import NOBODY
@@ -101,10 +101,10 @@ def complete(connection: Connection, question: Question, asked: Asked) -> Comple
     typed = Typed(asked.text)
     prepared = _prepared(connection, question)
     try:
-        found = {name: _field(connection, prepared, asked, typed, name) for name in asked.fields}
+        found = _fields(connection, prepared, asked, typed)
     except psycopg.errors.QueryCanceled:
         prepared = replace(prepared, visitor=NOBODY)
-        found = {name: _field(connection, prepared, asked, typed, name) for name in asked.fields}
+        found = _fields(connection, prepared, asked, typed)
     shown = [one for one in found.get(TITLE, ()) if one.product]
     try:
         miso_id = answers.record(connection, prepared, [_candidate(one) for one in shown])
@@ -134,6 +134,15 @@ def _prepared(connection: Connection, question: Question) -> Question:
 # one field --------------------------------------------------------------------------------------
 
 
+def _fields(
+    connection: Connection, question: Question, asked: Asked, typed: Typed
+) -> dict[str, list[_One]]:
+    """Each under the name that it was asked by."""
+    return {
+        name: _field(connection, question, asked, typed, spelled(name)) for name in asked.fields
+    }
+
+
 def _field(
     connection: Connection, question: Question, asked: Asked, typed: Typed, field: str
 ) -> list[_One]:
@@ -157,7 +166,7 @@ def _exact(
     connection: Connection, question: Question, asked: Asked, typed: Typed, field: str
 ) -> list[Matched]:
     found = _with_words(connection, question, asked, typed, field, [(w,) for w in typed.words])
-    return [(one, typed.match(one.folded)) for one in found]
+    return [(one, typed.match(one.folded, one.completion.text)) for one in found]
 
 
 def _with_words(

@@ -41,7 +41,8 @@ def spelled(connection: Connection, question: Question) -> tuple[Question, Spell
     except psycopg.errors.QueryCanceled:
         return question, None
     if found.is_wrong and asked.corrected:
-        question = replace(question, search=replace(asked, text=found.corrected))
+        asked = replace(asked, text=found.corrected, typed=found.typed)
+        question = replace(question, search=asked)
     return question, found
 
 

@@ -74,10 +74,10 @@ class Proposed(list[Candidate]):
 class Search:
     """What a search looks for.
 
-    The `text` as it was typed, its misspelt words `corrected` or not, whose words must occur, but
-    not in the fields `without`; `advanced`, a condition that may ask for texts; products `like` a
-    text come first, those in a `language` (empty: no matter) before all others; those to `include`
-    are found whatever the text is.
+    The `text` as it was typed, its misspelt words `corrected` or not (for each that was, folded,
+    what was `typed`), whose words must occur, but not in the fields `without`; `advanced`, a
+    condition that may ask for texts; products `like` a text come first, those in a `language`
+    (empty: no matter) before all others; those to `include` are found whatever the text is.
     `semantic`: how near in meaning may stand in for words (None: nothing may). `partial`: some of
     the words may do, where `most_exact` products or fewer have all (None: any number); `separated`:
     what has not all words is listed apart. `personal`: what the visitor counts, from 0 to 1.
@@ -97,6 +97,7 @@ class Search:
     separated: bool = False
     advanced: Expression | None = None
     corrected: bool = True
+    typed: tuple[tuple[str, str], ...] = ()
     whether: Sequence[str] = ()
     matched: bool = False
     highlight: Sequence[str] = ()

@@ -14,6 +14,7 @@ from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, missing
 
+from schemas import languages
 from schemas.errors import Problem
 
 NULL_LIKE = frozenset(("", "0", "null", "undefined", "none", "nan", "[object object]"))
@@ -79,6 +80,18 @@ class Text(fields.String):
         if type(value) is not str:
             raise wrong_type("string", value)
         return value
+
+
+class Language(Text):
+    """A language by its two letters (or a tag: en-US), in small ones; empty where none is named."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        code = languages.code(text) if text.strip() else ""
+        if code is None:
+            known = ", ".join(sorted(languages.CODES))
+            raise ValidationError(f"Name a language by its two letters (ISO 639-1): {known}.")
+        return code
 
 
 class Id(Text):

@@ -9,6 +9,12 @@ from gateway.commands import console
 from gateway.commands.inspect import limit_option
 from ranking.catalog import searched
 
+# What a report shows beside the columns of all.
+MORE = {
+    "rising": ("searches_7_days", "searches_7_days_before"),
+    "corrected": ("corrected_text",),
+}
+
 
 @click.command("queries")
 @click.argument("site")
@@ -17,7 +23,7 @@ from ranking.catalog import searched
     type=click.Choice(searched.KINDS),
     default="popular",
     show_default=True,
-    help="Most searched for, more than before, or in vain.",
+    help="Most searched for, more than before, in vain, or corrected.",
 )
 @limit_option
 @console.json_option
@@ -29,8 +35,7 @@ def show(site: str, kind: str, limit: int, as_json: bool) -> None:
     if as_json:
         console.show_json({"queries": found})
     else:
-        names = ["text", "searches", "visitors", "last_searched_at"]
-        names += ["searches_7_days", "searches_7_days_before"] if kind == "rising" else []
+        names = ["text", "searches", "visitors", "last_searched_at", *MORE.get(kind, ())]
         rows = [[row[name] for name in names] for row in found]
         console.show_table(names, rows, "Nothing was searched for.")
 

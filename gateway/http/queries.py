@@ -21,7 +21,11 @@ QUERY = shapes.record(
         "visitors": shapes.optional(shapes.COUNT),
         "last_searched_at": shapes.TEXT,
     },
-    {"searches_7_days": shapes.COUNT, "searches_7_days_before": shapes.COUNT},
+    {
+        "searches_7_days": shapes.COUNT,
+        "searches_7_days_before": shapes.COUNT,
+        "corrected_text": shapes.TEXT,
+    },
 )
 
 
@@ -34,7 +38,7 @@ QUERY = shapes.record(
     responses=shapes.ok(shapes.record({"queries": shapes.many(QUERY)})),
 )
 def queries() -> Response:
-    """What is searched for most, more than before, or in vain."""
+    """What is searched for most, more than before, in vain, or with words that were corrected."""
     key = authenticate("admin:read")
     parameters.only("kind", "limit")
     kind = parameters.text("kind") or searched.KINDS[0]

@@ -142,9 +142,12 @@ def keep(
 def _row(site_id: int, key: Key, value: Completion, known: bool) -> dict[str, Any]:
     field, folded = key
     prefix = prefix_of(site_id, field)
-    lexemes = sorted({f"'{prefix}{word}'" for word in folded.split()[:MOST_WORDS]})
+    lexemes = {f"'{prefix}{word}'" for word in folded.split()[:MOST_WORDS]}
+    parted = {f"'{prefix}{word}'" for word in words.all_folded(value.text)[: 2 * MOST_WORDS]}
     made = {"field": field, "folded": folded, **value._asdict()}
-    return made | {"words": None if known else " ".join(lexemes)}
+    # Of equal texts one may part what another writes as one word.
+    stays = known and parted <= lexemes
+    return made | {"words": None if stays else " ".join(sorted(lexemes | parted))}
 
 
 def prefix_of(site_id: int, field: str) -> str:

@@ -366,7 +366,7 @@ class QueryEncoder:
 
 def knows(word: str) -> bool:
     """Whether a lowercase word is one of those that the model was trained with as a whole: some
-    20,000, nearly all of English, names that everybody knows among them."""
+    20,000, common words and names; it makes others of pieces (cook + er)."""
     return word in _vocabulary()
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from ranking.merchandising.filters import term
+from ranking.merchandising.filters import CUSTOM, spelled, term
 from schemas import database
 from schemas.database import Connection
 
@@ -72,16 +73,43 @@ def fields(
 
 
 def picked(record: dict[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
-    """The fields asked for; `*` is all, `custom_attributes.*` all of these, `a.b` one of them."""
+    """The fields asked for: `*` stands for any letters (alone for all fields), `a.b` is one of the
+    attributes. A name that the record does not have gives nothing."""
     if "*" in wanted:
         return record
-    found: dict[str, Any] = {name: record[name] for name in wanted if name in record}
-    custom = record.get("custom_attributes")
-    if not isinstance(custom, dict) or "custom_attributes" in found:
+    names = dict.fromkeys(map(spelled, wanted))
+    starred = tuple(name for name in names if "*" in name)
+    found = {name: record[name] for name in names if name in record}
+    if starred:
+        found |= {name: value for name, value in record.items() if _fits(name, starred)}
+    custom = record.get(CUSTOM)
+    if not isinstance(custom, dict) or CUSTOM in found:
         return found
-    names = [name.partition(".")[2] for name in wanted if name.startswith("custom_attributes.")]
-    some = custom if "*" in names else {name: custom[name] for name in names if name in custom}
-    return found | {"custom_attributes": some} if some else found
+    some = {
+        name: value
+        for name, value in custom.items()
+        if f"{CUSTOM}.{name}" in names or _fits(f"{CUSTOM}.{name}", starred)
+    }
+    return found | {CUSTOM: some} if some else found
+
+
+@lru_cache(4096)
+def _fits(name: str, starred: tuple[str, ...]) -> bool:
+    """Whether it is one of these, in which stars stand for any letters."""
+    return any(_is_like(name, one.split("*")) for one in starred)
+
+
+def _is_like(name: str, parts: Sequence[str]) -> bool:
+    first, *between, last = parts
+    if not name.startswith(first) or len(name) < len(first) + len(last):
+        return False
+    at = len(first)
+    for part in between:
+        at = name.find(part, at)
+        if at < 0:
+            return False
+        at += len(part)
+    return name.endswith(last) and at <= len(name) - len(last)
 
 
 def values(record: dict[str, Any], field: str) -> frozenset[Hashable]:

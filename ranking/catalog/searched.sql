@@ -77,8 +77,28 @@ where not exists (
 on conflict (site_id, day, folded) do update set
   searches = v.searches + 1, last_at = greatest(v.last_at, excluded.last_at)
 
+-- name: again_corrected
+update searched_corrected set searches = searches + 1, last_at = greatest(last_at, %(at)s),
+  text = %(text)s, corrected = %(corrected)s
+where site_id = %(site_id)s and day = %(day)s and folded = %(folded)s
+
+-- name: corrected
+insert into searched_corrected as c (site_id, day, folded, text, corrected, searches, last_at)
+select %(site_id)s, %(day)s, %(folded)s, %(text)s, %(corrected)s, 1, %(at)s
+where not exists (
+  select from searched_corrected where site_id = %(site_id)s and day = %(day)s
+  offset %(most)s - 1)
+on conflict (site_id, day, folded) do update set
+  searches = c.searches + 1, last_at = greatest(c.last_at, excluded.last_at)
+
 -- name: purge
-delete from searched_in_vain where day < %(before)s
+with corrected as (
+  delete from searched_corrected where day < %(before)s returning 1
+),
+in_vain as (
+  delete from searched_in_vain where day < %(before)s returning 1
+)
+select (select count(*) from corrected) + (select count(*) from in_vain)
 
 -- name: popular
 select text, searches, visitors, last_at as last_searched_at from searched
@@ -100,6 +120,20 @@ from (
   select folded, (array_agg(text order by last_at desc))[1] as text,
     sum(searches)::int as searches, max(last_at) as last_searched_at
   from searched_in_vain
+  where site_id = %(site_id)s and day >= %(since)s
+  group by folded
+) as v
+left join searched s on s.site_id = %(site_id)s and s.folded = v.folded
+order by v.searches desc, v.last_searched_at desc, v.folded
+limit %(limit)s
+
+-- name: report_corrected
+select v.text, v.corrected_text, v.searches, s.visitors, v.last_searched_at
+from (
+  select folded, (array_agg(text order by last_at desc))[1] as text,
+    (array_agg(corrected order by last_at desc))[1] as corrected_text,
+    sum(searches)::int as searches, max(last_at) as last_searched_at
+  from searched_corrected
   where site_id = %(site_id)s and day >= %(since)s
   group by folded
 ) as v

@@ -15,7 +15,7 @@ from html import escape
 from itertools import islice, product
 from typing import NamedTuple
 
-from ranking.catalog import encoder, vocabulary, wanted, words
+from ranking.catalog import english, vocabulary, wanted, words
 from ranking.catalog.vocabulary import Near, Word
 from ranking.catalog.words import Token
 from schemas import database
@@ -33,12 +33,14 @@ MOST_RIGHT = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """A query and its correction, both also as HTML with `<mark>` around the words that differ."""
+    """A query and its correction, both also as HTML with `<mark>` around the words that differ;
+    `typed`: for each word that was put in, folded, what stood there."""
 
     original: str
     original_marked: str
     corrected: str
     corrected_marked: str
+    typed: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_wrong(self) -> bool:
@@ -142,7 +144,7 @@ def _options(
     connection: Connection, site_id: int, tokens: Sequence[Token], wrong: Sequence[int]
 ) -> dict[int, list[_Option]]:
     """For each wrong word its nearest corrections, which more products have first."""
-    strange = {tokens[place].word for place in wrong if not encoder.knows(tokens[place].word)}
+    strange = {tokens[place].word for place in wrong if not english.knows(tokens[place].word)}
     asked = {word: vocabulary.edits(word) for word in strange}
     near = vocabulary.near(connection, site_id, asked) if asked else {}
     spaces = {
@@ -241,6 +243,7 @@ def _whole(tokens: Sequence[Token], right: Iterable[int], way: Sequence[_Option]
 
 def _replaced(query: str, tokens: Sequence[Token], chosen: Sequence[_Option]) -> Spelling:
     marked, plain, corrected = [], [], []
+    instead: list[tuple[str, str]] = []
     at = 0
     for one in chosen:
         start, end = tokens[one.first].start, tokens[one.last].end
@@ -251,11 +254,16 @@ def _replaced(query: str, tokens: Sequence[Token], chosen: Sequence[_Option]) ->
         marked += [shown, _marked(query, tokens[one.first : one.last + 1])]
         plain += [between, " ".join(meant)]
         corrected += [shown, " ".join(map(_mark, meant))]
+        instead += [(word.word, query[start:end]) for word in one.words]
         at = end
     rest = query[at:]
     shown = escape(rest, quote=False)
     return Spelling(
-        query, "".join([*marked, shown]), "".join([*plain, rest]), "".join([*corrected, shown])
+        query,
+        "".join([*marked, shown]),
+        "".join([*plain, rest]),
+        "".join([*corrected, shown]),
+        tuple(instead),
     )
 
 

@@ -17,7 +17,7 @@ from schemas.database import Connection
 SQL = database.queries(__file__)
 
 # Raise it with any change in what is read from a record, and every catalog is read anew.
-RECIPE = 1
+RECIPE = 2
 AT_LEAST_EVERY = timedelta(hours=1)  # what is popular changes, and what can be bought
 PAUSE = 20  # times as long as reading took, until a changed catalog is read again
 UNREAD = (

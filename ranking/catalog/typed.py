@@ -48,10 +48,12 @@ class Typed:
     def _folded(self) -> str:
         return _fold(self.text)[0]
 
-    def match(self, folded: str) -> Match:
-        """Of a text that has all its words, by these, folded."""
+    def match(self, folded: str, text: str = "") -> Match:
+        """Of a text that has all its words, by these, folded, and by the text as it is written."""
         close = not self.words or f" {self._ended}" in f" {folded}{self._end}"
         starts = close and f"{folded}{self._end}".startswith(self._ended)
+        if not close and _has_apostrophe(text):
+            return self.match(" ".join(_fold(text, " ")[0].split()))
         return Match(CLOSE if close else SCATTERED, starts)
 
     @cached_property
@@ -88,10 +90,16 @@ class Typed:
             start = _place(folded, match.begins)
             common = _common(self._folded.lstrip(), folded[start:])
             return (_span(text, places, start, start + common),) if common else ()
+        ways = [(folded, places)] + ([_fold(text, " ")] if _has_apostrophe(text) else [])
         parts = self._folded.split()
-        close = _pattern(parts, self.is_finished).search(folded) if parts else None
-        if close:
-            return (_span(text, places, *close.span()),)
+        for folded, places in ways:
+            close = _pattern(parts, self.is_finished).search(folded) if parts else None
+            if close:
+                return (_span(text, places, *close.span()),)
+        return max((self._scattered(text, *way) for way in ways), key=len)
+
+    def _scattered(self, text: str, folded: str, places: Sequence[int]) -> tuple[Span, ...]:
+        parts = self._folded.split()
         last = len(parts) - 1
         each = (_pattern([part], at < last or self.is_finished) for at, part in enumerate(parts))
         found = [one.search(folded) for one in each]
@@ -122,13 +130,17 @@ def _parts(text: str, spans: Sequence[Span]) -> Iterator[tuple[str, bool]]:
 # letters ----------------------------------------------------------------------------------------
 
 
-def _fold(text: str) -> tuple[str, tuple[int, ...]]:
-    """In lower case, without accents and apostrophes, a space for all that is no letter; and for
-    each of its characters where that stood."""
+def _has_apostrophe(text: str) -> bool:
+    return any(one in words.APOSTROPHES for one in text)
+
+
+def _fold(text: str, apostrophe: str = "") -> tuple[str, tuple[int, ...]]:
+    """In lower case, without accents, with this for an apostrophe and a space for all else that is
+    no letter; and for each of its characters where that stood."""
     folded: list[str] = []
     places: list[int] = []
     for place, character in enumerate(text):
-        for one in _letter(character):
+        for one in apostrophe if character in words.APOSTROPHES else _letter(character):
             folded.append(one)
             places.append(place)
     return "".join(folded), tuple(places)
@@ -136,8 +148,6 @@ def _fold(text: str) -> tuple[str, tuple[int, ...]]:
 
 @lru_cache(16_384)
 def _letter(character: str) -> str:
-    if character in "'\u2019":
-        return ""
     plain = unicodedata.normalize("NFKC", character).casefold()
     bare = words.fold(plain)
     return "".join(one if one.isalnum() or unicodedata.combining(one) else " " for one in bare)

@@ -182,13 +182,21 @@ class Counted:
 
 @lru_cache(20_000)
 def _kept(text: str) -> tuple[tuple[str, str], ...]:
-    """The words of a text, each with how it is written there. Brands and categories come again and
-    again."""
+    """The words of a text, each with how it is written there; what an apostrophe parts whole and in
+    its pieces. Brands and categories come again and again."""
     return tuple(
-        (token.word, text[token.start : token.end])
+        (word, surface)
         for token in words.tokens(text)
-        if is_kept(token.word)
+        for word, surface in _with_pieces(token.word, text[token.start : token.end])
+        if is_kept(word)
     )
+
+
+def _with_pieces(word: str, surface: str) -> Iterator[tuple[str, str]]:
+    yield word, surface
+    parted = words.pieces(surface)
+    if word and len(parted) > 1:
+        yield from ((" ".join(words.folded(one)), one) for one in parted)
 
 
 def keep(connection: Connection, site_id: int, now: Mapping[str, tuple[str, int]]) -> int:

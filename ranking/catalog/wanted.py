@@ -10,11 +10,14 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, product
 
 from ranking.catalog import words
 from ranking.catalog.words import DESCRIPTION, METADATA, MORE, SUBTITLE, TITLE
 
 Letters = dict[str, str]  # of Postgres's four, by what stands between site and word
+# How far each word stands behind the one before, and its forms.
+Row = tuple[tuple[int, frozenset[str]], ...]
 
 # Where each field of a record stands; `metadata` is all others.
 FIELDS: dict[str, tuple[str, str]] = {
@@ -26,6 +29,7 @@ FIELDS: dict[str, tuple[str, str]] = {
 }
 EXCLUDABLE = frozenset(FIELDS) - {"metadata"}
 NOWHERE = "'-'"  # a lexeme that no product has
+MOST_ROWS = 8  # ways to write a phrase, with or without its apostrophes
 
 QUOTED = re.compile(r'(?<!\S)["\u201c\u201d\u201e]([^"\u201c\u201d\u201e]*)["\u201c\u201d](?!\S)')
 _EDGES = re.compile(rf"^[^\w{words.MARKS}]+|[^\w{words.MARKS}]+$|_")
@@ -34,21 +38,19 @@ _EDGES = re.compile(rf"^[^\w{words.MARKS}]+|[^\w{words.MARKS}]+$|_")
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A word, or several in a row: what was typed, and of each word its forms and how far it
-    stands behind the one before."""
+    stands behind the one before. `instead`: the same with blanks for apostrophes."""
 
     typed: str
-    words: tuple[tuple[int, frozenset[str]], ...]
+    words: Row
+    instead: tuple[Row, ...] = ()
 
     def query(self, site_id: int, letters: Letters, *, ordered: bool = True) -> str:
         """A tsquery that is true of a product that has it in one of these places."""
-        found = []
-        for separator, marks in letters.items():
-            prefix = f"{site_id}{separator}"
-            first, *others = [(far, _any(prefix, forms, marks)) for far, forms in self.words]
-            text = first[1]
-            for far, word in others:
-                text += f" <{far}> {word}" if ordered else f" & {word}"
-            found.append(f"({text})" if others else text)
+        found = [
+            _in_a_row(f"{site_id}{separator}", marks, row, ordered=ordered)
+            for separator, marks in letters.items()
+            for row in (self.words, *self.instead)
+        ]
         return f"({' | '.join(found)})" if len(found) != 1 else found[0]
 
 
@@ -120,6 +122,14 @@ def places(fields: Iterable[str], without: Collection[str] = ()) -> Letters:
     return {key: "" if len(value) == len("ABCD") else value for key, value in letters.items()}
 
 
+def _in_a_row(prefix: str, letters: str, row: Row, *, ordered: bool) -> str:
+    first, *others = [(far, _any(prefix, forms, letters)) for far, forms in row]
+    text = first[1]
+    for far, word in others:
+        text += f" <{far}> {word}" if ordered else f" & {word}"
+    return f"({text})" if others else text
+
+
 def _any(prefix: str, forms: Iterable[str], letters: str) -> str:
     lexemes = " | ".join(_lexeme(prefix, form, letters) for form in sorted(forms))
     return f"({lexemes})"
@@ -154,24 +164,42 @@ def phrase(text: str, languages: Collection[str]) -> Wanted | None:
     if not placed:
         return None
     before = [placed[0][0], *(at for at, _ in placed)]
-    steps = tuple(
-        (at - last, words.forms(word, languages))
-        for last, (at, word) in zip(before, placed, strict=False)
-    )
-    return Wanted(" ".join(text.split()), steps)
+    steps = [(at - last, _ways(slot)) for last, (at, slot) in zip(before, placed, strict=False)]
+    rows = islice(_rows(steps, languages), MOST_ROWS)
+    return Wanted(" ".join(text.split()), *_first_and_others(rows))
+
+
+def _ways(slot: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """As one word, and where an apostrophe parts it as several."""
+    return [slot[:1], slot[1:]] if len(slot) > 1 else [slot]
+
+
+def _rows(
+    steps: Sequence[tuple[int, list[tuple[str, ...]]]], languages: Collection[str]
+) -> Iterator[Row]:
+    for way in product(*(ways for _, ways in steps)):
+        yield tuple(
+            (1 if behind else far, words.forms(word, languages))
+            for (far, _), some in zip(steps, way, strict=True)
+            for behind, word in enumerate(some)
+        )
+
+
+def _first_and_others(rows: Iterator[Row]) -> tuple[Row, tuple[Row, ...]]:
+    return next(rows), tuple(rows)
 
 
 def _loose(text: str, languages: Collection[str]) -> Iterator[tuple[Wanted, bool]]:
     """Word by word, and whether it tells anything."""
-    for typed, word in _typed(text):
-        tells = words.fold(word) not in words.FUNCTION_WORDS
-        yield Wanted(typed, ((0, words.forms(word, languages)),)), tells
+    for typed, slot in _typed(text):
+        rows = _first_and_others(_rows([(0, _ways(slot))], languages))
+        yield Wanted(typed, *rows), words.fold(slot[0]) not in words.FUNCTION_WORDS
 
 
-def _typed(text: str) -> Iterator[tuple[str, str]]:
+def _typed(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Each word as it was typed and as products have it."""
     for token in text.split():
-        found = list(words.split(token))
+        found = list(words.slots(token))
         typed = _EDGES.sub("", unicodedata.normalize("NFC", token))
-        for word in found:
-            yield (typed if typed and len(found) == 1 else word), word
+        for slot in found:
+            yield (typed if typed and len(found) == 1 else slot[0]), slot

@@ -1,9 +1,10 @@
 """The words of products and of what people search for, as Postgres's text search keeps them.
 
 Split and stemmed here, not by Postgres's parser: its words depend on the database's locale, and
-`Black/White` is a file name to it. Each word carries its site (`12/mug`), so that the one index
-holds every site's words apart; those of a title are there twice (`12=mug`), because the index does
-not know the letters. catalog/products writes, strategies/searching asks.
+`Black/White` is a file name to it. An apostrophe is no letter: `L'Oréal` is `loreal`, and what it
+parts, `l` and `oreal`, stands at the same place. Each word carries its site (`12/mug`), so that the
+one index holds every site's words apart; those of a title are there twice (`12=mug`), because the
+index does not know the letters. catalog/products writes, strategies/searching asks.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import snowballstemmer
@@ -27,7 +29,7 @@ from schemas.database import Connection
 SQL = database.queries(__file__)
 
 # Raise it with any change in which words a record has: every product is split anew.
-RECIPE = 2
+RECIPE = 3
 DEFAULT_LANGUAGE = "en"
 STEMMERS = {
     "ar": "arabic", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek",
@@ -67,13 +69,18 @@ _UNBROKEN = "\u0e00-\u0edf\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u
     "\uf900-\ufaff\U00020000-\U0003ffff"  # fmt: skip
 # Marks that belong to the letter before them, in scripts whose letters keep them.
 MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff"
-_WORD = re.compile(rf"[{_UNBROKEN}]+|(?:(?![{_UNBROKEN}])[^\W_]|[{MARKS}])+")
+# What is typed and printed for an apostrophe.
+APOSTROPHES = "'\u2019\u2018\u201b\u02bb\u02bc\u02b9\u2032\u00b4`\uff07"
+_PLAIN = str.maketrans(dict.fromkeys(APOSTROPHES, "'"))
+_LETTERS = rf"(?:(?![{_UNBROKEN}])[^\W_]|[{MARKS}])+"
+_WORD = re.compile(rf"[{_UNBROKEN}]+|{_LETTERS}(?:'{_LETTERS})*")
 _IS_UNBROKEN = re.compile(rf"[{_UNBROKEN}]")
 _FOLDED_MARKS = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670]")
-# men's → mens, but l'eau → l eau
-_ELISION = re.compile(r"(?<![^\W_])([^\W_]|qu)['\u2019](?=[^\W\d_])", re.IGNORECASE)
-_APOSTROPHE = re.compile(r"(?<=[^\W_])['\u2019](?=[^\W_])")
-_TOKEN = re.compile(rf"(?:[^\W_]|[{MARKS}])+(?:['\u2019](?:[^\W_]|[{MARKS}])+)*")
+# Longer than a letter and yet a word of their own before an apostrophe.
+_ELIDED = frozenset(
+    ("qu", "jusqu", "lorsqu", "puisqu", "all", "dall", "dell", "nell", "sull", "un")
+)
+_TOKEN = re.compile(rf"(?:[^\W_]|[{MARKS}])+(?:[{APOSTROPHES}](?:[^\W_]|[{MARKS}])+)*")
 
 _stemmers: dict[str, Any] = {}
 _stemmers_lock = threading.Lock()  # a stemmer holds the word it works on
@@ -88,34 +95,69 @@ def fold(word: str) -> str:
     return unicodedata.normalize("NFC", bare)
 
 
-def split(text: str, *, ends: bool = False) -> Iterator[str]:
-    """The words of a text in lower case; with `ends` an unbroken run's last character too, so that
-    one character finds it wherever it stands."""
+def split(text: str) -> Iterator[str]:
+    """The words of a text in lower case."""
+    return (slot[0] for slot in slots(text))
+
+
+def slots(text: str, *, ends: bool = False) -> Iterator[tuple[str, ...]]:
+    """What stands at each place of a text: a word, and where an apostrophe parts it what it is made
+    of. With `ends` an unbroken run's last character too, so that one character finds it wherever
+    it stands."""
     for run in _runs(text):
-        yield from _pairs(run, ends=ends)
+        yield from _of_run(run, ends=ends)
 
 
 def _runs(text: str) -> list[str]:
-    plain = unicodedata.normalize("NFKC", text[:MOST_CHARACTERS]).casefold()
-    return _WORD.findall(_APOSTROPHE.sub("", _ELISION.sub(r"\1 ", plain)))
+    plain = unicodedata.normalize("NFKC", text[:MOST_CHARACTERS].translate(_PLAIN)).casefold()
+    return _WORD.findall(plain)
 
 
-def _pairs(run: str, *, ends: bool) -> Iterator[str]:
+def _of_run(run: str, *, ends: bool) -> Iterator[tuple[str, ...]]:
     if len(run) > 1 and is_unbroken(run):
-        yield from (run[at : at + 2] for at in range(len(run) - 1))
+        yield from ((run[at : at + 2],) for at in range(len(run) - 1))
         if ends:
-            yield run[-1]
+            yield (run[-1],)
+    elif "'" in run:
+        yield from _with_pieces(run)
     elif fold(run):
-        yield run[:LONGEST]
+        yield (run[:LONGEST],)
 
 
-def placed(text: str) -> Iterator[tuple[int, str]]:
-    """The words of a text and at which places `of_record` would put them."""
+def _with_pieces(run: str) -> Iterator[tuple[str, ...]]:
+    whole = run.replace("'", "")
+    parted = [one for one in pieces(run) if fold(one)]
+    if fold(whole):
+        made = (whole, *parted) if len(parted) > 1 else (whole,)
+        yield tuple(one[:LONGEST] for one in made)
+
+
+def pieces(word: str) -> list[str]:
+    """The words that the apostrophes of one part, without any: L'Oréal is L and Oréal, rock'n'roll
+    three, men's one."""
+    parts = word.translate(_PLAIN).split("'")
+    found = parts[:1]
+    for before, part in pairwise(parts):
+        if _parts(before.casefold(), part):
+            found.append(part)
+        else:
+            found[-1] += part
+    return found
+
+
+def _parts(before: str, after: str) -> bool:
+    """Whether an apostrophe between these parts two words."""
+    if after in ("n", "N"):
+        return True
+    return (len(before) == 1 or before in _ELIDED) and after[:1].isalpha()
+
+
+def placed(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """What stands at each place of a text, and at which place `of_record` would put it."""
     at = 0
     for run in _runs(text):
-        pairs = list(_pairs(run, ends=False))
-        yield from enumerate(pairs, at)
-        at += len(list(_pairs(run, ends=True)))
+        yield from enumerate(_of_run(run, ends=False), at)
+        at += len(list(_of_run(run, ends=True)))
 
 
 class Token(NamedTuple):
@@ -141,6 +183,11 @@ def tokens(text: str) -> Iterator[Token]:
 def folded(text: str) -> tuple[str, ...]:
     """The words of a text, in lower case and without accents."""
     return tuple(map(fold, split(text)))
+
+
+def all_folded(text: str) -> tuple[str, ...]:
+    """The same, and beside each word what its apostrophes part."""
+    return tuple(fold(word) for slot in slots(text) for word in slot)
 
 
 _folded = lru_cache(65_536)(folded)  # a catalog says the same again and again
@@ -182,10 +229,10 @@ def of_record(site_id: int, record: dict[str, Any]) -> dict[str, Any]:
     next_at |= {("+", letter): at for letter, at in FIRST.items()}
     for separator, letter, text in _placed_parts(record):
         most = (MOST_WORDS if separator == "/" else MOST_WORDS_MORE)[letter]
-        for position, word in enumerate(split(text, ends=True), next_at[separator, letter]):
+        for position, slot in enumerate(slots(text, ends=True), next_at[separator, letter]):
             if position >= FIRST[letter] + most:
                 break
-            for form in forms(word, (language,)):
+            for form in {form for word in slot for form in forms(word, (language,))}:
                 positions.setdefault(f"{site_id}{separator}{form}", []).append(
                     f"{position}{letter}"
                 )

@@ -71,13 +71,13 @@ Formula = Number | Name | Apply
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One thing to sort by. `default` stands in where the formula has no finite value; values that
-    differ by no more than the part `threshold` of the larger one are equal. `geo` is the point
-    (lat, lon) from which DISTANCE is measured."""
+    """One thing to sort by. `default` stands in where the formula has no finite value (None: that
+    comes last); values that differ by no more than the part `threshold` of the larger one are
+    equal. `geo` is the point (lat, lon) from which DISTANCE is measured."""
 
     formula: Formula
     descending: bool = True
-    default: float = 0.0
+    default: float | None = 0.0
     threshold: float = 0.0
     geo: tuple[float, float] | None = None
 
@@ -194,7 +194,8 @@ def evaluated(key: Key, values: Mapping[str, Floats], count: int) -> Floats:
     missing or not finite on the way makes it the default."""
     with np.errstate(all="ignore"):
         found = _evaluated(key.formula, values, count)
-    return np.where(np.isnan(found), key.default, found)
+    last = -np.inf if key.descending else np.inf
+    return np.where(np.isnan(found), last if key.default is None else key.default, found)
 
 
 def _evaluated(formula: Formula, values: Mapping[str, Floats], count: int) -> Floats:
@@ -223,9 +224,15 @@ def sorted_by(keys: Sequence[tuple[Key, Floats]]) -> tuple[Ints, Ints]:
         again = np.lexsort((-here if key.descending else here, tie))
         order, tie, here = order[again], tie[again], here[again]
         before, after = here[:-1], here[1:]
-        largest = np.maximum(np.abs(before), np.abs(after))
-        apart = np.abs(after - before) > key.threshold * largest
-        apart |= tie[1:] != tie[:-1]
+        apart = _apart(before, after, key.threshold) | (tie[1:] != tie[:-1])
         tie = np.concatenate([[0], np.cumsum(apart)])[:count]
     # Values that are a little apart and equal all the same have been put in order by that little.
     return order[np.lexsort((order, tie))], tie
+
+
+def _apart(before: Floats, after: Floats, threshold: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Whether neighbours differ; what comes last for want of a value is like its kind alone."""
+    with np.errstate(invalid="ignore"):
+        largest = np.maximum(np.abs(before), np.abs(after))
+        apart = np.abs(after - before) > threshold * largest
+    return np.where(np.isinf(largest), before != after, apart)

@@ -26,7 +26,7 @@ from ranking.strategies.searching.compared import (
     ranked,
 )
 from ranking.strategies.searching.everything import everything
-from ranking.strategies.searching.included import included, of_ids
+from ranking.strategies.searching.included import groups_with_all_words, included, of_ids
 from ranking.strategies.searching.neighbours import neighbours
 from ranking.strategies.searching.occurrences import NOWHERE, Occurrences
 from ranking.strategies.searching.worded import COMPLETED, DEEPEST_POOLED, with_all_words
@@ -55,7 +55,9 @@ def candidates(connection: Connection, question: Question) -> Proposed:
     if _is_for_all(asked):
         return everything(connection, asked)
     exact = _exact(connection, asked)
-    found = exact.and_also(included(connection, asked))
+    named = included(connection, asked)
+    counted = () if exact.whole else groups_with_all_words(connection, asked, named)
+    found = exact.and_also(named, counted)
     others = _others(connection, asked, exact.matches, _numbers(found.best))
     apart = question.search.separated
     made = proposed(asked, found if apart else found.and_also(others))

@@ -61,3 +61,15 @@ create table searched_in_vain (
   last_at timestamptz not null,
   primary key (site_id, day, folded)
 ) with (fillfactor = 80);
+
+-- Searches of our API that found something once their words were corrected, by the day.
+create table searched_corrected (
+  site_id int not null,
+  day date not null,
+  folded text not null,
+  text text not null,
+  corrected text not null,                  -- what was searched for last
+  searches int not null,
+  last_at timestamptz not null,
+  primary key (site_id, day, folded)
+) with (fillfactor = 80);

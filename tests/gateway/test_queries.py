@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from gateway import instant
 from gateway.__main__ import cli
-from ranking.catalog import searched
+from ranking.catalog import searched, suggestions
 from tests.builders import ago, rows
 from tests.conftest import Shop
 
@@ -97,6 +97,43 @@ def test_searches_that_found_nothing_are_counted(caller: Caller) -> None:
     names = ("text", "searches", "visitors")
     found = caller.counted(*names, kind="no_results")
     assert found == [("Velvet  SOFA", 2, None), ("piano", 1, 2)]
+
+
+@pytest.fixture
+def spelling(caller: Caller) -> Caller:
+    """Knows the words of the catalog."""
+    with caller.shop.pool.connection() as connection:
+        suggestions.refresh(connection, caller.shop.site.site_id, instant.now())
+    return caller
+
+
+def test_searches_that_found_something_once_corrected_are_counted(spelling: Caller) -> None:
+    for query in ("rde mugg", "RDE  mugg", "mgu", "red mug", "mug zzzzzz", "mgu zzzzzz"):
+        spelling.search(query)
+    spelling.search("mgu", fq="brand:none")
+    spelling.search("mgu", start=5)
+    spelling.search("mgu", spellcheck={"enable_auto_spelling_correction": False})
+    spelling.happened("mgu", "a", "b")
+    spelling.refresh()
+    names = ("text", "corrected_text", "searches", "visitors")
+    found = spelling.counted(*names, kind="corrected")
+    assert found == [("RDE  mugg", "RED  mug", 2, None), ("mgu", "mug", 1, 2)]
+    assert spelling.counted("text", "searches", kind="no_results") == [
+        ("mgu", 1), ("mgu zzzzzz", 1), ("mug zzzzzz", 1),
+    ]  # fmt: skip
+
+
+def test_corrected_searches_are_forgotten_in_time_and_shown_by_the_command(
+    spelling: Caller, environment: dict[str, str]
+) -> None:
+    spelling.search("mgu")
+    spelling.search("ann@example.org mgu")
+    shown = CliRunner().invoke(cli, ["queries", "shop", "--kind", "corrected"]).stdout
+    assert "mgu" in shown and "mug" in shown and "ann" not in shown
+    with spelling.shop.pool.connection() as connection:
+        assert searched.purge(connection, instant.now() - searched.WINDOW) == 0
+        assert searched.purge(connection, instant.now() + searched.LATELY) == 1
+    assert spelling.queries(kind="corrected") == []
 
 
 def test_what_says_something_of_a_person_is_not_kept(caller: Caller) -> None:

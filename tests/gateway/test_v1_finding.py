@@ -102,6 +102,17 @@ def test_products_in_the_language_stand_first(caller: Caller) -> None:
     assert found(caller, q="red mug", language="es") == {"red mug", "mug red", "taza roja"}
 
 
+def test_a_language_is_named_by_its_code_in_any_case(caller: Caller) -> None:
+    for code in ("es", "ES", "es-MX", "es_419"):
+        assert caller.ids(q="red mug", language=code)[0] == "taza roja"
+    for wrong in ("spanish", "german", "e", "xx", "e1", "eses"):
+        answer = caller.post("search/search", {"q": "mug", "language": wrong})
+        assert answer.status_code == 422 and answer.json
+        [told] = answer.json["detail"]
+        assert told["loc"] == ["body", "language"] and " de, " in told["msg"]
+    assert found(caller, q="mug", language=" ") == found(caller, q="mug", language="")
+
+
 def test_what_is_included_is_found_whatever_the_text_is(caller: Caller) -> None:
     data = caller.search(q="red mug", include=["green hat", "never", "red mug"], rows=50)
     assert data["total"] == len(data["products"]) == 4
@@ -323,7 +334,6 @@ def test_words_are_marked_where_they_occur(caller: Caller) -> None:
         "title": "blue <mark>mug</mark>", "categories": "Kitchen &gt; <mark>Mugs</mark> &gt; Blue",
         "description": "A <mark>mug</mark> for tea &amp; coffee. Dishwasher safe.",
     }  # fmt: skip
-    assert marks(caller, "red mug", q='"red mug"')["title"] == "<mark>red</mark> <mark>mug</mark>"
     assert marks(caller, "red mug", q="red mug", highlight=["brand", "title"]) == {
         "title": "<mark>red</mark> <mark>mug</mark>"
     }
@@ -335,6 +345,31 @@ def test_words_are_marked_where_they_occur(caller: Caller) -> None:
         "title": "red <mark>mug</mark>"
     }
     assert "_highlights" not in caller.search(q="mug", highlight=False)["products"][0]
+
+
+PHRASES = {
+    ("A red mug, and a red hat", '"red mug"'): "A <mark>red mug</mark>, and a red hat",
+    ("Red-Mug red", '"red mug" red'): "<mark>Red-Mug</mark> <mark>red</mark>",
+    ("Red mugs and hats", '"red mug" hat'): "<mark>Red mugs</mark> and <mark>hats</mark>",
+    ("big red mug red mug", '"red mug" "big red"'): "<mark>big red mug</mark> <mark>red mug</mark>",
+    ("the mug is red", 'mug "red"'): "the <mark>mug</mark> is <mark>red</mark>",
+    ("日本語の本 x", '"本 x"'): "日本語の<mark>本 x</mark>",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("title", "q"), PHRASES, ids=[f"text-{n}" for n in range(len(PHRASES))])
+def test_a_phrase_is_marked_as_one_where_it_stands(caller: Caller, title: str, q: str) -> None:
+    stocked(caller, [{"product_id": "p1", "title": title}])
+    assert marks(caller, "p1", q=q, highlight=["title"]) == {"title": PHRASES[title, q]}
+
+
+def test_a_long_phrase_is_shown_as_far_as_there_is_room(caller: Caller) -> None:
+    phrase = " ".join(f"word{number}" for number in range(60))
+    text = f"{'lorem ipsum ' * 30}{phrase}{' dolor sit' * 30}"
+    stocked(caller, [{"product_id": "p1", "title": "thing", "description": text}])
+    shown = marks(caller, "p1", q=f'"{phrase}"')["description"]
+    assert shown.count("<mark>") == 1 and "<mark>word0 word1" in shown
+    assert len(re.sub("</?mark>", "", shown)) <= 200
 
 
 MARKED = {

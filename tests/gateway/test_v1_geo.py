@@ -180,6 +180,22 @@ def test_a_search_repeats_its_boosts_and_sorts_and_counts_by_place(caller: Calle
     assert answered["data"]["facet_counts"]["facet_fields"] == {"availability": [["IN_STOCK", 3]]}
 
 
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("field", ["_geo_distance", "2 * _geo_distance + 1"])
+def test_what_is_nowhere_comes_last_unless_it_is_told_where(
+    caller: Caller, order: str, field: str
+) -> None:
+    key = {"field": field, "order": order, "geo": at(POTSDAM)}
+    nowhere = {one for one, where in PLACES.items() if not where}
+    assert nowhere
+    found = caller.ids(order_by=[key])
+    assert set(found[-len(nowhere) :]) == nowhere
+    near = caller.ids(order_by=[key | {"tie_breaker": {"threshold": "0.5"}}])
+    assert set(near[-len(nowhere) :]) == nowhere
+    first = caller.ids(order_by=[key | {"default_value": -1 if order == "asc" else 1e9}])
+    assert set(first[: len(nowhere)]) == nowhere
+
+
 @pytest.mark.parametrize(
     ("geo", "pointer"),
     [
@@ -190,6 +206,8 @@ def test_a_search_repeats_its_boosts_and_sorts_and_counts_by_place(caller: Calle
         ({"filter": [{"lat": 1, "lon": 2, "distance": 1, "distance_unit": "yard"}]},
          "/geo/filter/0/distance_unit"),
         ({"filter": [{"lat": 1, "lon": 2, "distance": 1, "field": "title"}]},
+         "/geo/filter/0/field"),
+        ({"filter": [{"lat": 1, "lon": 2, "distance": 1, "field": "place"}]},
          "/geo/filter/0/field"),
         ({"boost": [{"lat": 1, "lon": 2, "distance": 1, "boost_positions": [-1]}]},
          "/geo/boost/0/boost_positions/0"),

@@ -8,15 +8,18 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from gateway import access
 from gateway.http.v1.recommendation import NOT_BUILT
-from ranking.catalog import embeddings
+from ranking.catalog import embeddings, records
 from tests.conftest import Shop
 from tests.connectors.signing import segment as signed
 from tests.ranking.market import Words
@@ -180,9 +183,17 @@ def test_fields_are_given_by_name_and_wildcard(caller: Caller) -> None:
 def test_custom_attributes_are_given_alone_or_all(caller: Caller) -> None:
     record = {"product_id": "x", "title": "x", "type": "x", "custom_attributes": {"a": 1, "b": 2}}
     caller.post("products", {"data": [record]}, key=caller.shop.secret_key)
-    for wanted, given in (("a", {"a": 1}), ("*", {"a": 1, "b": 2})):
-        [product] = caller.data(type="x", fl=[f"custom_attributes.{wanted}"])["products"]
-        assert product["custom_attributes"] == given
+    for wanted, told in (("a", {"a": 1}), ("*", {"a": 1, "b": 2}), ("*b", {"b": 2})):
+        for top in ("custom_attributes", "attributes"):
+            [product] = caller.data(type="x", fl=[f"{top}.{wanted}"])["products"]
+            assert product["custom_attributes"] == told
+
+
+@settings(max_examples=200, deadline=None)
+@given(pattern=st.text("ab*_", min_size=1, max_size=8), name=st.text("ab_", min_size=1, max_size=8))
+def test_a_star_in_a_fields_name_stands_for_any_letters(pattern: str, name: str) -> None:
+    found = records.picked({name: 1, "ab": 2}, [pattern])
+    assert set(found) == {one for one in (name, "ab") if fnmatchcase(one, pattern)}
 
 
 def test_explain_names_the_events_behind_each_product(caller: Caller) -> None:

@@ -183,6 +183,38 @@ def test_an_anchored_product_comes_with_its_anchor(caller: Caller, every: bool) 
     assert behind[behind.index("group-avia-0") - 1] == "group-puma-1"
 
 
+@pytest.mark.parametrize("every", [True, False], ids=["every variant", "one variant a group"])
+@pytest.mark.parametrize("more", [{}, {"order_by": [{"field": "sale_price"}]}], ids=["", "order"])
+def test_the_total_is_the_same_on_every_page(
+    caller: Caller, every: bool, more: dict[str, Any]
+) -> None:
+    """Whether the products that come with an anchor are found without it or not."""
+    brought = [{"product_id": f"avia-{n}", "anchor_ids": ["puma-3"]} for n in (0, 1, 2)]
+    found = [{"product_id": "puma-7", "anchor_ids": ["puma-2"], "relative_position": 1}]
+    gone = [{"product_id": "nike-1", "anchor_ids": ["nike-7"]}]
+    asked = {
+        "q": "shoe puma", "dedupe_product_group_id": not every,
+        "anchoring_settings": brought + found + gone,
+    }  # fmt: skip
+    whole = caller.data("search/search", rows=30, **asked, **more)
+    assert whole["total"] == len(whole["products"]) == (11 if every else 6)
+    pages = [
+        caller.data("search/search", rows=rows, start=at, **asked, **more)
+        for rows, at in ((0, 0), (1, 0), (2, 0), (2, 2), (2, 4), (3, 9), (5, 40))
+    ]
+    assert {page["total"] for page in pages} == {whole["total"]}
+
+
+def test_a_variant_brings_no_more_than_its_group(caller: Caller) -> None:
+    """The group is found by its other variant."""
+    record = {"product_id": "avia-x", "title": "slipper", "product_group_id": "group-puma-3"}
+    caller.answer("products", key=caller.shop.secret_key, data=[record])
+    setting = {"product_id": "avia-x", "anchor_ids": ["puma-0"]}
+    asked = {"q": "shoe puma", "anchoring_settings": [setting]}
+    totals = {caller.data("search/search", rows=n, **asked)["total"] for n in (0, 1, 3, 30)}
+    assert totals == {4}
+
+
 def test_an_anchored_product_must_pass_the_filter_and_its_time(caller: Caller) -> None:
     setting = {"product_id": "avia-1", "anchor_ids": ["puma-3"]}
     now = datetime.now(UTC)

@@ -74,6 +74,26 @@ def test_a_correction_that_is_not_wanted_is_only_told(caller: Caller) -> None:
     assert told["corrected_query"] == "white denim"
 
 
+def test_what_is_missing_is_told_as_it_was_typed(caller: Caller) -> None:
+    def missing(q: str) -> dict[str, list[str]]:
+        products = caller.search(q, enable_partial_match=True, rows=20)["products"]
+        return {
+            one["product_id"].removeprefix("id "): one.get("_missing_keywords", [])
+            for one in products
+        }
+
+    told = missing("Whte  denem JAKET 5")
+    assert told["White denim jeans"] == ["JAKET", "5"]
+    assert told["Blue denim jacket"] == ["Whte", "5"]
+    assert missing("key board denim")["Blue denim jacket"] == ["key board"]
+    assert missing("robinhood denim")["Blue denim jacket"] == ["robinhood"]
+
+
+def test_an_explanation_names_words_as_they_were_typed(caller: Caller) -> None:
+    [product] = caller.search("whte jeans", explain=True)["products"]
+    assert product["_explanation"]["matched"]["title"] == ["whte", "jeans"]
+
+
 def test_spaces_are_mended_both_ways(caller: Caller) -> None:
     assert found(caller.search("robinhood")) == ["Robin Hood"]
     assert found(caller.search("key board")) == ["Keyboard"]
@@ -84,6 +104,41 @@ def test_what_is_no_error_comes_back_as_it_was(caller: Caller, query: str) -> No
     told = caller.search(query)["spellcheck"]
     assert not told["spelling_errors"] and not told["auto_spelling_correction"]
     assert {value for value in told.values() if isinstance(value, str)} == {query}
+
+
+NOT_SOLD = (
+    "vegan", "vegans", "cooker", "toaster", "hoodie", "duvets", "earbuds", "pyjamas", "colour",
+    "slicer", "bouquet", "fiancé", "nappies", "vacuuming",
+)  # fmt: skip
+SOLD = (
+    "Las Vegas poster", "Velvet choker", "Coaster", "Hoodia cream", "Divot tool", "Earbud case",
+    "Pyjama bag", "Color wheel", "Sliver ring", "Banquet chair", "Finance book", "Nappier",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("query", NOT_SOLD)
+def test_a_good_word_that_the_shop_does_not_sell_is_no_misspelling(
+    caller: Caller, query: str
+) -> None:
+    caller.upload(*SOLD)
+    with caller.shop.pool.connection() as connection:
+        suggestions.refresh(connection, caller.shop.site.site_id, instant.now(), everything=True)
+    for asked in (query, query.upper()):
+        told = caller.search(asked)["spellcheck"]
+        assert (told["spelling_errors"], told["corrected_query"]) == (False, asked)
+
+
+@pytest.mark.parametrize(
+    ("query", "meant"),
+    [("vegsa", "vegas"), ("chokre", "choker"), ("caoster", "coaster"), ("sliverr", "sliver"),
+     ("velevt", "velvet"), ("postar", "poster"), ("banqet", "banquet"), ("whele", "wheel")],
+)  # fmt: skip
+def test_what_is_no_word_is_still_corrected(caller: Caller, query: str, meant: str) -> None:
+    caller.upload(*SOLD)
+    with caller.shop.pool.connection() as connection:
+        suggestions.refresh(connection, caller.shop.site.site_id, instant.now(), everything=True)
+    told = caller.search(query)["spellcheck"]
+    assert (told["spelling_errors"], told["corrected_query"]) == (True, meant)
 
 
 def test_a_word_that_was_uploaded_a_moment_ago_is_right(caller: Caller) -> None:

@@ -13,10 +13,11 @@ from gateway import access
 from gateway.access import Key
 from gateway.http import auth, door, shapes, state
 from gateway.http.v1 import engine
-from gateway.http.v1.engine import Few, Language, NotBuilt
+from gateway.http.v1.engine import Few, NotBuilt
 from ranking.autocomplete import Asked, Completed, complete
 from ranking.catalog.completions import CUSTOM, FIELDS, HISTORICAL, TITLE
-from schemas.fields import Reader, Text, Whole
+from ranking.merchandising import filters
+from schemas.fields import Language, Reader, Text, Whole
 
 blueprint = Blueprint("autocomplete", __name__, url_prefix="/v1/search")
 
@@ -34,7 +35,7 @@ NOT_BUILT: NotBuilt = {
 
 
 def _completable(name: str) -> None:
-    top, dot, inner = name.partition(".")
+    top, dot, inner = filters.spelled(name).partition(".")
     if name not in (*FIELDS, HISTORICAL) and not (top == CUSTOM and dot and inner):
         raise ValidationError(
             f"Name fields that hold names: {', '.join((*FIELDS, HISTORICAL))}, {CUSTOM}.…"

@@ -8,13 +8,14 @@ from typing import Any
 from marshmallow.fields import Field
 from marshmallow.validate import Length
 
+from ranking.merchandising import filters
+from ranking.merchandising.filters import CUSTOM
 from ranking.visitors.cohort import Cohort
 from schemas.errors import Problem
 from schemas.fields import Named, wrong_type
 from schemas.user import UserSchema
 
 MOST_FIELDS = 10
-CUSTOM = "custom_attributes"
 KNOWN = frozenset(UserSchema().fields) - {CUSTOM}
 
 
@@ -36,13 +37,14 @@ def field() -> Named:
 
 
 def problems(asked: dict[str, Any]) -> Iterator[Problem]:
-    """Names that users' records do not have."""
+    """Names that users' records cannot have."""
     for name in asked.get("user_cohort", {}):
-        top, _, inner = name.partition(".")
+        top, _, inner = filters.spelled(name).partition(".")
         if not (name in KNOWN or (top == CUSTOM and inner)):
             yield Problem("/user_cohort", f'users have no field "{name}"', name)
 
 
 def cohort(asked: dict[str, Any]) -> Cohort:
     """In one order, whatever the request's."""
-    return tuple(sorted(asked.get("user_cohort", {}).items()))
+    sent = asked.get("user_cohort", {})
+    return tuple(sorted((filters.spelled(name), value) for name, value in sent.items()))

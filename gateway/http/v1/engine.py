@@ -7,7 +7,6 @@ nothing, because a list that silently ignored a rule would be wrong.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -77,19 +76,6 @@ class Name(Text):
         if not name.strip():
             raise ValidationError("The name must not be empty.")
         return name
-
-
-class Language(Text):
-    """Two letters, and whatever follows a hyphen; empty is any."""
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
-        text: str = super()._deserialize(value, attr, data, **kwargs)
-        if text and not _LANGUAGE.fullmatch(text):
-            raise ValidationError("Say a language by its two letters, as in en or en-GB.")
-        return text[:2].lower()
-
-
-_LANGUAGE = re.compile(r"[A-Za-z]{2}(?:[-_][A-Za-z0-9_-]*)?")
 
 
 class EngineRequest(Schema):

@@ -10,6 +10,7 @@ from marshmallow import Schema, ValidationError
 from marshmallow.fields import Field
 from marshmallow.validate import Length, Range
 
+from gateway.http.v1 import names
 from ranking.merchandising import filters, patterns
 from ranking.merchandising.facets import Bucket, Facet, Facets
 from ranking.merchandising.filters import Expression, FilterError
@@ -160,8 +161,8 @@ def _facet(sent: dict[str, Any], pointer: str, found: list[Problem]) -> Facet:
 
 
 def _uncountable(field: str) -> str:
-    if not filters.known(field):
-        return f'products have no field "{field}"'
+    if not filters.known(filters.spelled(field)):
+        return names.unknown(field)
     return f'"{field}" has no values to count: give the facet `ranges` or `queries`.'
 
 

@@ -9,7 +9,8 @@ from marshmallow import Schema, ValidationError
 from marshmallow.fields import Field
 from marshmallow.validate import Length, OneOf, Range
 
-from gateway.http.v1.engine import Few, Language
+from gateway.http.v1 import names
+from gateway.http.v1.engine import Few
 from ranking.answer import Answer, Ranked
 from ranking.catalog.wanted import EXCLUDABLE
 from ranking.merchandising import filters
@@ -17,7 +18,7 @@ from ranking.merchandising.filters import Expression, FilterError
 from ranking.question import Search
 from ranking.strategies.searching.highlights import DEFAULT
 from schemas.errors import Problem
-from schemas.fields import Flag, Id, Items, Number, Part, Text, Whole
+from schemas.fields import Flag, Id, Items, Language, Number, Part, Text, Whole
 
 LONGEST_QUERY = 1000
 LONGEST_LIKE = 2000
@@ -104,8 +105,7 @@ def problems(asked: dict[str, Any]) -> Iterator[Problem]:
     except FilterError as error:
         yield Problem("/advanced_q", str(error), asked["advanced_q"])
     for at, name in enumerate(asked.get("highlight", ())):
-        if not filters.known(name):
-            yield Problem(f"/highlight/{at}", f'products have no field "{name}"', name)
+        yield from names.problems(f"/highlight/{at}", name)
 
 
 def search(asked: dict[str, Any]) -> Search:

@@ -8,7 +8,7 @@ from typing import Any
 from marshmallow import RAISE, Schema
 from marshmallow.validate import Length, OneOf, Range
 
-from gateway.http.v1 import rules
+from gateway.http.v1 import names, rules
 from ranking.catalog.places import FIELD
 from ranking.merchandising import filters
 from ranking.merchandising.filters import CUSTOM, Expression, Near
@@ -61,10 +61,11 @@ def problems(asked: dict[str, Any]) -> Iterator[Problem]:
     for kind in ("filter", "boost"):
         for number, one in enumerate(_circles(asked, kind)):
             field = one.get("field", FIELD)
-            top = filters.spelled(field).partition(".")[0]
-            if field != FIELD and not (top == CUSTOM and filters.known(filters.spelled(field))):
-                message = f"Places are in {FIELD} or in {CUSTOM}.name."
-                yield Problem(f"/geo/{kind}/{number}/field", message, field)
+            pointer = f"/geo/{kind}/{number}/field"
+            if unknown := list(names.problems(pointer, field)):
+                yield from unknown
+            elif field != FIELD and filters.spelled(field).partition(".")[0] != CUSTOM:
+                yield Problem(pointer, f"Places are in {FIELD} or in {CUSTOM}.name.", field)
 
 
 def conditions(asked: dict[str, Any]) -> list[Expression]:

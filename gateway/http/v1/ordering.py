@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from marshmallow import Schema
@@ -62,10 +63,17 @@ def keys(asked: dict[str, Any]) -> tuple[Order, list[Problem]]:
 
 def _key(sent: dict[str, Any]) -> Key:
     geo = sent.get("geo")
-    return Key(
+    made = Key(
         order.parse(sent["field"]),
         descending=sent.get("order", "desc") == "desc",
-        default=float(sent.get("default_value", 0)),
         threshold=float(sent.get("tie_breaker", {}).get("threshold", 0)),
         geo=None if geo is None else (float(geo["lat"]), float(geo["lon"])),
     )
+    return replace(made, default=_default(sent, made))
+
+
+def _default(sent: dict[str, Any], key: Key) -> float | None:
+    """Miso's 0, which is no distance: what is nowhere comes last unless the request says where."""
+    if DISTANCE in key.names and "default_value" not in sent:
+        return None
+    return float(sent.get("default_value", 0))

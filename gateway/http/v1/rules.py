@@ -9,6 +9,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError
 from marshmallow.validate import Length, Range
 
+from gateway.http.v1 import names
 from ranking.merchandising import filters
 from ranking.merchandising.filters import FilterError
 from ranking.merchandising.rules import DEEPEST, Anchoring, Boost, Rules, Spread
@@ -120,8 +121,7 @@ def problems(asked: dict[str, Any]) -> Iterator[Problem]:
         if "start_time" in one and "end_time" in one and one["start_time"] >= one["end_time"]:
             yield Problem(f"/anchoring_settings/{number}/end_time", "It ends before it begins.")
     for name in asked.get("diversification", {}):
-        if not filters.known(name):
-            yield Problem("/diversification", f'products have no field "{name}"', name)
+        yield from names.problems("/diversification", name)
 
 
 def rules(asked: dict[str, Any], at: datetime) -> Rules:
@@ -130,7 +130,11 @@ def rules(asked: dict[str, Any], at: datetime) -> Rules:
     return Rules(
         diversity=None if diversity is None else float(diversity),
         spreads=tuple(
-            Spread(name, one.get("minimum_distance", 1), one.get("always_together", False))
+            Spread(
+                filters.spelled(name),
+                one.get("minimum_distance", 1),
+                one.get("always_together", False),
+            )
             for name, one in asked.get("diversification", {}).items()
         ),
         boosts=tuple(

@@ -3,7 +3,7 @@ out counts by its words alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from psycopg import sql
@@ -53,15 +53,15 @@ class Compared(NamedTuple):
         """Whether all that were found are among the best."""
         return len(self.best) == self.matches
 
-    def and_also(self, others: list[Found]) -> Compared:
-        """With others behind them; where not all that were found are there, as a number."""
+    def and_also(self, others: list[Found], counted: Collection[int] = ()) -> Compared:
+        """With others behind them; where not all that were found are there, as a number, of whose
+        groups these are `counted`."""
         if self.whole:
             both = self.best + others
             return Compared(both, len(both), len({one.group_key for one in both}), self.settled)
         if self.matches == UNCOUNTED:
             return self
-        known = {one.group_key for one in self.best}
-        groups = {one.group_key for one in others} - known
+        groups = {one.group_key for one in others}.difference(counted)
         return Compared(
             self.best, self.matches + len(others), self.groups + len(groups), self.settled
         )

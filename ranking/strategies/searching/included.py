@@ -16,6 +16,18 @@ def included(connection: Connection, asked: Asked) -> list[Found]:
     return [one for one in named if one.level is None]
 
 
+def groups_with_all_words(
+    connection: Connection, asked: Asked, some: Sequence[Found]
+) -> frozenset[int]:
+    """Those of the groups of these that have a variant with all words, on whichever page."""
+    site_id, given = asked.question.site_id, asked.question.excluded
+    numbers = records.with_variants(connection, site_id, {one.product_no for one in some}) - given
+    if not numbers:
+        return frozenset()
+    variants = compared(connection, asked, len(numbers), product_nos=numbers).best
+    return frozenset(one.group_key for one in variants if one.level is not None)
+
+
 def of_ids(connection: Connection, asked: Asked, product_ids: Sequence[str]) -> list[Found]:
     """The products of these ids that are not left out and pass the filters, whatever their
     words."""

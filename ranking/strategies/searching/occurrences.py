@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ranking.catalog import wanted
+from ranking.catalog import wanted, words
 from ranking.catalog.records import int_array
 from ranking.catalog.wanted import Wanted
 from ranking.question import Candidate, Question
@@ -37,6 +38,7 @@ def occurrences(
 ) -> dict[int, Occurrences]:
     """By product number, of those asked about; `kept` are their records, where those are needed."""
     search = question.search
+    asked = [_as_typed(one, dict(search.typed)) for one in asked]
     every = search.matched or question.explain
     looked_up = [one.product_no for one in shown if every or "words" not in one.parts]
     fields = [field for field in wanted.FIELDS if field not in search.without]
@@ -81,14 +83,20 @@ def _matched(
     return found
 
 
+def _as_typed(one: Wanted, typed: Mapping[str, str]) -> Wanted:
+    """A word that was corrected goes by what its visitor wrote."""
+    return replace(one, typed=typed.get(" ".join(words.folded(one.typed)), one.typed))
+
+
 def _missing(asked: Sequence[Wanted], matched: Mapping[str, Collection[int]]) -> tuple[str, ...]:
     there = {at for places in matched.values() for at in places}
-    return tuple(one.typed for at, one in enumerate(asked) if at not in there)
+    return tuple(dict.fromkeys(one.typed for at, one in enumerate(asked) if at not in there))
 
 
 def _typed(
     asked: Sequence[Wanted], matched: Mapping[str, Collection[int]]
 ) -> dict[str, tuple[str, ...]]:
     return {
-        field: tuple(asked[at].typed for at in sorted(places)) for field, places in matched.items()
+        field: tuple(dict.fromkeys(asked[at].typed for at in sorted(places)))
+        for field, places in matched.items()
     }

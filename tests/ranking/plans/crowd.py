@@ -73,6 +73,11 @@ paged as (
 vain as (
   insert into searched_in_vain
   select %(site_id)s, %(at)s::date, name, name, 1, %(at)s from unnest(%(names)s::text[]) as u(name)
+),
+corrected as (
+  insert into searched_corrected
+  select %(site_id)s, %(at)s::date, name, name, name, 1, %(at)s
+  from unnest(%(names)s::text[]) as u(name)
 )
 insert into queries (site_id, query_hash, text, vector, made_at)
 select %(site_id)s, gen_random_uuid(), 'seen ' || n, v.vector::vector, %(at)s

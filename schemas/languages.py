@@ -1,0 +1,25 @@
+"""The languages that a product or a search can name, by ISO 639-1's two letters."""
+
+from __future__ import annotations
+
+import re
+
+_CODES = """
+    aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da
+    de dv dz ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz
+    ia id ie ig ii ik io is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln
+    lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi
+    pl ps pt qu rm rn ro ru rw sa sc sd se sg sh si sk sl sm sn so sq sr ss st su sv sw ta te tg th
+    ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu
+"""
+CODES = frozenset(_CODES.split())
+
+# A code, or a tag that begins with one: en-US, zh_Hant.
+_TAG = re.compile(r"([A-Za-z]{2})(?:[-_][A-Za-z0-9]{1,8})*")
+
+
+def code(text: str) -> str | None:
+    """The two letters that a code or tag says, in any case; None where it names no language."""
+    found = _TAG.fullmatch(text.strip())
+    known = found[1].lower() if found else ""
+    return known if known in CODES else None
