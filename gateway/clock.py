@@ -120,6 +120,7 @@ TASKS = (
     Task("suggestions", timedelta(minutes=1), _sites_with_news("suggestions")),
     # Each day all: erasure and retention take purchases away.
     Task("together", timedelta(hours=1), _sites_with_news("together", timedelta(days=1))),
+    Task("neighbours", timedelta(hours=1), _sites_with_news("neighbours", timedelta(days=1))),
     Task("sweep_failed", timedelta(minutes=1), _sites_with_failures),
     Task("erase_bodies", timedelta(minutes=5), erasing.sites),
     Task("feeds", timedelta(minutes=1), sync.due),

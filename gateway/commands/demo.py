@@ -79,9 +79,9 @@ def demo() -> None:
             base_url=settings.local_url, timeout=TIMEOUT_S, trust_env=False
         ) as client:
             if _load(client, path, state):
-                jobs.hint(
-                    "popularity", site_id
-                )  # else a first list waits for the clock's next slot
+                # Else a first list waits for the clock's next slot.
+                jobs.hint("popularity", site_id)
+                jobs.hint("neighbours", site_id)
     _say(settings, state)
 
 

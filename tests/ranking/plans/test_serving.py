@@ -77,7 +77,9 @@ ITS_LIST = "of a word that every title has the index holds one list, which is re
 IN_ORDER = "walks down the order until enough pass the filter"
 
 ASKED: dict[str, Asked] = {
-    "recommend_the_nearest_by_the_graph": ask(RECOMMEND, "vectors_hnsw popularity_pkey"),
+    "recommend_the_nearest_by_the_graph": ask(
+        RECOMMEND, "vectors_hnsw popularity_pkey neighbours_pkey"
+    ),
     "recommend_to_nobody_what_is_popular_in_its_order": ask(RECOMMEND, "popularity_popular"),
     "recommend_a_half_by_the_graph": ask(RECOMMEND, "vectors_hnsw", fq="tags:half"),
     "recommend_a_tenth_by_its_term": ask(RECOMMEND, "vectors_terms", fq="tags:tenth"),
