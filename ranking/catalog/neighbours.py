@@ -94,15 +94,19 @@ def refresh(connection: Connection, site_id: int, at: datetime) -> tuple[int, in
     """
     lines = _read(connection, site_id, at)
     day = at.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
-    kept = 0
+    return keep(connection, site_id, nearest(lines, day, RECIPE)), len(lines.lengths)
+
+
+def keep(connection: Connection, site_id: int, found: Iterable[Neighbours]) -> int:
+    """Keep these neighbours of a site, and no others; returns of how many products."""
+    numbers: list[int] = []
     with connection.transaction():
-        numbers: list[int] = []
-        for batch in _batches(nearest(lines, day, RECIPE)):
-            _write(connection, site_id, batch)
+        for batch in _batches(found):
+            rows = [one._asdict() for one in batch]
+            connection.execute(SQL.write, {"site_id": site_id, "rows": database.jsonb(rows)})
             numbers += [one.product_no for one in batch]
-            kept += len(batch)
         connection.execute(SQL.drop_others, {"site_id": site_id, "kept": numbers})
-    return kept, len(lines.lengths)
+    return len(numbers)
 
 
 def nearest(lines: Lines, at: float, recipe: Recipe) -> Iterator[Neighbours]:
@@ -211,8 +215,3 @@ def _batches(found: Iterable[Neighbours]) -> Iterator[list[Neighbours]]:
             batch = []
     if batch:
         yield batch
-
-
-def _write(connection: Connection, site_id: int, batch: list[Neighbours]) -> None:
-    rows = [one._asdict() for one in batch]
-    connection.execute(SQL.write, {"site_id": site_id, "rows": database.jsonb(rows)})

@@ -58,14 +58,42 @@ def beside(connection: Connection, question: Question) -> list[Beside]:
     return [Beside(*row) for row in rows]
 
 
+def reasons(
+    connection: Connection, question: Question, product_nos: Sequence[int]
+) -> dict[int, list[float]]:
+    """Per product what each of the visitor's events adds to its share, in their order; only of
+    products that have one."""
+    events = question.visitor.contents.events
+    anchors = _anchors(events)
+    if not anchors or not product_nos:
+        return {}
+    parameters = {
+        "site_id": question.site_id,
+        "ids": list(anchors),
+        "product_nos": int_array(product_nos),
+    }
+    found: dict[int, list[float]] = {}
+    for product_no, anchor, share in connection.execute(SQL.reasons, parameters):
+        adds = found.setdefault(product_no, [0.0] * len(events))
+        says = {at: _says(one) for at, one in enumerate(events) if anchor in one.product_ids}
+        whole = sum(says.values())
+        for at, one in says.items():
+            adds[at] += anchors[anchor] * share * one / whole
+    return found
+
+
+def _says(event: Told) -> float:
+    """How much an event says of each of its products."""
+    return max(0.0, event.weight) / len(event.product_ids)
+
+
 def _anchors(events: Sequence[Told]) -> dict[str, float]:
     """How much each of the visitor's last products says, all together one: by type and recency, as
     in the vector. What an event turns away from says nothing."""
     weights: dict[str, float] = {}
     for one in events:
         for product_id in one.product_ids if one.weight > 0 else ():
-            says = one.weight / len(one.product_ids)
-            weights[product_id] = weights.get(product_id, 0.0) + says
+            weights[product_id] = weights.get(product_id, 0.0) + _says(one)
     most = sorted(weights, key=lambda one: -weights[one])[:MOST_ANCHORS]
     whole = sum(weights[one] for one in most)
     return {one: weights[one] / whole for one in most}

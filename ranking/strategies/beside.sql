@@ -36,3 +36,12 @@ left join popularity r on r.site_id = %(site_id)s and r.product_no = t.product_n
 left join popularity_sites s on s.site_id = %(site_id)s
 where p.available and not p.deleted and {filter}
 order by t.share desc, p.product_no
+
+-- name: reasons
+-- Which of the visitor's products have these among their neighbours, and with which share.
+select u.product_no, a.product_id, u.share::float8
+from products a
+join neighbours n on n.site_id = %(site_id)s and n.product_no = a.product_no
+cross join lateral unnest(n.other_nos, n.shares) as u(product_no, share)
+where a.site_id = %(site_id)s and a.product_id = any(%(ids)s::text[])
+  and u.product_no = any(%(product_nos)s::int[])

@@ -49,6 +49,17 @@ def test_without_neighbours_the_score_is_lower_by_exactly_their_part(crowded: Ma
     assert whole[OTHER].parts["neighbours"] > 0
 
 
+def test_an_explanation_says_which_events_it_was_taken_beside(crowded: Market) -> None:
+    crowded.happens("v1", (VIEW, "red mug"), (VIEW, "blue hat"))
+    products = crowded.ask("v1", rows=20, explain=True).products
+    told = {one.product_id: one.explanation["beside"] for one in products if one.explanation}
+    assert [event["label"] for event in told[OTHER]] == ["red mug"]
+    assert [event["label"] for event in told["blue bag"]] == ["blue hat"]
+    assert told["blue mug"] == []
+    # Of two events the newer counts twice as much, and of eight sessions eight ninths.
+    assert told[OTHER][0]["share"] == pytest.approx(8 / 9 / 3, abs=1e-4)
+
+
 def test_newer_events_say_more(crowded: Market) -> None:
     crowded.happens("v1", (VIEW, "red mug"), (VIEW, "blue hat"))
     crowded.happens("v2", (VIEW, "blue hat"), (VIEW, "red mug"))
