@@ -35,6 +35,7 @@ KNOWN = (1, 2, 3)
 WEIGHTS = (0.0, 1.0, 2.0, 4.0, 8.0)
 TEMPERATURES = (0.1, 0.15, 0.2)
 POPULARITIES = (0.0, 0.1, 0.15, 0.25)
+FRESH = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3)
 RECIPES: dict[str, tuple[float, ...]] = {
     "half_life_days": (20.0, 40.0, 90.0, 240.0, 2000.0),
     "near_places": (2.0, 3.0, 5.0, 15.0),
@@ -48,16 +49,18 @@ class Mix(NamedTuple):
     weight: float = recommend.NEIGHBOURS
     temperature: float = recommend.TEMPERATURE
     popularity: float = recommend.POPULARITY
+    fresh: float = recommend.NEW
 
 
 class Proposed(NamedTuple):
-    """The products proposed for one instance: ids, cosines, and the shares of neighbours and of
-    popularity."""
+    """The products proposed for one instance: ids, cosines, the shares of neighbours and of
+    popularity, and which have no history."""
 
     ids: list[str]
     cosines: list[float]
     shares: list[float]
     popular: list[float]
+    new: list[bool]
 
 
 def run() -> Iterator[Line]:
@@ -81,6 +84,8 @@ def _mixes(site: Scratch, instances: dict[int, list[Instance]]) -> Iterator[Line
     for temperature in TEMPERATURES:
         for weight in WEIGHTS:
             yield _line("", instances, found, Mix(weight, temperature))
+    for fresh in FRESH:
+        yield _line("", instances, found, Mix(fresh=fresh))
     for popularity in POPULARITIES:
         for weight in (0.0, recommend.NEIGHBOURS):
             yield _line("", instances, found, Mix(weight, popularity=popularity))
@@ -110,26 +115,36 @@ def recounted(connection: Connection, site_id: int, at: datetime, recipe: Recipe
 def _line(
     about: str, instances: dict[int, list[Instance]], found: dict[int, list[Proposed]], mix: Mix
 ) -> Line:
-    rates = [
-        np.mean(evaluate.hits(some, [listed(one, mix) for one in found[k]]))
-        for k, some in instances.items()
-    ]
+    lists = {k: [listed(one, mix) for one in found[k]] for k in instances}
+    rates = [np.mean(evaluate.hits(some, lists[k])) for k, some in instances.items()]
     told = ", ".join(f"{rate:.4f}" for rate in rates)
+    cold = [np.mean(hits_of_new(some, lists[k])) for k, some in instances.items()]
+    told += "; new products " + ", ".join(f"{rate:.3f}" for rate in cold)
     settings = ", ".join(f"{name} {value:g}" for name, value in mix._asdict().items())
     title = f"HR@10 before the cut, mean of k = 1, 2, 3 ({told}), {settings}{about}"
     return known(title, float(np.mean(rates)), "share", digits=4)
 
 
+def hits_of_new(instances: Sequence[Instance], lists: list[list[str]]) -> evaluate.Gains:
+    """The hits of targets that lost their history."""
+    new = [clickstream.is_forced_cold(one.target) for one in instances]
+    return evaluate.hits(instances, lists)[np.array(new)]
+
+
 def listed(one: Proposed, mix: Mix) -> list[str]:
     """The first ten where they count so much."""
     scores = [
-        cosine + mix.popularity * popular + mixing.added(
-            cosine, share, weight=mix.weight, temperature=mix.temperature)
-        if mix.weight else cosine + mix.popularity * popular
-        for cosine, share, popular in zip(one.cosines, one.shares, one.popular, strict=True)
-    ]  # fmt: skip
+        cosine + mix.popularity * popular + mix.fresh * new + _added(cosine, share, mix)
+        for cosine, share, popular, new in zip(*one[1:], strict=True)
+    ]
     best = sorted(range(len(scores)), key=lambda at: -scores[at])[: evaluate.FIRST]
     return [one.ids[at] for at in best]
+
+
+def _added(cosine: float, share: float, mix: Mix) -> float:
+    if not mix.weight:
+        return 0.0
+    return mixing.added(cosine, share, weight=mix.weight, temperature=mix.temperature)
 
 
 def proposed(site: Scratch, instances: Sequence[Instance], at: datetime) -> list[Proposed]:
@@ -148,16 +163,20 @@ def _proposed(connection: Connection, site_id: int, instance: Instance, at: date
     )
     question = replace(preparation.prepared(connection, question), limit=near.POOL)
     assert question.visitor.vector is not None
-    told: dict[str, tuple[float, float, float]] = {}
+    told: dict[str, tuple[float, float, float, bool]] = {}
     near_ones = nearest.nearest(
         connection, question.live_model, question.visitor.vector, question.where(nearest.ALIAS),
         near.POOL, question.excluded,
     )  # fmt: skip
     for one in near_ones:
-        told[one.product_id] = (one.similarity, 0.0, _popular(one.share, one.new_share))
+        told[one.product_id] = (
+            one.similarity, 0.0, _popular(one.share, one.new_share), one.share is None,
+        )  # fmt: skip
     for other in beside.beside(connection, question):
         cosine = -1.0 if other.similarity is None else other.similarity
-        told[other.product_id] = (cosine, other.share, _popular(other.popular, other.new_share))
+        told[other.product_id] = (
+            cosine, other.share, _popular(other.popular, other.new_share), other.popular is None,
+        )  # fmt: skip
     return Proposed(list(told), *map(list, zip(*told.values(), strict=True)))
 
 

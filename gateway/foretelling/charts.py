@@ -9,7 +9,7 @@ from math import ceil
 from markupsafe import Markup
 
 WIDTH, HEIGHT = 720, 300
-LEFT, RIGHT, TOP, BOTTOM = 44, 190, 16, 40
+LEFT, RIGHT, TOP, BOTTOM = 44, 240, 16, 40
 GRID = 5  # lines
 APART = 15  # points between labels at the right end
 

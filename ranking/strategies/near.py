@@ -38,10 +38,11 @@ def found(
     part: str,
     *,
     popularity: float = 0.0,
+    fresh: float = 0.0,
     more: float = 0.0,
 ) -> list[Candidate]:
-    """The same, not filled up; `more` is what parts that the caller adds may come to, in points of
-    cosine too."""
+    """The same, not filled up; "new" is `fresh` more, and `more` is what parts that the caller adds
+    may come to, in points of cosine too."""
     neighbours = nearest.nearest(
         connection,
         question.live_model,
@@ -50,6 +51,7 @@ def found(
         question.limit,
         question.excluded,
         prior=popularity,
+        fresh=fresh,
         pool=POOL,
     )
     return [
@@ -57,27 +59,29 @@ def found(
             one.product_no,
             one.product_id,
             one.group_key,
-            _parts(one, part, popularity, more),
+            _parts(one, part, popularity, fresh, more),
             relevant=one.similarity > 0,
         )
         for one in neighbours
     ]
 
 
-def _parts(one: Neighbour, part: str, popularity: float, more: float) -> mixing.Parts:
+def _parts(one: Neighbour, part: str, popularity: float, fresh: float, more: float) -> mixing.Parts:
     """cosine + popularity · share, moved and scaled into 0 to 1."""
     points = {part: COSINES * share(one.similarity)}
     if popularity:
-        points |= asked_for(one.share, one.new_share, popularity)
-    return mixing.scaled(points, COSINES + popularity + more)
+        points |= asked_for(one.share, one.new_share, popularity, fresh)
+    return mixing.scaled(points, COSINES + popularity + fresh + more)
 
 
-def asked_for(share: float | None, new_share: float | None, most: float) -> dict[str, float]:
-    """What a product's share of popularity comes to or, without any history, what such products
-    are given; `most` for the most popular one."""
+def asked_for(
+    share: float | None, new_share: float | None, most: float, fresh: float = 0.0
+) -> dict[str, float]:
+    """What a product's share of popularity comes to, `most` for the most popular one; or without
+    any history what such products are given, and `fresh` more."""
     if share is not None:
         return {"popularity": most * min(1.0, share)}
-    return {"new": most * new_share} if new_share else {}
+    return {"new": most * new_share + fresh} if new_share else {}
 
 
 def share(similarity: float) -> float:

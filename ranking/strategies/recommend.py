@@ -12,11 +12,14 @@ PART = "interest"
 # In points of cosine, for the most popular product. .25 was better where nothing else is known,
 # .1 where neighbours are (docs/decisions.md).
 POPULARITY = 0.15
+# And this for a product without any history: before the cut and after it this cost no hit, and
+# more than .25 did (docs/decisions.md).
+NEW = 0.15
 # How neighbours and cosines are added, see `mixing.added`. All three were chosen on three weeks of
 # Online Retail before its test cut (`python -m bench neighbours`).
 NEIGHBOURS, TEMPERATURE = 4.0, 0.15
 MORE = mixing.most(NEIGHBOURS, TEMPERATURE)
-WHOLE = near.COSINES + POPULARITY + MORE
+WHOLE = near.COSINES + POPULARITY + NEW + MORE
 
 
 def candidates(connection: Connection, question: Question) -> list[Candidate]:
@@ -34,7 +37,9 @@ def _near(connection: Connection, question: Question) -> list[Candidate]:
     vector = question.visitor.vector
     if vector is None:
         return []
-    return near.found(connection, question, vector, PART, popularity=POPULARITY, more=MORE)
+    return near.found(
+        connection, question, vector, PART, popularity=POPULARITY, fresh=NEW, more=MORE
+    )
 
 
 def points(one: Beside) -> dict[str, float]:
@@ -45,4 +50,4 @@ def points(one: Beside) -> dict[str, float]:
     told[beside.PART] = mixing.added(
         likeness - 1.0, one.share, weight=NEIGHBOURS, temperature=TEMPERATURE
     )
-    return told | near.asked_for(one.popular, one.new_share, POPULARITY)
+    return told | near.asked_for(one.popular, one.new_share, POPULARITY, NEW)

@@ -37,7 +37,7 @@ AGES: tuple[tuple[str, float], ...] = (
     ("31 to 90 days", 90),
     ("over 90 days", float("inf")),
 )
-NEW = "new: nobody touched it before"
+NEW = "never touched"
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ranking.catalog import neighbours
+from ranking.catalog import neighbours, popularity
 from ranking.merchandising import filters
-from ranking.strategies import mixing
+from ranking.strategies import mixing, recommend
 from tests.ranking.market import Market
 
 VIEW = "product_detail_page_view"
@@ -58,6 +58,17 @@ def test_an_explanation_says_which_events_it_was_taken_beside(crowded: Market) -
     assert told["blue mug"] == []
     # Of two events the newer counts twice as much, and of eight sessions eight ninths.
     assert told[OTHER][0]["share"] == pytest.approx(8 / 9 / 3, abs=1e-4)
+
+
+def test_a_product_without_history_gets_its_chance_where_others_have_one(market: Market) -> None:
+    market.stock("red mug", "red hat", "blue hat")
+    market.happens("x", (VIEW, "red hat"))
+    popularity.refresh(market.connection, market.site_id, market.now)
+    market.happens("v1", (VIEW, "red mug"))
+    parts = {one.product_id: one.parts for one in market.ask("v1").products}
+    assert set(parts["red hat"]) == {"interest", "popularity"}
+    assert set(parts["blue hat"]) == {"interest", "new"}
+    assert parts["blue hat"]["new"] * recommend.WHOLE >= recommend.NEW
 
 
 def test_newer_events_say_more(crowded: Market) -> None:
