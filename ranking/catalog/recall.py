@@ -102,7 +102,8 @@ def width_of(share: float) -> str:
 
 def _score(one: Neighbour, parameters: Mapping[str, Any]) -> float:
     """What `nearest` orders by."""
-    prior, fresh = parameters["prior"], parameters["fresh"]
+    prior: float = parameters["prior"]
+    fresh: float = parameters["fresh"]
     if one.share is not None:
         return one.similarity + prior * one.share
     return one.similarity + (prior * one.new_share + fresh if one.new_share else 0.0)
