@@ -12,8 +12,8 @@ PART = "interest"
 # In points of cosine, for the most popular product. .25 was better where nothing else is known,
 # .1 where neighbours are (docs/decisions.md).
 POPULARITY = 0.15
-# And this for a product without any history: before the cut and after it this cost no hit, and
-# more than .25 did (docs/decisions.md).
+# And this for a product without any history: more would show a shop's dead stock, and from .25 on
+# it cost hits (docs/decisions.md).
 NEW = 0.15
 # How neighbours and cosines are added, see `mixing.added`. All three were chosen on three weeks of
 # Online Retail before its test cut (`python -m bench neighbours`).
