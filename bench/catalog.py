@@ -20,7 +20,8 @@ from psycopg_pool import ConnectionPool
 from bench.report import note
 from gateway import ingest
 from gateway.access import Source
-from ranking.catalog import encoder, fitting, models, popularity, products
+from ranking.catalog import encoder, fitting, models, neighbours, popularity, products
+from ranking.catalog.neighbours import Neighbours
 from schemas.database import Connection
 from schemas.facts import Product
 
@@ -105,7 +106,8 @@ def visits(
     *,
     counted: bool = True,
 ) -> None:
-    """Give visitors `v0`, `v1`, … a few product views each, and refresh popularity if `counted`."""
+    """Give visitors `v0`, `v1`, … a few product views each and, if `counted`, popularity and as
+    many neighbours a product as are kept."""
     note(f"catalog: {visitors} visitors with {views} views each")
     with pool.connection() as connection:
         ids = [row[0] for row in connection.execute(
@@ -120,7 +122,21 @@ def visits(
     with pool.connection() as connection:
         if counted:
             popularity.refresh(connection, site_id, datetime.now(UTC))
+            neighbours.keep(connection, site_id, _beside(connection, site_id))
         connection.execute("vacuum analyze")
+
+
+def _beside(connection: Connection, site_id: int) -> Iterator[Neighbours]:
+    """Neighbours by chance: too few visits are made to have any."""
+    rows = connection.execute("select product_no from products where site_id = %s", [site_id])
+    numbers = np.array([row[0] for row in rows])
+    chooser = np.random.default_rng(SEED)
+    shares = 1 / np.arange(2, neighbours.KEPT + 2)
+    shares = (shares / shares.sum()).round(5).tolist()
+    for number in numbers.tolist():
+        others = np.unique(chooser.choice(numbers, neighbours.KEPT))
+        chooser.shuffle(others)
+        yield Neighbours(number, others.tolist(), shares[: len(others)])
 
 
 def _batches(total: int) -> Iterator[range]:

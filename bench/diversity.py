@@ -58,7 +58,8 @@ def _swept(
     with backtest.scratch(load(), cut, split) as site:
         note(f"diversity: playing the archive up to {cut:%Y-%m-%d}; a few minutes")
         backtest.load(site, items, split, cut, lambda stage, done, total: None)
-        vectors = backtest.text_vectors(site)
+        with site.pool.connection() as connection:
+            vectors = backtest.text_vectors(connection, site.site_id)
         for k in HORIZONS:
             instances = split.instances(k)
             asked = [_question(site, one, cut) for one in instances]

@@ -26,7 +26,7 @@ from bench.stage import Stage, stage, web
 from gateway import instant
 from gateway.http import create_app, state
 from gateway.settings import load as settings
-from ranking.catalog import encoder, popularity, suggestions
+from ranking.catalog import encoder, neighbours, popularity, suggestions
 from ranking.visitors.identity import actor_id
 from schemas import database
 
@@ -78,6 +78,7 @@ def _history(on: Stage) -> None:
         connection.execute(SQL.events, told)
         connection.execute("vacuum analyze")
         popularity.refresh(connection, site_id, at)
+        neighbours.refresh(connection, site_id, at)
         suggestions.refresh(connection, site_id, at)
         connection.execute("vacuum analyze")
         connection.execute("checkpoint")  # else the first kind is measured beside its writing

@@ -11,7 +11,7 @@ from bench.stage import stage
 from gateway import backtest
 from gateway.importing import files
 from gateway.settings import load
-from ranking.training import clickstream
+from ranking.training import clickstream, judged
 
 FOLDER = Path(__file__).parent.parent.parent / "shared" / "data" / "online-retail"
 CUT = datetime(2011, 11, 1, tzinfo=UTC)
@@ -27,8 +27,11 @@ def run() -> Iterator[Line]:
     split = clickstream.split(clicks, CUT.timestamp(), forced_cold=True)
     with stage():
         note("quality: playing the archive; a few minutes")
-        rows = backtest.run(load(), items, split, CUT, lambda stage, done, total: None)
-    by_method = {(row["method"], row["k"]): row for row in rows}
+        found = backtest.run(
+            load(), items, split, CUT, lambda stage, done, total: None,
+            simple=(judged.LATELY, "vmis-knn", "stan"),
+        )  # fmt: skip
+    by_method = {(row["method"], row["k"]): row for row in found.rows()}
     for k, bar in BARS.items():
         ours, popular = by_method["attune", k], by_method["popularity-7d", k]
         yield at_least(f"backtest online-retail HR@10, k = {k}", ours["hit_rate@10"], "share", bar)
@@ -37,5 +40,9 @@ def run() -> Iterator[Line]:
                 f"the same against 7-day popularity, k = {k}", ours["hit_rate@10"], "share",
                 popular["hit_rate@10"], least=1.0,
             )  # fmt: skip
+            vmis = by_method["vmis-knn", k]["hit_rate@10"]
+            yield against(
+                f"the same against VMIS-kNN, k = {k}", ours["hit_rate@10"], "share", vmis, least=1.0
+            )
             yield known(f"the same, cold products, k = {k}", ours["cold"]["hit_rate@10"], "share")
     yield known("coverage@20 at k = 2", by_method["attune", 2]["coverage@20"], "share")

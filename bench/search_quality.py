@@ -23,7 +23,7 @@ from gateway.settings import load
 from ranking import answer as answering
 from ranking.catalog import encoder
 from ranking.question import Question, Search
-from ranking.training import clickstream, evaluate
+from ranking.training import baselines, clickstream, evaluate
 from ranking.training.clickstream import HORIZONS, Instance
 
 FEWEST, MOST = 8, 400  # titles that have a word which is searched for
@@ -109,7 +109,7 @@ def searched(site: Scratch, asked: Sequence[Looked], at: datetime) -> list[list[
             )
             found = answering.answer(connection, question, remember=False)
             ids = [product.product_id for product in found.products]
-            lists.append(backtest.without(ids, one.instance))
+            lists.append(baselines.without(ids, one.instance))
         return lists
 
 
@@ -129,7 +129,7 @@ def by_words(titles: dict[str, str], asked: Sequence[Looked]) -> list[list[str]]
         word: sorted(words, key=lambda one: -score(words[one], word))
         for word in {one.query for one in asked}
     }
-    return [backtest.without(ranked[one.query], one.instance) for one in asked]
+    return [baselines.without(ranked[one.query], one.instance) for one in asked]
 
 
 def figures(asked: Sequence[Looked], lists: Sequence[Sequence[str]]) -> dict[str, Any]:

@@ -1,15 +1,14 @@
 """What the real pipeline would have shown: an archive played into a scratch schema, then asked.
 
 The catalog and the training part go through `ingest`, texts through the encoder, the model through
-its fit; each test session is a fresh anonymous visitor asked about at the cut. Baselines rank the
-same instances. The command line calls `run`.
+its fit; each test session is a fresh anonymous visitor asked about at the cut. Simple methods rank
+the same instances. The command line calls `run`.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,11 +25,14 @@ from gateway.access import Source
 from gateway.importing import common_format
 from gateway.settings import Settings
 from ranking import answer as answering
-from ranking.catalog import embeddings, fitting, popularity
+from ranking.catalog import embeddings, fitting, neighbours, popularity
 from ranking.catalog.encoder import Encoder
 from ranking.question import Question
-from ranking.training import evaluate
-from ranking.training.clickstream import HORIZONS, Click, Instance, Split
+from ranking.training import evaluate, judged
+from ranking.training.baselines import Method, Vectors
+from ranking.training.clickstream import Click, Instance, Split
+from ranking.training.evaluate import Lists
+from ranking.training.judged import Judged, Told
 from schemas import database
 from schemas.database import Connection
 from schemas.errors import AttuneError
@@ -39,11 +41,6 @@ from schemas.facts import Event
 SITE = "backtest"
 PRODUCTS_A_BODY = 500
 EVENTS_A_BODY = 1000
-POPULARITY_WINDOW_S = 7 * 86400
-TEXT_DECAY = 0.8  # a step back, of the text-whitened baseline
-
-Told = Callable[[str, int, int], None]  # (stage, done, of)
-Lists = list[list[str]]
 
 
 class BadArchive(AttuneError):
@@ -60,28 +57,22 @@ class Scratch:
 
 
 def run(
-    settings: Settings, catalog: list[dict[str, Any]], split: Split, cut: datetime, told: Told
-) -> list[dict[str, Any]]:
-    """One result a method and k, as `evaluate.results` gives them; nothing of it is kept."""
+    settings: Settings,
+    catalog: list[dict[str, Any]],
+    split: Split,
+    cut: datetime,
+    told: Told,
+    *,
+    simple: Sequence[str] = judged.SIMPLE,
+) -> Judged:
+    """What ours and the simple methods list for the test sessions; nothing of it is kept."""
     ids = [str(item["product_id"]) for item in catalog]
-    seen = {click.product_id for click in split.train}
-    cold = frozenset(ids) - seen
-    by_horizon = {k: split.instances(k) for k in HORIZONS}
     with scratch(settings, cut, split) as site:
         load(site, catalog, split, cut, told)
-        methods: dict[str, Callable[[Sequence[Instance]], Lists]] = {
-            "attune": lambda instances: _attune(site, instances, cut, told),
-            "popularity-7d": lambda instances: _popular(ids, split, cut, instances),
-        }
-        texts = text_vectors(site)
-        if texts:
-            methods["text-whitened"] = lambda instances: _by_text(texts, instances)
-        return [
-            evaluate.results(name, k, instances, rank(instances), catalog_size=len(ids), cold=cold)
-            for name, rank in methods.items()
-            for k, instances in by_horizon.items()
-            if instances and (k or name != "text-whitened")
-        ]
+        with site.pool.connection() as connection:
+            lists = {judged.OURS: ours(connection, site.site_id, cut, told)}
+            texts = text_vectors(connection, site.site_id)
+            return judged.judge(ids, split, cut.timestamp(), lists, texts, told, simple=simple)
 
 
 @contextmanager
@@ -149,6 +140,7 @@ def load(
     _upload(site, "interactions", interactions, EVENTS_A_BODY, cut, told)
     with site.pool.connection() as connection:
         popularity.refresh(connection, site.site_id, cut)
+        neighbours.refresh(connection, site.site_id, cut)
 
 
 def _upload(
@@ -169,15 +161,18 @@ def _upload(
 # methods ----------------------------------------------------------------------------------------
 
 
-def _attune(site: Scratch, instances: Sequence[Instance], cut: datetime, told: Told) -> Lists:
+def ours(connection: Connection, site_id: int, cut: datetime, told: Told) -> Method:
     """The lists that `user_to_products` gives a visitor of whom only the context is known."""
-    lists = []
-    with site.pool.connection() as connection:
+
+    def ranked(instances: Sequence[Instance]) -> Lists:
+        lists = []
         for number, instance in enumerate(instances, 1):
-            lists.append(listed(connection, site.site_id, instance, cut, evaluate.LIST_LENGTH))
+            lists.append(listed(connection, site_id, instance, cut, evaluate.LIST_LENGTH))
             if number % 100 == 0 or number == len(instances):
-                told(f"lists at k = {instance.k}", number, len(instances))
-    return lists
+                told(f"{judged.OURS}, k = {instance.k}", number, len(instances))
+        return lists
+
+    return ranked
 
 
 def listed(
@@ -207,48 +202,12 @@ def event(click: Click, at: datetime) -> Event:
     )
 
 
-def _popular(ids: list[str], split: Split, cut: datetime, instances: Sequence[Instance]) -> Lists:
-    """Events of the last seven days of the training part; ties by all of it."""
-    since = cut.timestamp() - POPULARITY_WINDOW_S
-    recent = Counter(click.product_id for click in split.train if click.ts >= since)
-    ever = Counter(click.product_id for click in split.train)
-    ranked = sorted(ids, key=lambda product_id: (-recent[product_id], -ever[product_id]))
-    return [without(ranked, instance) for instance in instances]
-
-
-def _by_text(texts: dict[str, np.ndarray[Any, Any]], instances: Sequence[Instance]) -> Lists:
-    """Nearest to the recency-weighted mean of the context's half-whitened text vectors."""
-    ids = list(texts)
-    matrix = np.stack([texts[product_id] for product_id in ids])
-    lists = []
-    for instance in instances:
-        known = [click.product_id for click in instance.context if click.product_id in texts]
-        weights = TEXT_DECAY ** np.arange(len(known))[::-1]
-        mean = sum(
-            (weight * texts[one] for weight, one in zip(weights, known, strict=True)),
-            np.zeros(matrix.shape[1]),
-        )
-        order = np.argsort(-(matrix @ mean), kind="stable")[: evaluate.LIST_LENGTH + instance.k]
-        lists.append(without([ids[n] for n in order], instance))
-    return lists
-
-
-def without(ranked: Sequence[str], instance: Instance) -> list[str]:
-    """The first 20 that the context does not hold."""
-    context = {click.product_id for click in instance.context}
-    first = ranked[: evaluate.LIST_LENGTH + len(context)]
-    return [one for one in first if one not in context][: evaluate.LIST_LENGTH]
-
-
-def text_vectors(site: Scratch) -> dict[str, np.ndarray[Any, Any]]:
+def text_vectors(connection: Connection, site_id: int) -> Vectors:
     """The served text vectors by product id; none where the catalog has no text."""
-    with site.pool.connection() as connection:
-        model = embeddings.live(connection, site.site_id)
-        rows = connection.execute(
-            sql.SQL(
-                "select p.product_id, v.vector from {} v "
-                "join products p using (site_id, product_no) where site_id = %s order by 1"
-            ).format(model.vectors),
-            [site.site_id],
-        ).fetchall()
+    model = embeddings.live(connection, site_id)
+    statement = sql.SQL(
+        "select p.product_id, v.vector from {} v "
+        "join products p using (site_id, product_no) where site_id = %s order by 1"
+    ).format(model.vectors)
+    rows = connection.execute(statement, [site_id]).fetchall()
     return {product_id: vector.to_numpy().astype(np.float32) for product_id, vector in rows}

@@ -131,6 +131,8 @@ TASKS = (
     Task("popularity", timedelta(minutes=1), _sites_with_news("popularity")),
     Task("suggestions", timedelta(minutes=1), _sites_with_news("suggestions")),
     Task("together", timedelta(minutes=1), _sites_with_purchases),
+    # Each day all: erasure and retention take events away.
+    Task("neighbours", timedelta(hours=1), _sites_with_news("neighbours", timedelta(days=1))),
     Task("sweep_failed", timedelta(minutes=1), _sites_with_failures),
     Task("erase_bodies", timedelta(minutes=5), erasing.sites),
     Task("feeds", timedelta(minutes=1), sync.due),

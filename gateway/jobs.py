@@ -46,6 +46,7 @@ TASKS = {
     "fit": "trainer",
     "popularity": "default",
     "together": "default",
+    "neighbours": "default",
     "words": "default",
     "facets": "default",
     "suggestions": "default",

@@ -23,6 +23,7 @@ from gateway.settings import load
 from ranking import pages
 from ranking.catalog import (
     embeddings,
+    neighbours,
     popularity,
     products,
     queries,
@@ -152,6 +153,11 @@ def _together(connection: Connection, site_id: int) -> Report:
     return {"pairs": pairs, "baskets": baskets}
 
 
+def _neighbours(connection: Connection, site_id: int) -> Report:
+    products, sessions = neighbours.refresh(connection, site_id, instant.now())
+    return {"products": products, "sessions": sessions}
+
+
 def _feeds(connection: Connection, site_id: int) -> Report:
     """One feed a job, so that a slow one holds up little else."""
     pool = database.open_pool(
@@ -227,6 +233,7 @@ TASKS: dict[str, Callable[[Connection, int], Report]] = {
     "fit": _fit,
     "popularity": _popularity,
     "together": _together,
+    "neighbours": _neighbours,
     "words": _words,
     "facets": _facets,
     "suggestions": _suggestions,

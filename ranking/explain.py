@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ import numpy as np
 
 from ranking.catalog import nearest
 from ranking.question import Candidate, Proposed, Question
-from ranking.strategies import recommend
+from ranking.strategies import beside, recommend
 from ranking.visitors import profile
 from schemas.database import Connection
 
@@ -28,13 +28,15 @@ def explanations(
 ) -> list[dict[str, Any]]:
     """Per candidate: `score`, the `parts` that sum to it, its `position` (from 1, counted over
     all pages), that without the rules, and that by its score alone, before the list was made to
-    vary (both as far as `proposed` goes; else None), and `because`: the events that speak for it,
-    strongest first.
+    vary (both as far as `proposed` goes; else None), and `because` and `beside`: the events that
+    speak for it by likeness and by what others took beside their products, strongest first.
 
     Each event's `share` is what it adds to the cosine between visitor and product; over all
-    events, those against the product included, the shares sum to that cosine.
+    events, those against the product included, the shares sum to that cosine. In `beside` it is
+    what the event adds to the product's share of what others took.
     """
     reasons = _reasons(connection, question, candidates)
+    others = _beside(connection, question, candidates)
     first = question.before.count + 1
     without_rules = _positions(proposed, first)
     by_score = without_rules if proposed.by_score is None else _positions(proposed.by_score, first)
@@ -46,6 +48,7 @@ def explanations(
             "position_without_rules": without_rules.get(one.product_no),
             "position_by_score": by_score.get(one.product_no),
             "because": reasons.get(one.product_no, []),
+            "beside": others.get(one.product_no, []),
         }
         for position, one in enumerate(candidates, start=question.start + 1)
     ]
@@ -61,12 +64,21 @@ def _reasons(
     interesting = [one.product_no for one in candidates if recommend.PART in one.parts]
     if not interesting:
         return {}
-    shares = _shares(connection, question, interesting)
+    return _strongest(question, _shares(connection, question, interesting))
+
+
+def _beside(connection: Connection, question: Question, candidates: Sequence[Candidate]) -> Reasons:
+    taken = [one.product_no for one in candidates if beside.PART in one.parts]
+    found = beside.reasons(connection, question, taken)
+    return _strongest(question, {number: np.array(adds) for number, adds in found.items()})
+
+
+def _strongest(question: Question, shares: Mapping[int, np.ndarray[Any, Any]]) -> Reasons:
     events = [msgspec.to_builtins(one) for one in question.visitor.contents.events]
     return {
         product_no: [
             events[number] | {"share": float(of_product[number])}
-            for number in np.argsort(-of_product)[:MAX_REASONS]
+            for number in np.argsort(-of_product, kind="stable")[:MAX_REASONS]
             if of_product[number] > LEAST_SHARE
         ]
         for product_no, of_product in shares.items()

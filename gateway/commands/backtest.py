@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -22,47 +23,103 @@ from rich.progress import (
 
 from gateway.commands import console
 from gateway.importing import files
+from gateway.settings import Settings
 from ranking.training import clickstream
+from schemas import database
+
+if TYPE_CHECKING:
+    from gateway.foretelling.report import About
+    from ranking.training.judged import Judged, Told
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+WRITTEN = click.Path(dir_okay=False, writable=True, path_type=Path)
+ARCHIVE_NEEDS = "give a SITE, or of an archive --catalog, --events and --cut"
+FORCED_COLD = (
+    "One product in twenty, chosen by its id, was treated as new: everything known of it before "
+    "the cut was put aside, so that new products can be judged."
+)
 SHOWN = ("hit_rate@10", "hit_rate@20", "mrr@20", "ndcg@10", "coverage@20")
 
 
 @click.command()
-@click.option(
-    "--catalog",
-    type=FILE,
-    required=True,
-    help="Products: JSON lines, CSV or Parquet, also gzipped.",
-)
-@click.option(
-    "--events",
-    type=FILE,
-    required=True,
-    multiple=True,
-    help="Events, likewise; may be repeated.",
-)
-@click.option("--cut", required=True, help="ISO time (UTC): earlier sessions train, others test.")
+@click.argument("site", required=False)
+@click.option("--catalog", type=FILE, help="Products: JSON lines, CSV or Parquet, also gzipped.")
+@click.option("--events", type=FILE, multiple=True, help="Events, likewise; may be repeated.")
+@click.option("--cut", help="ISO time (UTC): earlier sessions train, others test.")
+@click.option("--report", type=WRITTEN, help="Write what was found as a page (HTML) to this file.")
 @console.json_option
-def backtest(catalog: Path, events: tuple[Path, ...], cut: str, as_json: bool) -> None:
+def backtest(
+    site: str | None,
+    catalog: Path | None,
+    events: tuple[Path, ...],
+    cut: str | None,
+    report: Path | None,
+    as_json: bool,
+) -> None:
     """Foretell the sessions after a cut from those before it, by ours and by simple methods.
 
-    Records of all files are in the common format: product_id, title, description, brand,
-    categories, price; and user_id, session_id, ts (unix seconds), type, product_id.
+    Of a SITE by its own catalog and events, its last weeks held out; or of an archive in files,
+    by --catalog, --events and --cut, whose records are in the common format: product_id, title,
+    description, brand, categories, price; and user_id, session_id, ts (unix seconds), type,
+    product_id.
     """
-    from gateway import backtest as backtesting
-
-    at = _instant(cut)
+    at = _instant(cut) if cut else None
     with console.sentences() as settings, _progress() as told:
-        items = [item for _, item in files.records(catalog, "products")]
-        has_text = any(item.get("title") for item in items)
-        clicks = clickstream.clicks(row for path in events for row in files.records(path, "events"))
-        split = clickstream.split(clicks, at.timestamp(), forced_cold=has_text)
-        results = backtesting.run(settings, items, split, at, told)
+        if site is not None:
+            _check(not (catalog or events), "give a SITE, or --catalog and --events")
+            found, about = _of_site(settings, site, at, told)
+        else:
+            _check(bool(catalog and events and at), ARCHIVE_NEEDS)
+            assert catalog is not None and at is not None
+            found, about = _of_archive(settings, catalog, events, at, told)
+        if report is not None:
+            from gateway.foretelling import report as reporting
+
+            reporting.write(report, found, about, datetime.now(UTC))
     if as_json:
-        console.show_json({"results": results})
+        console.show_json(_json(found))
     else:
-        _show(results)
+        _show(found)
+        click.echo("\n" + _headline(found))
+
+
+def _check(is_so: bool, otherwise: str) -> None:
+    if not is_so:
+        raise click.UsageError(otherwise)
+
+
+def _of_site(
+    settings: Settings, name: str, at: datetime | None, told: Told
+) -> tuple[Judged, About]:
+    from gateway import access
+    from gateway.foretelling import own
+    from gateway.foretelling.report import About
+
+    with closing(database.connect(settings.database_url)) as connection:
+        site_id = access.site(connection, name).site_id
+    found = own.run(settings, site_id, at, told)
+    notes = []
+    if found.left_out:
+        notes.append(
+            f"{found.left_out} times what was taken next can no longer be had; those were left out."
+        )
+    return found.judged, About(name, found.titles, notes)
+
+
+def _of_archive(
+    settings: Settings, catalog: Path, events: tuple[Path, ...], at: datetime, told: Told
+) -> tuple[Judged, About]:
+    from gateway import backtest as backtesting
+    from gateway.foretelling.report import About
+
+    items = [item for _, item in files.records(catalog, "products")]
+    has_text = any(item.get("title") for item in items)
+    clicks = clickstream.clicks(row for path in events for row in files.records(path, "events"))
+    split = clickstream.split(clicks, at.timestamp(), forced_cold=has_text)
+    found = backtesting.run(settings, items, split, at, told)
+    titles = {str(item["product_id"]): item.get("title") or "" for item in items}
+    notes = [FORCED_COLD] if has_text else []
+    return found, About(catalog.resolve().parent.name, titles, notes)
 
 
 def _instant(text: str) -> datetime:
@@ -74,7 +131,7 @@ def _instant(text: str) -> datetime:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
+def _progress() -> Iterator[Told]:
     """A bar a stage on a terminal's error output, silence elsewhere."""
     bars = Progress(
         TextColumn("{task.description}"),
@@ -95,7 +152,21 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         yield told
 
 
-def _show(results: list[dict[str, Any]]) -> None:
+def _json(found: Judged) -> dict[str, Any]:
+    return {
+        "results": found.rows(),
+        "comparisons": found.comparisons(),
+        "tuned": [asdict(one) for one in found.tuned],
+    }
+
+
+def _headline(found: Judged) -> str:
+    from gateway.foretelling import report as reporting
+
+    return reporting.headline(found)
+
+
+def _show(found: Judged) -> None:
     rows = [
         [
             row["method"],
@@ -104,11 +175,31 @@ def _show(results: list[dict[str, Any]]) -> None:
             *(f"{row[name]:.3f}" for name in SHOWN),
             f"{row['cold']['hit_rate@10']:.3f}",
         ]
-        for row in results
+        for row in found.rows()
     ]
     console.show_table(
         ["method", "k", "n", *SHOWN, "cold hit_rate@10"], rows, "there is nothing to foretell"
     )
+    for one in found.tuned:
+        click.echo(
+            f"{one.name} tuned on the last {one.days:g} training days ({one.instances} instances, "
+            f"{one.tried} settings): {one.untuned:.3f} -> {one.hit_rate:.3f} with {one.method}"
+        )
+    compared = [one for one in found.comparisons() if len(one["k"]) > 1]
+    columns = ["against", "metric", "theirs", "ours", "difference", "from", "to", "p", "McNemar p"]
+    console.show_table(columns, [_compared(one) for one in compared], "there is nothing to compare")
+
+
+def _compared(one: dict[str, Any]) -> list[str]:
+    mcnemar = one["p_mcnemar"]
+    return [
+        one["against"],
+        one["metric"],
+        *(f"{one[name]:.4f}" for name in ("second", "first")),
+        *(f"{one[name]:+.4f}" for name in ("difference", "low", "high")),
+        f"{one['p']:.4f}",
+        "" if mcnemar is None else f"{mcnemar:.4f}",
+    ]
 
 
 COMMANDS: list[click.Command] = [backtest]

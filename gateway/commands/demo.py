@@ -41,7 +41,7 @@ ORDERS_A_REQUEST = 1000
 TIMEOUT_S = 120.0
 PATIENCE_S = 300.0
 PAUSE_S = 1.0
-LISTS = ("popularity", "together")  # tasks that make them of what was loaded
+LISTS = ("popularity", "neighbours", "together")  # tasks that make them of what was loaded
 RETRIED = (408, 429, 500, 502, 503, 504)
 
 Record = dict[str, Any]

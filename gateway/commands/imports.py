@@ -72,7 +72,7 @@ def import_(
             foretold = None
             with _stages(as_json) as stage:
                 if report.accepted:
-                    stage("popularity, what is bought together", 0, None)
+                    stage("popularity, neighbours, what is bought together", 0, None)
                     importer.refresh_lists(settings, into)
                 if kind == "events" and not no_forecast:
                     foretold = forecast.run(settings, into.site_id, stage)

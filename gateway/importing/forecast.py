@@ -2,7 +2,8 @@
 are in our ten, how many in the ten bestsellers. The importer ends with it.
 
 The catalog and its vectors are the site's, each visitor is a stranger with two clicks, and
-popularity is that of the cut, in temporary tables. `backtest` asks the same of files, at leisure.
+popularity and neighbours are those of the cut, in temporary tables. `backtest` asks more, at
+leisure.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from scipy.stats import binomtest
 
 from gateway import backtest
 from gateway.settings import Settings
-from ranking.catalog import embeddings, popularity, records
+from ranking.catalog import embeddings, neighbours, popularity, records
 from ranking.catalog.encoder import Encoder
-from ranking.training import clickstream
+from ranking.training import baselines, clickstream
 from ranking.training.clickstream import Click, Instance
 from schemas import database
 from schemas.database import Connection
@@ -162,7 +163,7 @@ def _popular(connection: Connection, site_id: int, cut: datetime) -> list[str]:
         {
             "site_id": site_id,
             "cut": cut,
-            "window": timedelta(seconds=backtest.POPULARITY_WINDOW_S),
+            "window": timedelta(seconds=baselines.POPULARITY_WINDOW_S),
             "not_clicks": NOT_CLICKS,
             "limit": LENGTH + KNOWN,
         },
@@ -183,6 +184,8 @@ def _foretell(
 ) -> Forecast:
     connection.execute(SQL.scratch_popularity)
     connection.execute(SQL.scratch_popularity_sites)
+    connection.execute(SQL.scratch_neighbours)
+    neighbours.refresh(connection, site_id, cut)
     if not popularity.refresh(connection, site_id, cut, everything=True):
         raise _Unknowable("no product of the catalog was clicked before")
     Random(0).shuffle(instances)
@@ -191,7 +194,7 @@ def _foretell(
     bestsellers = _popular(connection, site_id, cut)
     ours = _hits(connection, site_id, cut, sample, told)
     sample = sample[: len(ours)]
-    theirs = [_in_ten(one, backtest.without(bestsellers, one)) for one in sample]
+    theirs = [_in_ten(one, baselines.without(bestsellers, one)) for one in sample]
     return _forecast(days, _share(ours), _share(theirs), len(sample))
 
 

@@ -8,6 +8,9 @@ create temporary table popularity (like popularity including all)
 -- name: scratch_popularity_sites
 create temporary table popularity_sites (like popularity_sites including all)
 
+-- name: scratch_neighbours
+create temporary table neighbours (like neighbours including all)
+
 -- name: newest
 select max(occurred_at) from events
 where site_id = %(site_id)s and occurred_at <= %(at)s and cardinality(product_ids) > 0

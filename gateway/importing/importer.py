@@ -37,7 +37,7 @@ from gateway.importing.files import Bad, BadFile, Batch, Line, Place
 from gateway.ingest import Pool, Receipt
 from gateway.running import priority
 from gateway.settings import Settings
-from ranking.catalog import popularity, snapshot, together
+from ranking.catalog import neighbours, popularity, snapshot, together
 from schemas import database
 from schemas.database import Connection
 from schemas.errors import AttuneError, Malformed, counted
@@ -193,12 +193,13 @@ def run(
 
 
 def refresh_lists(settings: Settings, site: Site) -> None:
-    """Let popularity and what is bought together know what was imported, the past too, and with
-    them the very next list."""
+    """Let popularity, neighbours and what is bought together know what was imported, the past too, and
+    with them the very next list."""
     with closing(_connected(settings)) as connection:
         connection.execute("set statement_timeout = 0")
         connection.execute("set lock_timeout = 0")
         popularity.refresh(connection, site.site_id, instant.now(), everything=True)
+        neighbours.refresh(connection, site.site_id, instant.now())
         together.refresh(connection, site.site_id, instant.now())
 
 

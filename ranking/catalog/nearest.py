@@ -64,12 +64,14 @@ def nearest(
     excluded_nos: Iterable[int] = (),
     *,
     prior: float = 0.0,
+    fresh: float = 0.0,
     pool: int = 0,
 ) -> list[Neighbour]:
     """The `limit` nearest available products that pass the filter, nearest first, ties by number.
 
     With a `prior` the best of the `pool` nearest, popularity added to the inner product: `prior`
-    times its share. `filter` is compiled for the alias "v". Fewer come back only where fewer match.
+    times its share, and `fresh` more where there is no history. `filter` is compiled for the alias
+    "v". Fewer come back only where fewer match.
     """
     wanted = max(pool, limit) if prior else limit
     parameters = {
@@ -79,6 +81,7 @@ def nearest(
         "limit": limit,
         "pool": wanted,
         "prior": prior,
+        "fresh": fresh,
         **filter.params,
     }
     found = _found(connection, model, filter, parameters)
@@ -112,7 +115,7 @@ def exact(
     """What `nearest` approximates, by comparing every product; for measuring."""
     parameters = {
         "site_id": model.site_id, "vector": vector, "excluded": int_array(()), "limit": limit,
-        "pool": limit, "prior": 0.0, **filter.params,
+        "pool": limit, "prior": 0.0, "fresh": 0.0, **filter.params,
     }  # fmt: skip
     return _run(connection, "exact", model, filter, parameters)
 

@@ -42,12 +42,14 @@ with near as materialized (
 ),
 best as (
   select * from weighed
-  order by similarity + %(prior)s * coalesce(share, new_share, 0) desc, product_no
+  order by similarity + %(prior)s * coalesce(share, new_share, 0)
+    + case when share is null and new_share > 0 then %(fresh)s else 0 end desc, product_no
   limit %(limit)s
 )
 select b.product_no, p.product_id, b.group_key, b.similarity, b.share, b.new_share
 from best b join products p on p.site_id = %(site_id)s and p.product_no = b.product_no
-order by b.similarity + %(prior)s * coalesce(b.share, b.new_share, 0) desc, b.product_no
+order by b.similarity + %(prior)s * coalesce(b.share, b.new_share, 0)
+  + case when b.share is null and b.new_share > 0 then %(fresh)s else 0 end desc, b.product_no
 
 -- name: matches
 -- Only planned, never run: how many products the filter alone lets through.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -84,9 +84,8 @@ def compared(served: Served, exact: Sequence[Neighbour], matches: int) -> tuple[
     None where there is nothing to find. `matches`: products that pass its filter."""
     if not exact:
         return None
-    prior = served.parameters["prior"]
-    least = _score(exact[-1], prior) - TIE
-    found = sum(_score(one, prior) >= least for one in served.found)
+    least = _score(exact[-1], served.parameters) - TIE
+    found = sum(_score(one, served.parameters) >= least for one in served.found)
     share = min(1.0, found / len(exact))
     width = width_of(matches / max(1, served.model.rows))
     with _lock:
@@ -101,10 +100,13 @@ def width_of(share: float) -> str:
     return next(name for least, name in WIDTHS if share >= least)
 
 
-def _score(one: Neighbour, prior: float) -> float:
+def _score(one: Neighbour, parameters: Mapping[str, Any]) -> float:
     """What `nearest` orders by."""
-    popular = one.share if one.share is not None else one.new_share or 0.0
-    return one.similarity + prior * popular
+    prior: float = parameters["prior"]
+    fresh: float = parameters["fresh"]
+    if one.share is not None:
+        return one.similarity + prior * one.share
+    return one.similarity + (prior * one.new_share + fresh if one.new_share else 0.0)
 
 
 def forget() -> None:

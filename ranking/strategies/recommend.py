@@ -1,20 +1,53 @@
-"""What may interest this visitor: the products nearest to what their events stand for."""
+"""What may interest this visitor: the products nearest to what their events stand for, and those
+that others took in the same sessions."""
 
 from __future__ import annotations
 
 from ranking.question import Candidate, Question
-from ranking.strategies import near, popular
+from ranking.strategies import beside, mixing, near, popular
+from ranking.strategies.beside import Beside
 from schemas.database import Connection
 
 PART = "interest"
-# In points of cosine, for the most popular product. Chosen on three weeks of Online Retail before
-# its test cut, where .2 to .3 were as good; more costs new products and coverage.
-POPULARITY = 0.25
+# In points of cosine, for the most popular product. .25 was better where nothing else is known,
+# .1 where neighbours are (docs/decisions.md).
+POPULARITY = 0.15
+# And this for a product without any history: more would show a shop's dead stock, and from .25 on
+# it cost hits (docs/decisions.md).
+NEW = 0.15
+# How neighbours and cosines are added, see `mixing.added`. All three were chosen on three weeks of
+# Online Retail before its test cut (`python -m bench neighbours`).
+NEIGHBOURS, TEMPERATURE = 4.0, 0.15
+MORE = mixing.most(NEIGHBOURS, TEMPERATURE)
+WHOLE = near.COSINES + POPULARITY + NEW + MORE
 
 
 def candidates(connection: Connection, question: Question) -> list[Candidate]:
-    """By interest and a little by popularity; for somebody unknown by popularity alone."""
+    """By interest, by what others took beside the same products, and a little by popularity; for
+    somebody unknown by popularity alone."""
+    proposed = {one.product_no: one for one in _near(connection, question)}
+    for one in beside.beside(connection, question):
+        proposed[one.product_no] = Candidate(
+            one.product_no, one.product_id, one.group_key, mixing.scaled(points(one), WHOLE)
+        )
+    return popular.filled(connection, question, mixing.best(proposed, question.limit))
+
+
+def _near(connection: Connection, question: Question) -> list[Candidate]:
     vector = question.visitor.vector
     if vector is None:
-        return popular.candidates(connection, question)
-    return near.candidates(connection, question, vector, PART, popularity=POPULARITY)
+        return []
+    return near.found(
+        connection, question, vector, PART, popularity=POPULARITY, fresh=NEW, more=MORE
+    )
+
+
+def points(one: Beside) -> dict[str, float]:
+    """What each reason comes to, in points of cosine. What has no vector counts as unlike as can
+    be."""
+    likeness = 0.0 if one.similarity is None else near.COSINES * near.share(one.similarity)
+    told = {} if one.similarity is None else {PART: likeness}
+    told[beside.PART] = mixing.added(
+        likeness - 1.0, one.share, weight=NEIGHBOURS, temperature=TEMPERATURE
+    )
+    return told | near.asked_for(one.popular, one.new_share, POPULARITY, NEW)

@@ -15,6 +15,8 @@ from schemas.database import Connection
 
 SQL = database.queries(__file__)
 
+# In points of cosine, for the most popular product.
+POPULARITY = 0.25
 ALIKE = 200  # products nearest to the text; of these interest and popularity choose the first
 
 
@@ -29,7 +31,7 @@ def _first(connection: Connection, asked: Asked) -> list[Candidate]:
         return popular.filled(connection, question, _alike(connection, asked, asked.like))
     if asked.visitor is None:
         return popular.candidates(connection, question)
-    dial = recommend.POPULARITY / question.search.personal
+    dial = POPULARITY / question.search.personal
     return near.candidates(connection, question, asked.visitor, recommend.PART, popularity=dial)
 
 

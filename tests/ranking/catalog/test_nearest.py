@@ -190,6 +190,7 @@ def plan(connection: Connection, name: str, model: Model, condition: Filter, lim
         "limit": limit,
         "pool": limit,
         "prior": 0.0,
+        "fresh": 0.0,
         **condition.params,
     }
     rows = connection.execute(statement, parameters, prepare=False)

@@ -78,7 +78,9 @@ NEWEST = "the newest of the site: to find those of a product would take an index
 IN_ORDER = "walks down the order until enough pass the filter"
 
 ASKED: dict[str, Asked] = {
-    "recommend_the_nearest_by_the_graph": ask(RECOMMEND, "vectors_hnsw popularity_pkey"),
+    "recommend_the_nearest_by_the_graph": ask(
+        RECOMMEND, "vectors_hnsw popularity_pkey neighbours_pkey"
+    ),
     "recommend_to_nobody_what_is_popular_in_its_order": ask(RECOMMEND, "popularity_popular"),
     "recommend_a_half_by_the_graph": ask(RECOMMEND, "vectors_hnsw", fq="tags:half"),
     "recommend_a_tenth_by_its_term": ask(RECOMMEND, "vectors_terms", fq="tags:tenth"),

@@ -1,0 +1,1 @@
+"""What `backtest` does with a site of its own, and how it shows what was found."""

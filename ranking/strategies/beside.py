@@ -1,0 +1,117 @@
+"""What others took in the same sessions as a visitor's last products, by the kept neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from psycopg import sql
+
+from ranking.catalog.records import int_array
+from ranking.question import Question
+from ranking.strategies import popular
+from ranking.visitors.interests import Told
+from schemas import database
+from schemas.database import Connection
+
+SQL = database.queries(__file__)
+
+PART = "neighbours"
+MOST_ANCHORS = 60  # products whose neighbours count
+POOL = 150  # products, the most shared, whatever a filter leaves of them
+CACHED = 2_000
+
+
+class Beside(NamedTuple):
+    """A product, its share of what others took (from 0 to 1), its cosine to the visitor's vector
+    (None: one of them has none), its share of popularity and that of new products."""
+
+    product_no: int
+    product_id: str
+    group_key: int
+    share: float
+    similarity: float | None
+    popular: float | None
+    new_share: float | None
+
+
+def beside(connection: Connection, question: Question) -> list[Beside]:
+    """Products that others took beside the visitor's, most shared first."""
+    anchors = _anchors(question.visitor.contents.events)
+    if not anchors:
+        return []
+    vector = question.visitor.vector
+    filter = question.where(popular.ALIAS)
+    parameters = {
+        "site_id": question.site_id,
+        "ids": list(anchors),
+        "weights": list(anchors.values()),
+        "excluded": int_array(question.excluded),
+        "pool": max(POOL, question.limit),
+        "vector": vector,
+        **filter.params,
+    }
+    name = "beside" if vector is not None else "beside_alone"
+    statement = _statement(name, question, filter.where)
+    # A plan made once for all would not know how few a filter's values let through.
+    rows = connection.execute(statement, parameters, prepare=False if filter.params else None)
+    return [Beside(*row) for row in rows]
+
+
+def reasons(
+    connection: Connection, question: Question, product_nos: Sequence[int]
+) -> dict[int, list[float]]:
+    """Per product what each of the visitor's events adds to its share, in their order; only of
+    products that have one."""
+    events = question.visitor.contents.events
+    anchors = _anchors(events)
+    if not anchors or not product_nos:
+        return {}
+    parameters = {
+        "site_id": question.site_id,
+        "ids": list(anchors),
+        "product_nos": int_array(product_nos),
+    }
+    found: dict[int, list[float]] = {}
+    for product_no, anchor, share in connection.execute(SQL.reasons, parameters):
+        adds = found.setdefault(product_no, [0.0] * len(events))
+        says = {at: _says(one) for at, one in enumerate(events) if anchor in one.product_ids}
+        whole = sum(says.values())
+        for at, one in says.items():
+            adds[at] += anchors[anchor] * share * one / whole
+    return found
+
+
+def _says(event: Told) -> float:
+    """How much an event says of each of its products."""
+    return max(0.0, event.weight) / len(event.product_ids)
+
+
+def _anchors(events: Sequence[Told]) -> dict[str, float]:
+    """How much each of the visitor's last products says, all together one: by type and recency, as
+    in the vector. What an event turns away from says nothing."""
+    weights: dict[str, float] = {}
+    for one in events:
+        for product_id in one.product_ids if one.weight > 0 else ():
+            weights[product_id] = weights.get(product_id, 0.0) + _says(one)
+    most = sorted(weights, key=lambda one: -weights[one])[:MOST_ANCHORS]
+    whole = sum(weights[one] for one in most)
+    return {one: weights[one] / whole for one in most}
+
+
+_statements: dict[tuple[str, str, bytes], bytes] = {}
+
+
+def _statement(name: str, question: Question, where: sql.Composable) -> bytes:
+    """Filled once a condition: to compose the same statement again costs more than to send it."""
+    model = question.live_model
+    key = (name, model.vectors_table, where.as_bytes())
+    known = _statements.get(key)
+    if known is None:
+        slots: dict[str, Any] = {"told": sql.SQL(SQL.told), "filter": where}
+        if name == "beside":
+            slots["vectors"] = model.vectors
+        if len(_statements) >= CACHED:
+            _statements.clear()
+        known = _statements[key] = SQL.fill(name, **slots).as_bytes()
+    return known
