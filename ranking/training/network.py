@@ -49,6 +49,7 @@ class Settings:
     decay: float = 0.01
     history_decay: float = 0.05
     input_dropout: float = 0.1
+    from_start: float = 0.5  # of long visits, taken from their beginning; else from anywhere
     memory_days: float = 200.0  # a visit so old counts 1/e of a new one
     blocks: int = 40  # spans of time, each with the popularity of before it
     average: float = 0.99  # of the weights, from step to step
@@ -210,11 +211,13 @@ class Training:
         return float(mean.detach())
 
     def _windows(self, sessions: Any) -> tuple[Any, Any, Any]:
-        """POSITIONS + 1 events of each visit: half of the long ones from the start."""
+        """POSITIONS + 1 events of each visit."""
         lengths = self.lengths[sessions]
         spare = np.maximum(lengths - POSITIONS - 1, 0)
         offset = np.where(
-            self.random.random(len(sessions)) < 0.5, 0, self.random.integers(0, spare + 1)
+            self.random.random(len(sessions)) < self.settings.from_start,
+            0,
+            self.random.integers(0, spare + 1),
         )
         steps = np.arange(POSITIONS + 1)
         there = steps < (lengths - offset)[:, np.newaxis]

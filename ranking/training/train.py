@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,6 @@ HELD_OUT = 0.1  # of the sessions, the last ones
 LONGEST_HELD_OUT = timedelta(days=21)
 PATIENCE = 2  # epochs without a gain before it stops
 GOING_ON = 4  # most epochs of one that goes on from the last one's checkpoint
-REFIT = 0.34  # of the chosen epochs, once more over everything
 RECALL_QUERIES = 200
 
 Told = Callable[[str, int, int], None]  # (stage, done, of; 0: nobody knows)
@@ -131,12 +131,12 @@ class _Run:
         before = corpus.chosen(corpus.begun < self.cut).without(self.archive.hidden)
         self.before, self.after = before, corpus.chosen(corpus.begun >= self.cut)
         choosing = self.after.chosen(np.arange(len(self.after)) % 2 == 0)
-        start = self._start()
-        training = Training(before, self.texts, self.settings, start)
+        self.start = self._start()
+        training = Training(before, self.texts, self.settings, self.start)
         counts, best, best_gain = before.counts(self.cut), None, -1.0
-        most = min(GOING_ON, self.settings.epochs) if start else self.settings.epochs
+        most = min(GOING_ON, self.settings.epochs) if self.start else self.settings.epochs
         for epoch in range(1, most + 1):
-            training.epoch(lambda done, of, n=epoch: self.told(f"epoch {n}", done, of))  # type: ignore[misc]
+            training.epoch(partial(self.told, f"epoch {epoch}"))
             fitted = _Fitted(training.network(self.whitening), training.history(), epoch)
             gain = self._gain(fitted, choosing, counts)
             if gain > best_gain:
@@ -181,12 +181,11 @@ class _Run:
         return float(every.mean()) if len(every) else 0.0
 
     def _on_everything(self, fitted: _Fitted) -> _Fitted:
-        """Once more over all of it, the last days and hidden products too."""
-        epochs = max(1, round(REFIT * fitted.epochs))
-        start = (fitted.network, fitted.history)
-        training = Training(self.archive.corpus, self.texts, self.settings, start)
-        for epoch in range(1, epochs + 1):
-            training.epoch(lambda done, of, n=epoch: self.told(f"last epoch {n}", done, of))  # type: ignore[misc]
+        """The same with all of it, the last days and hidden products too: one that went on from
+        what was judged stayed below one that began where that had begun."""
+        training = Training(self.archive.corpus, self.texts, self.settings, self.start)
+        for epoch in range(1, fitted.epochs + 1):
+            training.epoch(partial(self.told, f"with the last days, epoch {epoch}"))
         return _Fitted(training.network(self.whitening), training.history(), fitted.epochs)
 
     # judging
