@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from flask import Response, jsonify
 from flask_smorest import Blueprint
 
@@ -25,7 +27,7 @@ VERSION = shapes.record(
     }
 )
 LIVE = shapes.record({"live": shapes.optional(shapes.COUNT), "message": shapes.TEXT})
-MOST_VERSION = 2**31 - 1
+_VERSION = re.compile(r"[0-9]{1,9}")
 
 
 @blueprint.get("/models")
@@ -37,12 +39,14 @@ def models() -> Response:
         return jsonify(models=learning.versions(connection, key.site_id))
 
 
-@blueprint.post("/models/<int:version>/promote")
+@blueprint.post("/models/<version>/promote")
 @blueprint.doc(responses=shapes.ok(LIVE))
-def promote(version: int) -> Response:
+def promote(version: str) -> Response:
     """Make that learned version live, whatever its verdict was."""
     key = authenticate("admin:write")
-    return _changed(key.site_id, min(version, MOST_VERSION))
+    if not _VERSION.fullmatch(version):
+        raise NotFound("a version is a number: `GET /admin/v1/models` lists them")
+    return _changed(key.site_id, int(version))
 
 
 @blueprint.post("/models/rollback")

@@ -40,6 +40,7 @@ class Settings:
     seed: int = 0
     threads: int = 2
     epochs: int = 12
+    budget_s: float = 400.0  # after so long no further epoch is begun
     rows_a_step: int = 2_048
     all_products_up_to: int = 5_000
     negatives: int = 3_000
@@ -158,14 +159,19 @@ class Training:
         self.shares = np.bincount(corpus.rows, minlength=corpus.products) / max(1, corpus.events)
         self.steps = 0
 
-    def epoch(self, told: Told = lambda done, of: None) -> float:
-        """Every visit once; the mean loss."""
-        batches = list(self._batches())
+    def epoch(self, told: Told = lambda done, of: None, *, most: int | None = None) -> float:
+        """Every visit once, or `most` steps of that; the mean loss."""
+        batches = list(self._batches())[:most]
         total = 0.0
         for number, (block, sessions) in enumerate(batches, 1):
             total += self._step(block, sessions)
             told(number, len(batches))
         return total / max(1, len(batches))
+
+    def steps_an_epoch(self) -> int:
+        """How many steps an epoch takes, about."""
+        positions = np.clip(self.lengths - 1, 0, POSITIONS).sum()
+        return math.ceil(float(positions) / self.settings.rows_a_step)
 
     def _batches(self) -> Iterator[tuple[int, Any]]:
         """Visits of one span of time together, the spans in random order."""

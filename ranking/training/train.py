@@ -135,6 +135,7 @@ class _Run:
         training = Training(before, self.texts, self.settings, self.start)
         counts, best, best_gain = before.counts(self.cut), None, -1.0
         most = min(GOING_ON, self.settings.epochs) if self.start else self.settings.epochs
+        began = time.monotonic()
         for epoch in range(1, most + 1):
             training.epoch(partial(self.told, f"epoch {epoch}"))
             fitted = _Fitted(training.network(self.whitening), training.history(), epoch)
@@ -142,6 +143,8 @@ class _Run:
             if gain > best_gain:
                 best, best_gain = fitted, gain
             elif best and epoch - best.epochs >= PATIENCE:
+                break
+            if time.monotonic() - began > self.settings.budget_s:
                 break
         assert best is not None, "there is at least one epoch"
         self._keep(best)

@@ -137,4 +137,5 @@ def test_a_version_of_nobody_is_not_found(client: FlaskClient, shop: Shop) -> No
     answer = call(client, shop, "POST", "/99/promote")
     assert answer.status_code == 404
     assert "version 99" in answer.json["message"]
-    assert call(client, shop, "POST", "/99999999999999/promote").status_code == 404
+    for name in ("99999999999999", "x", "-1"):
+        assert call(client, shop, "POST", f"/{name}/promote").status_code == 404

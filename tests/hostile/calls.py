@@ -101,7 +101,7 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/admin/v1/attributes"): ("/admin/v1/attributes", None),
     ("GET", "/admin/v1/queries"): ("/admin/v1/queries", None),
     ("GET", "/admin/v1/models"): ("/admin/v1/models", None),
-    ("POST", "/admin/v1/models/<int:version>/promote"): (
+    ("POST", "/admin/v1/models/<version>/promote"): (
         "/admin/v1/models/{model}/promote", None
     ),
     ("POST", "/admin/v1/models/rollback"): ("/admin/v1/models/rollback", None),

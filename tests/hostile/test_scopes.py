@@ -68,7 +68,7 @@ SCOPES: dict[tuple[str, str], str | None] = {
     ("POST", "/v1/bulk"): "engine:read",
     ("GET", "/admin/v1/events"): "admin:read",
     ("GET", "/admin/v1/models"): "admin:read",
-    ("POST", "/admin/v1/models/<int:version>/promote"): "admin:write",
+    ("POST", "/admin/v1/models/<version>/promote"): "admin:write",
     ("POST", "/admin/v1/models/rollback"): "admin:write",
     ("GET", "/admin/v1/visitors/<path:sent_id>"): "admin:read",
     ("GET", "/admin/v1/deliveries"): "admin:read",
