@@ -37,7 +37,7 @@ TOP_SHARE_MOST = 0.5  # of all places, taken by the hundredth of products shown 
 TOP_SHARE_TIMES = 3.0
 DRIFT_MOST = 0.4  # of events: how far kinds before and after the cut differ (total variation)
 RECALL_LEAST = 0.98
-LATENCY_MOST_MS = 25.0
+LATENCY_MS, LATENCY_TIMES = 25.0, 2.0  # so long, or so many times what texts take, is too long
 
 
 class NoSuchVersion(AttuneError):
