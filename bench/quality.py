@@ -15,7 +15,8 @@ from ranking.training import clickstream, judged
 
 FOLDER = Path(__file__).parent.parent.parent / "shared" / "data" / "online-retail"
 CUT = datetime(2011, 11, 1, tzinfo=UTC)
-BARS = {0: 0.069, 1: 0.22, 2: 0.22, 3: 0.22}
+# STAN's of data/PROTOCOL.md; for somebody unknown 7-day popularity's.
+BARS = {0: 0.069, 1: 0.294, 2: 0.324, 3: 0.318}
 
 
 def run() -> Iterator[Line]:

@@ -47,6 +47,8 @@ COMMANDS = {
     "attributes": "gateway.commands.attributes",
     "import": "gateway.commands.imports",
     "encode": "gateway.commands.encode",
+    "train": "gateway.commands.learning",
+    "models": "gateway.commands.learning",
     "doctor": "gateway.commands.doctor",
     "verify": "gateway.commands.verify",
     "backtest": "gateway.commands.backtest",

@@ -20,7 +20,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool
 
-from gateway import access, ingest
+from gateway import access, ingest, learning
 from gateway.access import Source
 from gateway.importing import common_format
 from gateway.settings import Settings
@@ -69,6 +69,7 @@ def run(
     ids = [str(item["product_id"]) for item in catalog]
     with scratch(settings, cut, split) as site:
         load(site, catalog, split, cut, told)
+        learn(site, cut, told)
         with site.pool.connection() as connection:
             lists = {judged.OURS: ours(connection, site.site_id, cut, told)}
             texts = text_vectors(connection, site.site_id)
@@ -141,6 +142,14 @@ def load(
     with site.pool.connection() as connection:
         popularity.refresh(connection, site.site_id, cut)
         neighbours.refresh(connection, site.site_id, cut)
+
+
+def learn(site: Scratch, cut: datetime, told: Told) -> dict[str, Any]:
+    """Train on the training part, as the trainer role does; the report. What is proved better
+    answers from then on."""
+    with site.pool.connection() as connection:
+        connection.execute("set statement_timeout = 0")
+        return learning.train(connection, site.site_id, cut, told=told)
 
 
 def _upload(

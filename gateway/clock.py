@@ -30,6 +30,11 @@ OVERLAP = timedelta(minutes=1)  # a delivery may commit later than it was receiv
 LOOKED_AT = 10_000  # deliveries, of which we ask whether they are much
 
 
+# Trainings take all of a machine for minutes: sites begin at different times of the span.
+TRAIN_EVERY = timedelta(hours=4)
+TRAIN_LOOK = timedelta(minutes=10)  # so often a site's turn is looked for
+
+
 @dataclass(frozen=True)
 class Task:
     """`due` names the sites that have something to do at an instant."""
@@ -113,6 +118,12 @@ def _sites_with_purchases(connection: Connection, at: datetime) -> list[int]:
     return [row[0] for row in connection.execute(SQL.sites_with_purchases, asked)]
 
 
+def _sites_to_train(connection: Connection, at: datetime) -> list[int]:
+    """Sites whose turn has come since their last training, and who were sent something since."""
+    asked = {"at": at, "every": TRAIN_EVERY, "look": TRAIN_LOOK, "overlap": OVERLAP}
+    return [row[0] for row in connection.execute(SQL.sites_to_train, asked)]
+
+
 def _sites_with_failures(connection: Connection, at: datetime) -> list[int]:
     return [row[0] for row in connection.execute(SQL.sites_with_failures)]
 
@@ -128,6 +139,7 @@ def _once(connection: Connection, at: datetime) -> list[int]:
 TASKS = (
     Task("encode", timedelta(seconds=30), embeddings.sites_waiting),
     Task("fit", timedelta(minutes=1), _sites_to_fit),
+    Task("train", TRAIN_LOOK, _sites_to_train),
     Task("popularity", timedelta(minutes=1), _sites_with_news("popularity")),
     Task("suggestions", timedelta(minutes=1), _sites_with_news("suggestions")),
     Task("together", timedelta(minutes=1), _sites_with_purchases),

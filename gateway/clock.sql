@@ -42,3 +42,31 @@ order by s.site_id
 
 -- name: sites_with_failures
 select distinct site_id from deliveries where failed > 0 order by site_id
+
+-- name: sites_to_train
+-- Each site has its turn once in every span, moved by its number, and keeps it while another site
+-- trains (a run that found one is no run). One that nothing was sent to since is left alone.
+with turn as (
+  select s.site_id,
+    to_timestamp(floor((extract(epoch from %(at)s::timestamptz) - shift) / length) * length + shift)
+      as since
+  from sites s
+  cross join lateral (
+    select extract(epoch from %(every)s::interval) as length,
+      s.site_id * 37 %% (extract(epoch from %(every)s::interval)
+        / extract(epoch from %(look)s::interval))::int * extract(epoch from %(look)s::interval)
+        as shift) l
+)
+select t.site_id from turn t
+left join lateral (
+  select slot from task_runs r
+  where r.site_id = t.site_id and r.task = 'train'
+    and coalesce(r.report->>'outcome', '') <> 'busy'
+  order by slot desc
+  limit 1
+) last on true
+where (last.slot is null or last.slot < t.since)
+  and exists (
+    select from deliveries d where d.site_id = t.site_id and d.applied > 0
+      and (last.slot is null or d.received_at > last.slot - %(overlap)s::interval))
+order by t.site_id

@@ -44,6 +44,7 @@ TASKS = {
     "encode": "encoder",
     "find_dirty": "encoder",
     "fit": "trainer",
+    "train": "trainer",
     "popularity": "default",
     "together": "default",
     "neighbours": "default",

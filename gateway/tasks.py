@@ -17,7 +17,7 @@ import psycopg
 import structlog
 from prometheus_client import Counter, Histogram
 
-from gateway import erasing, idempotency, ingest, instant, jobs, retention, sync
+from gateway import erasing, idempotency, ingest, instant, jobs, learning, retention, sync
 from gateway.importing import importer
 from gateway.settings import load
 from ranking import pages
@@ -144,6 +144,22 @@ def _fit(connection: Connection, site_id: int) -> Report:
     return {"model_id": model.model_id if model else None}
 
 
+class _Stopped(Exception):
+    """The role was asked to end while it trained."""
+
+
+def _train(connection: Connection, site_id: int) -> Report:
+    try:
+        return learning.train(connection, site_id, instant.now(), told=_unless_stopping)
+    except _Stopped:  # as if another one ran: its turn comes again at once
+        return {"outcome": "busy", "reason": "the trainer was stopped"}
+
+
+def _unless_stopping(stage: str, done: int, of: int) -> None:
+    if jobs.stopping():
+        raise _Stopped
+
+
 def _popularity(connection: Connection, site_id: int) -> Report:
     return {"products": popularity.refresh(connection, site_id, instant.now())}
 
@@ -231,6 +247,7 @@ TASKS: dict[str, Callable[[Connection, int], Report]] = {
     "encode": _encode,
     "find_dirty": _find_dirty,
     "fit": _fit,
+    "train": _train,
     "popularity": _popularity,
     "together": _together,
     "neighbours": _neighbours,

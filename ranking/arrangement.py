@@ -16,13 +16,14 @@ from ranking.catalog.records import Listed
 from ranking.merchandising import diversity, filters, rules
 from ranking.merchandising.rules import Lifted
 from ranking.question import Candidate, Proposed, Question
-from ranking.strategies import search
+from ranking.strategies import learned, search
 from schemas import tracing
 from schemas.database import Connection
 
 Key = rules.Key[Candidate | Listed]
 
-# How much a list varies unless its request says so: the strongest that costs no hit while little
+# How much a list varies unless its request says so, where texts make it; the learned model's lists
+# vary by themselves. The strongest that costs no hit while little
 # is known of the visitor. After three events it did (`python -m bench diversity`,
 # docs/decisions.md): then what suits them counts alone.
 DIVERSITY = {"recommend": 0.03}
@@ -54,6 +55,8 @@ def strength(question: Question) -> float:
     asked = question.rules.diversity
     if asked is not None:
         return asked
+    if learned.serves(question):
+        return 0.0
     knows_little = len(question.visitor.contents.events) < LITTLE
     return DIVERSITY.get(question.strategy, 0.0) if knows_little else 0.0
 

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ranking.catalog import nearest
+from ranking.catalog import learned_models, nearest
+from ranking.catalog.learned import WIDTH
 from ranking.question import Candidate, Proposed, Question
-from ranking.strategies import beside, recommend
+from ranking.strategies import beside, learned, recommend
 from ranking.visitors import profile
 from schemas.database import Connection
 
@@ -32,8 +33,10 @@ def explanations(
     speak for it by likeness and by what others took beside their products, strongest first.
 
     Each event's `share` is what it adds to the cosine between visitor and product; over all
-    events, those against the product included, the shares sum to that cosine. In `beside` it is
-    what the event adds to the product's share of what others took.
+    events, those against the product included, the shares sum to that cosine. Where the learned
+    model answers it is what the event adds to their inner product, the logarithm of how many times
+    likelier it makes the product. In `beside` it is what the event adds to the product's share of
+    what others took.
     """
     reasons = _reasons(connection, question, candidates)
     others = _beside(connection, question, candidates)
@@ -64,7 +67,8 @@ def _reasons(
     interesting = [one.product_no for one in candidates if recommend.PART in one.parts]
     if not interesting:
         return {}
-    return _strongest(question, _shares(connection, question, interesting))
+    of_them = _learned_shares if learned.serves(question) else _shares
+    return _strongest(question, of_them(connection, question, interesting))
 
 
 def _beside(connection: Connection, question: Question, candidates: Sequence[Candidate]) -> Reasons:
@@ -101,3 +105,19 @@ def _shares(
     length = float(np.linalg.norm(weighted.sum(axis=0))) or 1.0
     vectors = nearest.vectors(connection, model, product_nos)
     return {number: weighted @ vector / length for number, vector in vectors.items()}
+
+
+def _learned_shares(
+    connection: Connection, question: Question, product_nos: Sequence[int]
+) -> dict[int, np.ndarray[Any, Any]]:
+    """Per product what each event adds to its inner product with the visitor."""
+    model, events = question.learned, question.visitor.contents.events
+    assert model is not None, "learned.serves() has seen one"
+    looked, numbers = profile.looked_at(connection, model, events)
+    if not numbers:
+        return {}
+    vectors = learned_models.vectors(connection, model, product_nos)
+    products = np.stack([vector[:WIDTH] for vector in vectors.values()])
+    shares = np.zeros((len(vectors), len(events)), np.float32)
+    shares[:, numbers] = model.network.shares(looked.vectors, looked.kinds, products)
+    return dict(zip(vectors, shares, strict=True))

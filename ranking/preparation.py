@@ -10,12 +10,12 @@ from datetime import timedelta
 
 import psycopg
 
-from ranking.catalog import models, records, spelling, words
+from ranking.catalog import learned_models, models, records, spelling, words
 from ranking.catalog.models import Model
 from ranking.catalog.nearest import Vector
 from ranking.catalog.spelling import Spelling
 from ranking.question import Question
-from ranking.strategies import search
+from ranking.strategies import learned, search
 from ranking.visitors import cohort, profile
 from ranking.visitors.profile import NOBODY, Profile
 from schemas import tracing
@@ -56,9 +56,12 @@ def prepared(connection: Connection, question: Question) -> Question:
     if question.strategy in WITHOUT_TOUCHED:
         left_out = left_out.union(_had(connection, question, who))
     question = replace(question, model=model, visitor=who, excluded=left_out)
-    if others is None:
-        return question
-    return replace(question, visitor=replace(who, vector=others), by_cohort=True)
+    if others is not None:
+        return replace(question, visitor=replace(who, vector=others), by_cohort=True)
+    if question.strategy in learned.STRATEGIES and who.taste is not None:
+        live = learned_models.live(connection, question.site_id)
+        return replace(question, learned=live)
+    return question
 
 
 def _others(

@@ -13,6 +13,7 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
+from ranking.catalog.learned_models import Learned
 from ranking.catalog.models import Model
 from ranking.catalog.records import int_array
 from ranking.merchandising import filters
@@ -163,6 +164,7 @@ class Question:
     endpoint: str = ""
     # by answer
     model: Model | None = None
+    learned: Learned | None = None
     visitor: Profile = NOBODY
     by_cohort: bool = False
     excluded: frozenset[int] = frozenset()

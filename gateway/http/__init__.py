@@ -42,6 +42,7 @@ BLUEPRINTS = (
     "gateway.http.v1.bulk:blueprint",
     "gateway.http.admin:blueprint",
     "gateway.http.queries:blueprint",
+    "gateway.http.learning:blueprint",
     "gateway.http.people:blueprint",
     "gateway.http.mappings:blueprint",
     "gateway.http.demo:blueprint",

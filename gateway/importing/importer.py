@@ -193,8 +193,8 @@ def run(
 
 
 def refresh_lists(settings: Settings, site: Site) -> None:
-    """Let popularity, neighbours and what is bought together know what was imported, the past too, and
-    with them the very next list."""
+    """Let popularity, neighbours and what is bought together know what was imported, the past
+    too, and with them the very next list."""
     with closing(_connected(settings)) as connection:
         connection.execute("set statement_timeout = 0")
         connection.execute("set lock_timeout = 0")

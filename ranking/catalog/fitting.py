@@ -75,7 +75,8 @@ def fit(connection: Connection, site_id: int, progress: Progress | None = None) 
         params, fitted_on = _half_whitening(connection, models.live(connection, site_id))
         model = _begin(connection, site_id, params, fitted_on)
         _fill(connection, model, progress)
-        model = _indexed(connection, model) if fitted_on >= INDEX_FROM else model
+        if fitted_on >= INDEX_FROM:
+            model = indexed(connection, model, _queries(connection, model))
         _promote(connection, model)
     return models.live(connection, site_id)
 
@@ -93,7 +94,8 @@ def _alone(connection: Connection, site_id: int) -> Iterator[bool]:
 
 
 def _give_up_others(connection: Connection, site_id: int) -> None:
-    for (table,) in connection.execute(SQL.give_up, {"site_id": site_id}).fetchall():
+    site = {"site_id": site_id, "name": MODEL_NAME}
+    for (table,) in connection.execute(SQL.give_up, site).fetchall():
         connection.execute(SQL.fill("drop", vectors=sql.Identifier(table)))
 
 
@@ -109,7 +111,7 @@ def _half_whitening(connection: Connection, source: Model) -> tuple[bytes, int]:
     count = 0
     total = np.zeros(DIMENSION)
     products = np.zeros((DIMENSION, DIMENSION))
-    for _, _, raw in _texts(connection, source):
+    for _, _, raw in texts(connection, source):
         exact = raw.astype(np.float64)
         count += len(exact)
         total += exact.sum(axis=0)
@@ -119,11 +121,18 @@ def _half_whitening(connection: Connection, source: Model) -> tuple[bytes, int]:
 
 
 def _parameters(mean: np.ndarray, covariance: np.ndarray) -> bytes:
+    mean, rotation = half_whitening(mean, covariance)
+    return bytes(np.concatenate([mean, rotation.ravel()]).astype("<f4").tobytes())
+
+
+def half_whitening(mean: np.ndarray, covariance: np.ndarray) -> tuple[Vectors, Vectors]:
+    """The mean to take away and the matrix to multiply by: principal axes, each divided by the root
+    of its deviation."""
     variances, axes = np.linalg.eigh(covariance)
     deviations = np.sqrt(np.maximum(variances, 0))
     deviations = np.maximum(deviations, SMALLEST_AXIS * deviations.max())
     rotation = axes / np.sqrt(deviations)
-    return bytes(np.concatenate([mean, rotation.ravel()]).astype("<f4").tobytes())
+    return mean.astype(np.float32), rotation.astype(np.float32)
 
 
 # building -----------------------------------------------------------------------------------------
@@ -159,7 +168,7 @@ def _begin(connection: Connection, site_id: int, params: bytes, fitted_on: int) 
 
 def _fill(connection: Connection, model: Model, progress: Progress | None) -> None:
     done = 0
-    for numbers, hashes, raw in _texts(connection, model):
+    for numbers, hashes, raw in texts(connection, model):
         served = model.transform(raw)
         models.write_vectors(connection, model.site_id, model.vectors, numbers, hashes, served)
         done += len(numbers)
@@ -168,7 +177,7 @@ def _fill(connection: Connection, model: Model, progress: Progress | None) -> No
     models.analyze(connection, model)
 
 
-def _texts(connection: Connection, model: Model, statement: str = "read_texts") -> Iterator[Chunk]:
+def texts(connection: Connection, model: Model, statement: str = "read_texts") -> Iterator[Chunk]:
     """Every raw vector in chunks, each read by a statement of its own."""
     query = SQL.fill(statement, texts=model.texts, vectors=model.vectors)
     after = 0
@@ -187,14 +196,13 @@ def _texts(connection: Connection, model: Model, statement: str = "read_texts") 
 # the index ----------------------------------------------------------------------------------------
 
 
-def _indexed(connection: Connection, model: Model) -> Model:
-    """With an HNSW index that finds what exact search finds, the cheapest to build and to ask that
-    does; without one where none does."""
-    queries = _queries(connection, model)
+def indexed(connection: Connection, model: Model, queries: Vectors) -> Model:
+    """With an HNSW index that finds what exact search finds for these queries, the cheapest to
+    build and to ask that does; without one where none does."""
     for links, ef_construction, searches in BUILDS:
         _create_index(connection, model, links, ef_construction)
         for ef_search in searches:
-            if _recall(connection, model, queries, ef_search) >= RECALL_WANTED:
+            if recall(connection, model, queries, ef_search) >= RECALL_WANTED:
                 return replace(model, has_index=True, ef_search=ef_search)
         connection.execute(SQL.fill("drop_index", index=_index(model)))
     return model
@@ -231,7 +239,7 @@ def _index(model: Model) -> sql.Identifier:
     return sql.Identifier(f"{model.vectors_table}_hnsw")
 
 
-def _recall(connection: Connection, model: Model, queries: Vectors, ef_search: int) -> float:
+def recall(connection: Connection, model: Model, queries: Vectors, ef_search: int) -> float:
     """Which part of the exact nearest the index finds."""
     with connection.transaction():
         connection.execute(SQL.search_settings, {"ef_search": str(ef_search)})
@@ -295,7 +303,7 @@ def _promote(connection: Connection, model: Model) -> None:
 def _catch_up(connection: Connection, model: Model) -> None:
     """What was encoded, deleted or changed since the table was filled."""
     site = {"site_id": model.site_id}
-    for numbers, hashes, raw in _texts(connection, model, "read_stale"):
+    for numbers, hashes, raw in texts(connection, model, "read_stale"):
         served = model.transform(raw)
         models.write_vectors(connection, model.site_id, model.vectors, numbers, hashes, served)
     connection.execute(SQL.fill("forget_gone", vectors=model.vectors, texts=model.texts), site)

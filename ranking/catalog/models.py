@@ -106,6 +106,10 @@ def create_tables(connection: Connection, site_id: int) -> None:
 
 def create_vectors_table(connection: Connection, name: str) -> None:
     connection.execute(SQL.fill("create_vectors", vectors=sql.Identifier(name)))
+    create_terms_index(connection, name)
+
+
+def create_terms_index(connection: Connection, name: str) -> None:
     connection.execute(
         SQL.fill(
             "create_terms_index",
@@ -158,14 +162,19 @@ def _live(connection: Connection, site_id: int, known: Model | None = None) -> M
     row = connection.execute(SQL.live, parameters).fetchone()
     if row is None:
         raise NoModel(site_id)
-    fields = dict(zip(_LIVE_COLUMNS, row, strict=True))
+    fields = dict(zip(LIVE_COLUMNS, row, strict=True))
     if known and known.model_id == fields["model_id"]:
         fields["params"] = known.params
+    return made(connection, site_id, fields)
+
+
+def made(connection: Connection, site_id: int, fields: dict[str, Any]) -> Model:
+    """A model of its row's LIVE_COLUMNS."""
     rows = _rows(connection, fields["vectors_table"], fields.pop("estimate"))
     return Model(site_id=site_id, rows=rows, **fields)
 
 
-_LIVE_COLUMNS = (
+LIVE_COLUMNS = (
     "model_id", "vectors_table", "texts_table", "ef_search", "exact_cost", "has_index",
     "fitted_on", "params", "estimate",
 )  # fmt: skip

@@ -4,6 +4,9 @@ create table if not exists {texts} (like texts_template including all)
 -- name: create_vectors
 create table if not exists {vectors} (like vectors_template including all)
 
+-- name: create_learned
+create table if not exists {vectors} (like learned_template including all)
+
 -- name: create_terms_index
 create index if not exists {index} on {vectors} using gin (terms)
 
@@ -85,7 +88,8 @@ returning model_id, vectors_table
 
 -- name: give_up
 -- What a fit that was killed left behind; its lock is ours now.
-update models set state = 'failed' where site_id = %(site_id)s and state = 'building'
+update models set state = 'failed'
+where site_id = %(site_id)s and name = %(name)s and state = 'building'
 returning vectors_table
 
 -- name: retire
@@ -177,3 +181,107 @@ set local lock_timeout = '500ms'
 
 -- name: sites
 select site_id from models where name = %(name)s and state = 'live' order by site_id
+
+-- learned models ----------------------------------------------------------------------------------
+
+-- name: read_learned
+-- Raw texts and histories of products, whichever of them they have; for building a version.
+select p.product_no, t.text_hash, t.vector from products p
+left join {texts} t on t.site_id = p.site_id and t.product_no = p.product_no
+where p.site_id = %(site_id)s and p.product_no > %(after)s and not p.deleted
+order by p.product_no
+limit %(limit)s
+
+-- name: histories
+select product_no, history::vector as history from {learned}
+where site_id = %(site_id)s and product_no = any(%(product_nos)s::int[]) and history is not null
+
+-- name: all_histories
+select product_no, history::vector as history from {learned}
+where site_id = %(site_id)s and history is not null
+
+-- name: write_learned
+insert into {learned} (site_id, product_no, group_key, available, original_price, sale_price,
+  rating, terms, text_hash, history, vector)
+select p.site_id, p.product_no, p.group_key, p.available, p.original_price, p.sale_price,
+  p.rating, p.terms, e.h, e.y, e.v
+from unnest(%(product_nos)s::int[], %(hashes)s::uuid[], %(histories)b::halfvec[],
+  %(served)b::halfvec[]) as e(n, h, y, v)
+join products p on p.site_id = %(site_id)s and p.product_no = e.n and not p.deleted
+order by p.product_no
+on conflict (site_id, product_no) do update set
+  group_key = excluded.group_key, available = excluded.available,
+  original_price = excluded.original_price, sale_price = excluded.sale_price,
+  rating = excluded.rating, terms = excluded.terms, text_hash = excluded.text_hash,
+  history = excluded.history, vector = excluded.vector
+
+-- name: forget_deleted
+delete from {vectors} v
+where site_id = %(site_id)s and exists (
+  select from products p
+  where p.site_id = v.site_id and p.product_no = v.product_no and p.deleted)
+
+-- name: lock_training
+-- One training at a time over all machines of this database: it takes all of what a machine has.
+select pg_try_advisory_lock(hashtext('ranking.training ' || current_schema()))
+
+-- name: unlock_training
+select pg_advisory_unlock(hashtext('ranking.training ' || current_schema()))
+
+-- name: refuse
+update models set state = 'failed', record = %(record)s
+where site_id = %(site_id)s and model_id = %(model_id)s
+
+-- name: ready
+-- Built and judged; it serves once it goes live.
+update models set ef_search = %(ef_search)s, has_index = %(has_index)s, record = %(record)s
+where site_id = %(site_id)s and model_id = %(model_id)s
+
+-- name: versions
+select model_id, name, state, created_at, promoted_at, has_index, record,
+  to_regclass(vectors_table) is not null as can_serve
+from models
+where site_id = %(site_id)s and (%(name)s::text is null or name = %(name)s)
+order by model_id desc
+
+-- name: version
+select model_id, vectors_table, texts_table, ef_search, exact_cost, has_index, fitted_on, params,
+  coalesce((select reltuples::bigint from pg_class where oid = to_regclass(vectors_table)), 0)
+from models
+where site_id = %(site_id)s and name = %(name)s and model_id = %(model_id)s
+  and state <> 'building' and to_regclass(vectors_table) is not null
+
+-- name: go_live
+-- What is gone back to keeps its time, so that the next step back goes further.
+update models set state = 'live',
+  promoted_at = case when %(again)s then coalesce(promoted_at, current_timestamp)
+    else current_timestamp end
+where site_id = %(site_id)s and model_id = %(model_id)s
+
+-- name: before
+-- The version that a rollback goes back to: the one that was live before, and not since.
+select model_id from models
+where site_id = %(site_id)s and name = %(name)s and state = 'retired' and promoted_at is not null
+  and to_regclass(vectors_table) is not null and promoted_at < %(promoted_at)s
+order by promoted_at desc
+limit 1
+
+-- name: live_since
+select model_id, promoted_at from models
+where site_id = %(site_id)s and name = %(name)s and state = 'live'
+
+-- name: trained_until
+-- Of the newest version that was tried, promoted or not.
+select max((record->>'until')::timestamptz) from models
+where site_id = %(site_id)s and name = %(name)s and record ? 'until'
+
+-- name: left_over_learned
+-- Tables of versions that are neither live nor could be gone back to: refused ones, and those
+-- before the last two.
+select vectors_table from (
+  select vectors_table, state, row_number() over (
+    partition by state order by promoted_at desc nulls last, model_id desc) as back
+  from models
+  where site_id = %(site_id)s and name = %(name)s and state in ('retired', 'failed')
+) v
+where to_regclass(vectors_table) is not null and (state = 'failed' or back > 2)

@@ -4,11 +4,11 @@ that others took in the same sessions."""
 from __future__ import annotations
 
 from ranking.question import Candidate, Question
-from ranking.strategies import beside, mixing, near, popular
+from ranking.strategies import beside, learned, mixing, near, popular
 from ranking.strategies.beside import Beside
 from schemas.database import Connection
 
-PART = "interest"
+PART = learned.PART
 # In points of cosine, for the most popular product. .25 was better where nothing else is known,
 # .1 where neighbours are (docs/decisions.md).
 POPULARITY = 0.15
@@ -23,8 +23,10 @@ WHOLE = near.COSINES + POPULARITY + NEW + MORE
 
 
 def candidates(connection: Connection, question: Question) -> list[Candidate]:
-    """By interest, by what others took beside the same products, and a little by popularity; for
-    somebody unknown by popularity alone."""
+    """By the learned model where one is live, else by interest, by what others took beside the
+    same products, and a little by popularity; for somebody unknown by popularity alone."""
+    if learned.serves(question):
+        return learned.candidates(connection, question)
     proposed = {one.product_no: one for one in _near(connection, question)}
     for one in beside.beside(connection, question):
         proposed[one.product_no] = Candidate(

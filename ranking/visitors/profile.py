@@ -1,6 +1,6 @@
 """What we know of a visitor now. Every answer reads it; the admin API shows it.
 
-A profile is a pure function of the visitor's events, the live model and the product vectors. It
+A profile is a pure function of the visitor's events, the live models and the product vectors. It
 is kept with a fingerprint of its members' versions and made anew wherever that differs, so late
 events, merges, erasure and replays need no code of their own here.
 """
@@ -20,8 +20,10 @@ import psycopg
 from prometheus_client import Counter
 from psycopg import sql
 
-from ranking.catalog import models, queries, records
+from ranking.catalog import learned_models, models, queries, records
+from ranking.catalog.learned_models import Learned
 from ranking.catalog.models import Model
+from ranking.visitors import taste
 from ranking.visitors.interests import (
     MAX_PRODUCTS,
     MAX_TOUCHED,
@@ -46,7 +48,7 @@ PARTS = {name: sql.SQL(SQL.statements[name]) for name in ("happened", "bought", 
 READ, OWN = (SQL.fill(name, **PARTS).as_string(None).encode() for name in ("read", "own"))
 
 # Part of every fingerprint: raise it with any change in what a profile is made of.
-RECIPE = 2
+RECIPE = 3
 # Enough for 50 touched products; more only where the same few are looked at again and again.
 MOST_EVENTS = 200
 MOST_PURCHASES = 200
@@ -67,10 +69,12 @@ _FIRST = UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """`vector` None: nothing is known that a list could lean to."""
+    """`vector` None: nothing is known that a list could lean to. `taste` is the same in the space
+    of the learned model; None too where none is live."""
 
     visitor_id: UUID | None = None
     vector: Vector | None = None
+    taste: Vector | None = None
     contents: Contents = field(default_factory=Contents)
 
 
@@ -84,6 +88,7 @@ class _Read(NamedTuple):
     fingerprint: UUID
     data: str | None
     vector: Any
+    taste: Any
     happened: str | None
     bought: str | None
 
@@ -103,16 +108,21 @@ def current(
     nowhere. An unknown actor, or None, is somebody of whom nothing else is known. `alone`: only
     what this anonymous actor's own device sent counts, whoever it is joined to; that is not kept.
     """
-    model = models.live(connection, site_id)
-    reread = bool(additional)
-    found = _read(connection, model, actor, at, reread=reread, alone=alone) if actor else None
+    model, learned = models.live(connection, site_id), learned_models.live(connection, site_id)
+    parameters = _parameters(model, learned, actor, at)
+    parameters |= {"reread": bool(additional), "alone": alone}
+    found = _read(connection, parameters) if actor else None
     if found and found.data is not None:
         KEPT.inc()
         return _stored(found)
     MADE.inc()
     happened = [*_imagined(additional), *_decoded(found)]
     made, complete = _make(connection, model, happened, _bought(found))
-    profile = replace(made, visitor_id=found.visitor_id if found else None)
+    profile = replace(
+        made,
+        visitor_id=found.visitor_id if found else None,
+        taste=_taste(connection, learned, made) if learned else None,
+    )
     if found and found.known and not found.apart and not additional:
         _store(connection, model, profile, found.fingerprint if complete else None, at)
     return profile
@@ -138,6 +148,23 @@ def event_vectors(
     return [event_vector(one, products, searched) for one in events]
 
 
+def looked_at(
+    connection: Connection, learned: Learned, events: Sequence[Told]
+) -> tuple[taste.Looked, list[int]]:
+    """What the learned model looks at of a profile's events, newest first, and the number of each
+    among `events`; explanations ask."""
+    ids = {product_id for one in events for product_id in one.product_ids}
+    listed = records.numbers(connection, learned.model.site_id, ids)
+    numbers = {one.product_id: one.product_no for one in listed}
+    known = learned_models.vectors(connection, learned, numbers.values())
+    products = {p: known[number] for p, number in numbers.items() if number in known}
+    raw = queries.vectors(
+        connection, learned.model.site_id, {one.query for one in events if one.query is not None}
+    )
+    made = learned.network.of_texts(np.stack(list(raw.values()))) if raw else ()
+    return taste.looked(events, products, dict(zip(raw, made, strict=True)))
+
+
 def interests(profile: Profile) -> dict[str, Any]:
     """Interest tags, price affinity and the events behind them, as the API shows them."""
     shown: dict[str, Any] = msgspec.to_builtins(
@@ -157,21 +184,23 @@ _HAPPENED = msgspec.json.Decoder(list[Happened])
 _BOUGHT = msgspec.json.Decoder(list[tuple[str, datetime]])
 
 
-def _read(
-    connection: Connection, model: Model, actor: UUID, at: datetime, *, reread: bool, alone: bool
-) -> _Read:
-    parameters = {
+def _parameters(
+    model: Model, learned: Learned | None, actor: UUID | None, at: datetime
+) -> dict[str, Any]:
+    return {
         "site_id": model.site_id,
         "actor": actor,
         "at": at,
         "model_id": model.model_id,
+        "learned_id": learned.model_id if learned else 0,
         "recipe": RECIPE,
-        "reread": reread,
-        "alone": alone,
         "most_events": MOST_EVENTS,
         "most_purchases": MOST_PURCHASES,
         "most_bought": MOST_BOUGHT,
     }
+
+
+def _read(connection: Connection, parameters: dict[str, Any]) -> _Read:
     # Binary, because a vector of 384 numbers as text takes longer to read than to search with.
     with connection.cursor(binary=True) as cursor:
         row = cursor.execute(READ, parameters).fetchone()
@@ -188,7 +217,8 @@ def _own(connection: Connection, parameters: dict[str, Any], found: _Read) -> _R
 
 def _stored(found: _Read) -> Profile:
     vector = None if found.vector is None else found.vector.to_numpy()
-    return Profile(found.visitor_id, vector, _CONTENTS.decode(found.data or "{}"))
+    kept_taste = None if found.taste is None else found.taste.to_numpy()
+    return Profile(found.visitor_id, vector, kept_taste, _CONTENTS.decode(found.data or "{}"))
 
 
 def _decoded(found: _Read | None) -> list[Happened]:
@@ -237,6 +267,11 @@ def _make(
     vector = interest_vector(made.events, products, searched)
     complete = all_encoded and len(products) == len(ids) and len(searched) == len(texts)
     return Profile(vector=vector, contents=made), complete
+
+
+def _taste(connection: Connection, learned: Learned, made: Profile) -> Vector | None:
+    looked, _ = looked_at(connection, learned, made.contents.events)
+    return learned.network.visitor(looked.vectors, looked.kinds) if len(looked.kinds) else None
 
 
 def _recent(happened: Iterable[Happened]) -> set[str]:
@@ -321,6 +356,7 @@ def _store(
         "at": at,
         "data": msgspec.json.encode(profile.contents).decode(),
         "vector": profile.vector,
+        "taste": profile.taste,
     }
     # On a full disk it is made again for each list.
     with contextlib.suppress(psycopg.errors.DiskFull):

@@ -16,20 +16,22 @@ member as materialized (
   join actors a on a.site_id = %(site_id)s and a.actor_id = ids.actor_id
 ),
 head as materialized (
-  select v.visitor_id, v.apart, f.known, f.fingerprint, p.data, p.vector,
+  select v.visitor_id, v.apart, f.known, f.fingerprint, p.data, p.vector, p.taste,
          p.fingerprint = f.fingerprint and not %(reread)s::boolean and not v.apart
            and p.made_at > %(at)s::timestamptz - interval '24 hours' as fresh
   from visitor v
   cross join (
     select count(*) > 0 as known,
            md5(concat(string_agg(actor_id || ':' || version, ',' order by actor_id), '/',
-                      %(model_id)s::int, '/', %(recipe)s::int))::uuid as fingerprint
+                      %(model_id)s::int, '/', %(learned_id)s::int, '/', %(recipe)s::int))::uuid
+             as fingerprint
     from member) f
   left join profiles p on p.site_id = %(site_id)s and p.visitor_id = v.visitor_id
 )
 select h.visitor_id, h.apart, h.known, h.fingerprint,
        case when h.fresh then h.data::text end as data,
        case when h.fresh then h.vector::vector end as vector,
+       case when h.fresh then h.taste::vector end as taste,
        case when h.fresh is not true and not h.apart then (
          select {happened}
          from (
@@ -118,12 +120,12 @@ left join {vectors} v on w.telling and v.site_id = p.site_id and v.product_no = 
 
 -- name: store
 -- A slower writer may put an older profile over a newer one: the next reader sees its fingerprint.
-insert into profiles (site_id, visitor_id, fingerprint, model_id, made_at, data, vector)
+insert into profiles (site_id, visitor_id, fingerprint, model_id, made_at, data, vector, taste)
 values (%(site_id)s, %(visitor_id)s, %(fingerprint)s, %(model_id)s, %(at)s, %(data)s::jsonb,
-        %(vector)s::vector::real[])
+        %(vector)s::vector::real[], %(taste)s::vector::real[])
 on conflict (site_id, visitor_id) do update set
   fingerprint = excluded.fingerprint, model_id = excluded.model_id, made_at = excluded.made_at,
-  data = excluded.data, vector = excluded.vector
+  data = excluded.data, vector = excluded.vector, taste = excluded.taste
 
 -- name: forget
 -- In pieces, so that no reader waits long for its row. Returns where the next piece begins.

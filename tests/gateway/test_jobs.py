@@ -267,6 +267,73 @@ def test_popularity_is_refreshed_only_where_events_came_or_an_hour_passed(
     assert ticked(connection, NOW + 70 * minute, "popularity") == [catalog.site_id]
 
 
+SPAN = clock.TRAIN_EVERY
+
+
+def beginning(at: datetime, site_id: int) -> datetime:
+    """Of the site's span that `at` lies in: they are moved by its number."""
+    looks = int(SPAN / clock.TRAIN_LOOK)
+    moved = site_id * 37 % looks * clock.TRAIN_LOOK
+    return at - (at - clock.EPOCH - moved) % SPAN
+
+
+def trained(store: redis.Redis, monkeypatch: pytest.MonkeyPatch, **report: str) -> None:
+    monkeypatch.setitem(tasks.TASKS, "train", lambda connection, site_id: report)
+    work_off(store, "trainer")
+
+
+def test_a_site_is_trained_once_in_its_span_where_something_is_new(
+    store: redis.Redis, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, site_id, look = catalog.connection, catalog.site_id, clock.TRAIN_LOOK
+    begin = beginning(NOW, site_id)
+    assert ticked(connection, begin, "train") == []  # nothing was ever sent
+    delivery(connection, site_id, begin, applied=1)
+    assert ticked(connection, begin + look, "train") == [site_id]
+    assert ticked(connection, begin + 2 * look, "train") == []  # it waits
+    trained(store, monkeypatch, outcome="promoted")
+    delivery(connection, site_id, begin + 3 * look, applied=1)
+    assert ticked(connection, begin + 4 * look, "train") == []  # not yet again
+    assert ticked(connection, begin + SPAN, "train") == [site_id]
+    trained(store, monkeypatch, outcome="refused")
+    assert ticked(connection, begin + 2 * SPAN, "train") == []  # nothing new
+
+
+def test_a_training_that_found_another_one_has_its_turn_again(
+    store: redis.Redis, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, site_id, look = catalog.connection, catalog.site_id, clock.TRAIN_LOOK
+    begin = beginning(NOW, site_id)
+    delivery(connection, site_id, begin, applied=1)
+    assert ticked(connection, begin, "train") == [site_id]
+    trained(store, monkeypatch, outcome="busy")
+    assert ticked(connection, begin + look, "train") == [site_id]
+
+
+def test_sites_are_trained_at_different_times() -> None:
+    begins = {beginning(NOW, site_id) for site_id in range(1, 13)}
+    assert len(begins) == 12
+
+
+def test_a_failed_training_is_noted_and_counted(
+    store: redis.Redis, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = beginning(NOW, catalog.site_id)
+    delivery(catalog.connection, catalog.site_id, begin, applied=1)
+    clock.tick(catalog.connection, begin)
+    before = tasks.FAILED.labels("train")._value.get()
+
+    def fails(connection: Connection, site_id: int) -> dict[str, Any]:
+        raise MemoryError("no room for the histories")
+
+    monkeypatch.setitem(tasks.TASKS, "train", fails)
+    work_off(store, "trainer")
+    assert runs(catalog.connection, "train") == [
+        ("failed", {"error": "MemoryError: no room for the histories"})
+    ]
+    assert tasks.FAILED.labels("train")._value.get() == before + 1
+
+
 def test_failed_deliveries_are_hinted(store: redis.Redis, catalog: Catalog) -> None:
     assert ticked(catalog.connection, NOW, "sweep_failed") == []
     delivery(catalog.connection, catalog.site_id, NOW, failed=1)

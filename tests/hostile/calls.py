@@ -19,6 +19,7 @@ from tests.builders import ago, basic, one, track
 from tests.conftest import Shop
 from tests.connectors import signing
 from tests.connectors.signing import segment as sign
+from tests.ranking.training.versions import a_version
 
 SENT = {"product_id": "p1", "title": "Mug", "sale_price": 3, "brand": "Acme",
         "categories": [["Home", "Kitchen"]]}  # fmt: skip
@@ -99,6 +100,11 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/admin/v1/feeds/<source>/pull"): ("/admin/v1/feeds/{feed}/pull", None),
     ("GET", "/admin/v1/attributes"): ("/admin/v1/attributes", None),
     ("GET", "/admin/v1/queries"): ("/admin/v1/queries", None),
+    ("GET", "/admin/v1/models"): ("/admin/v1/models", None),
+    ("POST", "/admin/v1/models/<version>/promote"): (
+        "/admin/v1/models/{model}/promote", None
+    ),
+    ("POST", "/admin/v1/models/rollback"): ("/admin/v1/models/rollback", None),
     ("GET", "/admin/v1/ledger"): ("/admin/v1/ledger", None),
     ("GET", "/admin/v1/orders"): ("/admin/v1/orders", None),
     ("GET", "/admin/v1/orders/<path:order_id>"): ("/admin/v1/orders/o1", None),
@@ -299,7 +305,11 @@ def stocked(client: FlaskClient, shop: Shop) -> dict[str, str]:
     assert answer.status_code == 200 and answer.json, answer.text
     joined = client.post("/admin/v1/merge", json={"ids": ["a3", "a4"]}, headers=headers)
     assert joined.status_code == 200, joined.text
-    return deliveries | {"delivery": str(answer.json["delivery"]), "feed": _a_feed(shop)}
+    return deliveries | {
+        "delivery": str(answer.json["delivery"]),
+        "feed": _a_feed(shop),
+        "model": str(_a_model(shop)),
+    }
 
 
 def _at_shopify(shop: Shop) -> dict[str, str]:
@@ -318,6 +328,12 @@ def _a_feed(shop: Shop) -> str:
         settings = {"url": "https://shop.example/feed.xml"}
         made = access.create_source(connection, shop.site, "feed", settings=settings)
     return made.source.public_id
+
+
+def _a_model(shop: Shop) -> int:
+    """A learned version that could serve, but does not."""
+    with shop.pool.connection() as connection:
+        return a_version(connection, shop.site.site_id).model_id
 
 
 def rows_of(shop: Shop, *but: str) -> dict[str, str]:

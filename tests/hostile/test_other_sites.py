@@ -28,6 +28,7 @@ NAME_A_THING = {
     ("GET", "/admin/v1/deliveries/<delivery_id>"),
     ("POST", "/admin/v1/deliveries/<delivery_id>/replay"),
     ("POST", "/admin/v1/feeds/<source>/pull"),
+    ("POST", "/admin/v1/models/<version>/promote"),
     ("GET", "/admin/v1/sources/<source>/mapping"),
     ("PUT", "/admin/v1/sources/<source>/mapping"),
     ("POST", "/admin/v1/sources/<source>/mapping/try"),

@@ -22,6 +22,7 @@ STATEMENTS = [(path, name) for path in FILES for name in database.queries(str(pa
 SLOTS: dict[str, sql.Composable] = {
     "vectors": sql.Identifier("vectors_template"),
     "texts": sql.Identifier("texts_template"),
+    "learned": sql.Identifier("learned_template"),
     "filter": sql.SQL("true"),
     "matches": sql.SQL("true"),
     "measure": sql.Identifier("popular"),

@@ -1,0 +1,130 @@
+"""The learned model as people and the trainer role deal with it: train, list, promote, go back.
+
+What is learned and how it is judged is in `ranking.training`; torch is loaded only to train.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from prometheus_client import Counter
+
+from ranking.training import promote
+from ranking.training.promote import NoSuchVersion
+from schemas.database import Connection
+
+TRAININGS = Counter(
+    "attune_trainings", "Trainings of the learned model, by how they ended", ["outcome"]
+)
+
+Told = Callable[[str, int, int], None]
+
+__all__ = [
+    "NoSuchVersion", "changed", "now_live", "sentences", "train", "verdict", "versions",
+]  # fmt: skip
+
+
+def train(
+    connection: Connection,
+    site_id: int,
+    at: datetime,
+    *,
+    seed: int = 0,
+    epochs: int | None = None,
+    told: Told = lambda stage, done, of: None,
+) -> dict[str, Any]:
+    """Train on what happened before `at`; the report: `outcome` (promoted, refused, skipped,
+    busy), and the version with its record, or the reason."""
+    from ranking.training import train as training
+    from ranking.training.network import Settings
+
+    settings = Settings(seed=seed) if epochs is None else Settings(seed=seed, epochs=epochs)
+    found = training.train(connection, site_id, at, settings=settings, told=told)
+    report = _report(found.model_id, found.promoted, found.record, found.skipped, found.busy)
+    TRAININGS.labels(report["outcome"]).inc()
+    return report
+
+
+def _report(
+    model_id: int | None,
+    promoted: bool,
+    record: dict[str, Any] | None,
+    skipped: str | None,
+    busy: bool,
+) -> dict[str, Any]:
+    if busy:
+        return {"outcome": "busy", "reason": "another training runs; one runs at a time"}
+    if skipped:
+        return {"outcome": "skipped", "reason": skipped}
+    return {
+        "outcome": "promoted" if promoted else "refused",
+        "version": model_id,
+        "record": record,
+    }
+
+
+def versions(connection: Connection, site_id: int) -> list[dict[str, Any]]:
+    """All versions of the site's models, the newest first."""
+    return promote.versions(connection, site_id)
+
+
+def changed(connection: Connection, site_id: int, version: int | None) -> int | None:
+    """Promote that version, or go back where none is named; the learned version that is live now,
+    None where texts and popularity answer. Raises NoSuchVersion."""
+    if version is None:
+        is_live = promote.live_id(connection, site_id) is not None
+        return promote.rollback(connection, site_id) if is_live else None
+    promote.promote_by_hand(connection, site_id, version)
+    return version
+
+
+# in words -----------------------------------------------------------------------------------------
+
+
+def now_live(live: int | None) -> str:
+    if live is None:
+        return "No learned version is live now: texts and popularity answer."
+    return f"Version {live} is live."
+
+
+def verdict(record: dict[str, Any]) -> str:
+    """A record's verdict in one line."""
+    if "verdict" not in record:
+        return str(record.get("method", ""))
+    if record["reasons"]:
+        return "refused: " + "; ".join(record["reasons"])
+    return "better: " + ", ".join(_gains(record))
+
+
+def sentences(report: dict[str, Any]) -> Iterator[str]:
+    """What a training came to, for a person."""
+    if "reason" in report:
+        yield f"Nothing was trained: {report['reason']}."
+        return
+    record = report["record"]
+    yield (
+        f"Version {report['version']} learned from {record['events']:,} events in "
+        f"{record['sessions']:,} sessions, {record['epochs']} times through, in "
+        f"{record['seconds']:.0f} s; tested on those since {record['held_out_from']}."
+    )
+    for rival, figures in record["compared"].items():
+        for gain in _gains(record, rival):
+            yield f"  against {rival}, {gain}"
+        if "p_not_better" in figures:
+            yield f"  chance that it is no better than {rival}: {figures['p_not_better']:.4f}"
+    for one in record["guardrails"]:
+        yield f"  {'met' if one['met'] else 'NOT MET'}: {one['name']} {one['value']} ({one['bar']})"
+    yield (
+        "It is live."
+        if report["outcome"] == "promoted"
+        else "Refused: " + "; ".join(record["reasons"])
+    )
+
+
+def _gains(record: dict[str, Any], rival: str = "text-1") -> Iterator[str]:
+    for k, figures in record["compared"].get(rival, {}).items():
+        if isinstance(figures, dict):
+            ours, theirs = figures["hit_rate@10"]
+            yield f"{k}: HR@10 {ours:.3f} against {theirs:.3f}"

@@ -1,0 +1,414 @@
+"""One training of one site, from its events to a version that is live or was refused.
+
+read → clean → train on all but the last days → judge on those → train on, with them → build the
+version's table → promote. The trainer role, `train SITE` and `backtest` call `train`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ranking.catalog import fitting, learned_models, models
+from ranking.catalog.learned import DIMENSION, WHITENING, Array, Network, written
+from ranking.catalog.learned_models import NAME, Learned
+from ranking.catalog.models import SQL
+from ranking.training import build, checkpoint, measure, promote, reading, stage0
+from ranking.training.checkpoint import Checkpoint
+from ranking.training.corpus import DAY_S, HORIZONS, Corpus, instances
+from ranking.training.network import Settings, Training, repeatable
+from ranking.training.promote import Trial, Verdict
+from schemas import database
+from schemas.database import Connection
+
+# Less says too little to learn from, or to prove anything with.
+FEWEST_SESSIONS = 500  # of two products or more
+SHORTEST_SPAN = timedelta(days=14)
+
+HELD_OUT = 0.1  # of the sessions, the last ones
+LONGEST_HELD_OUT = timedelta(days=21)
+PATIENCE = 2  # epochs without a gain before it stops
+GOING_ON = 4  # most epochs of one that goes on from the last one's checkpoint
+RECALL_QUERIES = 200
+
+Told = Callable[[str, int, int], None]  # (stage, done, of; 0: nobody knows)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training came to: the version's number and record, or why there is none."""
+
+    model_id: int | None = None
+    promoted: bool = False
+    record: dict[str, Any] | None = None
+    skipped: str | None = None
+    busy: bool = False
+
+
+def train(
+    connection: Connection,
+    site_id: int,
+    at: datetime,
+    *,
+    settings: Settings | None = None,
+    told: Told = lambda stage, done, of: None,
+) -> Outcome:
+    """Train the site on what happened before `at`, and promote the version if it is better.
+
+    The connection is in autocommit. One at a time over all machines. Killed at any point it leaves
+    the live version as it was.
+    """
+    with _alone(connection) as alone:
+        if not alone:
+            return Outcome(busy=True)
+        settings = settings or Settings()
+        with repeatable(settings):
+            return _Run(connection, site_id, at, settings, told).outcome()
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[bool]:
+    row = connection.execute(SQL.lock_training).fetchone()
+    alone = bool(row and row[0])
+    try:
+        yield alone
+    finally:
+        if alone and not connection.broken:
+            connection.execute(SQL.unlock_training)
+
+
+@dataclass
+class _Fitted:
+    """What a training made, and of how many epochs."""
+
+    network: Network
+    history: Array
+    epochs: int
+
+    def vectors(self, texts: Array, counts: Array) -> Array:
+        """Products [n, 65] with their biases of such counts."""
+        made = self.network.tower(texts) + self.history
+        return np.concatenate([made, self.network.biases(counts)[:, np.newaxis]], axis=1)
+
+
+class _Run:
+    def __init__(
+        self, connection: Connection, site_id: int, at: datetime, settings: Settings, told: Told
+    ) -> None:
+        self.connection = connection
+        self.site_id = site_id
+        self.at = at
+        self.settings = settings
+        self.told = told
+        self.began = time.monotonic()
+        self.verdict = Verdict()
+
+    def outcome(self) -> Outcome:
+        self.archive = reading.archive(self.connection, self.site_id, self.at, self.told)
+        if reason := lacking(self.archive.corpus):
+            return Outcome(skipped=reason)
+        self.cut = cut(self.archive.corpus)
+        self.whitening = whitening(self.archive.texts)
+        self.texts = _whitened(self.archive.texts, self.whitening)
+        fitted = self._on_all_but_the_last()
+        self._judge(fitted)
+        if not self.verdict.is_good:
+            return self._refused(fitted)
+        return self._built(self._on_everything(fitted))
+
+    # training
+
+    def _on_all_but_the_last(self) -> _Fitted:
+        """With as many epochs as suit the first of two halves of the visits held out."""
+        corpus = self.archive.corpus
+        before = corpus.chosen(corpus.begun < self.cut).without(self.archive.hidden)
+        self.before, self.after = before, corpus.chosen(corpus.begun >= self.cut)
+        choosing = self.after.chosen(np.arange(len(self.after)) % 2 == 0)
+        self.start = self._start()
+        training = Training(before, self.texts, self.settings, self.start)
+        counts, best, best_gain = before.counts(self.cut), None, -1.0
+        most = min(GOING_ON, self.settings.epochs) if self.start else self.settings.epochs
+        began = time.monotonic()
+        for epoch in range(1, most + 1):
+            training.epoch(partial(self.told, f"epoch {epoch}"))
+            fitted = _Fitted(training.network(self.whitening), training.history(), epoch)
+            gain = self._gain(fitted, choosing, counts)
+            if gain > best_gain:
+                best, best_gain = fitted, gain
+            elif best and epoch - best.epochs >= PATIENCE:
+                break
+            if time.monotonic() - began > self.settings.budget_s:
+                break
+        assert best is not None, "there is at least one epoch"
+        self._keep(best)
+        return best
+
+    def _start(self) -> tuple[Network, Array] | None:
+        """What the last training had learned by its cut. Its texts' whitening comes with it."""
+        cut_at = datetime.fromtimestamp(self.cut, UTC)
+        self.last = checkpoint.last(self.connection, self.site_id, cut_at)
+        if self.last is None or ("rotation" in self.last.network.weights) != bool(self.whitening):
+            self.last = None
+            return None
+        self.whitening = {
+            name: self.last.network.weights[name] for name in WHITENING if self.whitening
+        }
+        self.texts = _whitened(self.archive.texts, self.whitening)
+        return self.last.network, self.last.of(self.archive.product_nos)
+
+    def _keep(self, best: _Fitted) -> None:
+        made = Checkpoint(
+            datetime.fromtimestamp(self.cut, UTC),
+            self.last.trainings + 1 if self.last else 1,
+            best.network,
+            self.archive.product_nos,
+            best.history,
+        )
+        checkpoint.save(self.connection, self.site_id, made)
+
+    def _gain(self, fitted: _Fitted, visits: Corpus, counts: Array) -> float:
+        """Mean NDCG@10 over all k of what is proposed to these visits."""
+        scores = measure.by_network(fitted.network, fitted.vectors(self.texts, counts))
+        gains = [
+            measure.lists(scores, instances(visits, k), self.archive.available).gains()
+            for k in HORIZONS
+        ]
+        every = np.concatenate(gains)
+        return float(every.mean()) if len(every) else 0.0
+
+    def _on_everything(self, fitted: _Fitted) -> _Fitted:
+        """The same with all of it, the last days and hidden products too: one that went on from
+        what was judged stayed below one that began where that had begun."""
+        training = Training(self.archive.corpus, self.texts, self.settings, self.start)
+        for epoch in range(1, fitted.epochs + 1):
+            training.epoch(partial(self.told, f"with the last days, epoch {epoch}"))
+        return _Fitted(training.network(self.whitening), training.history(), fitted.epochs)
+
+    # judging
+
+    def _judge(self, fitted: _Fitted) -> None:
+        self.told("judging", 0, 1)
+        visits = self.after.chosen(np.arange(len(self.after)) % 2 == 1)
+        vectors = fitted.vectors(self.texts, self.before.counts(self.cut))
+        ours = measure.by_network(fitted.network, vectors)
+        served = models.live(self.connection, self.site_id).transform(self.archive.texts)
+        served = served * np.any(self.archive.texts != 0, axis=1, keepdims=True)
+        theirs = stage0.by_text(served, self.before, self.cut)
+        tested = self._tested(visits, ours, theirs)
+        promote.compare(self.verdict, models.MODEL_NAME, tested, must_win=True)
+        if sum(len(one.asked) for one in tested):
+            promote.guard(self.verdict, tested, len(self.archive.product_nos))
+        drift = promote.drift(_kinds(self.before), _kinds(self.after))
+        self.verdict.guard("drift of event types", drift, promote.DRIFT_MOST, most=True)
+        self._judge_live(visits, ours)
+        self.told("judging", 1, 1)
+
+    def _judge_live(self, visits: Corpus, ours: measure.Scores) -> None:
+        """Against the live version, on visits that it has not seen either."""
+        live = learned_models.live(self.connection, self.site_id)
+        if live is None:
+            return
+        until = _until(self.connection, self.site_id, live.model_id)
+        unseen = visits.chosen(visits.begun >= until)
+        theirs = measure.by_network(live.network, self._served(live))
+        tested = self._tested(unseen, ours, theirs)
+        promote.compare(self.verdict, f"version {live.model_id}", tested, must_win=False)
+
+    def _served(self, live: Learned) -> Array:
+        """The live version's vectors by row; what it has none of is never shown by it."""
+        known = learned_models.vectors(
+            self.connection, live, [int(one) for one in self.archive.product_nos]
+        )
+        missing = np.zeros(DIMENSION, np.float32)
+        missing[-1] = -1e6
+        return np.stack([known.get(int(one), missing) for one in self.archive.product_nos])
+
+    def _tested(self, visits: Corpus, ours: measure.Scores, theirs: measure.Scores) -> list[Trial]:
+        ever, servable = self.before.ever(), self.archive.available
+        return [
+            Trial(
+                asked,
+                ~ever[asked.targets],
+                measure.lists(ours, asked, servable),
+                measure.lists(theirs, asked, servable),
+            )
+            for asked in (instances(visits, k) for k in HORIZONS)
+        ]
+
+    # the version
+
+    def _refused(self, fitted: _Fitted) -> Outcome:
+        learned = self._begun(fitted)
+        return self._refuse(learned, fitted)
+
+    def _refuse(self, learned: Learned, fitted: _Fitted) -> Outcome:
+        record = self._record(fitted)
+        row = {"site_id": self.site_id, "model_id": learned.model_id}
+        self.connection.execute(SQL.refuse, row | {"record": database.jsonb(record)})
+        learned_models.drop_left_over(self.connection, self.site_id)
+        return Outcome(learned.model_id, False, record)
+
+    def _begun(self, fitted: _Fitted) -> Learned:
+        content = written(fitted.network)
+        return learned_models.begin(self.connection, self.site_id, fitted.network, content)
+
+    def _built(self, fitted: _Fitted) -> Outcome:
+        learned = self._begun(fitted)
+        counts = self.archive.corpus.counts(self.at.timestamp())
+        past = np.concatenate(
+            [fitted.history, fitted.network.biases(counts)[:, np.newaxis]], axis=1
+        )
+        rows = np.flatnonzero(self.archive.corpus.ever())
+        histories = {int(self.archive.product_nos[row]): past[row] for row in rows}
+        products = len(self.archive.product_nos)
+        learned = build.fill(
+            self.connection,
+            learned,
+            histories,
+            lambda done, _: self.told("vectors", done, products),
+        )
+        queries = self._queries(fitted, counts)
+        learned = build.indexed(self.connection, learned, queries)
+        recall = build.recall(self.connection, learned, queries)
+        self.verdict.guard("recall@24 of its index", recall, promote.RECALL_LEAST)
+        took = build.latency_ms(self.connection, learned.model, queries)
+        bar = max(promote.LATENCY_MS, promote.LATENCY_TIMES * self._latency_of_texts())
+        self.verdict.guard("ms that half of the searches take", took, bar, most=True)
+        if not self.verdict.is_good:
+            return self._refuse(learned, fitted)
+        return self._promoted(learned, fitted)
+
+    def _latency_of_texts(self) -> float:
+        """What the same takes by texts, at the same moment."""
+        model = models.live(self.connection, self.site_id)
+        there = np.flatnonzero(np.any(self.archive.texts != 0, axis=1))[: build.TIMED]
+        queries = model.transform(self.archive.texts[there])
+        return build.latency_ms(self.connection, model, queries)
+
+    def _promoted(self, learned: Learned, fitted: _Fitted) -> Outcome:
+        record = self._record(fitted)
+        self.connection.execute(
+            SQL.ready,
+            {
+                "site_id": self.site_id,
+                "model_id": learned.model_id,
+                "ef_search": learned.model.ef_search,
+                "has_index": learned.model.has_index,
+                "record": database.jsonb(record),
+            },
+        )
+        promote.promote(self.connection, learned)
+        return Outcome(learned.model_id, True, record)
+
+    def _queries(self, fitted: _Fitted, counts: Array) -> Array:
+        """Vectors [n, 65] of visitors as they were in the last days, to measure the table with."""
+        vectors = fitted.vectors(self.texts, counts)
+        made = [
+            fitted.network.visitors(
+                vectors[:, :-1][asked.rows], asked.kinds, np.full(len(asked), asked.k)
+            )
+            for asked in (instances(self.after, k) for k in HORIZONS)
+            if len(asked)
+        ]
+        if not made:
+            return np.zeros((0, DIMENSION), np.float32)
+        found = np.concatenate(made)
+        some = found[:: max(1, len(found) // RECALL_QUERIES)][:RECALL_QUERIES]
+        return np.concatenate([some, np.ones((len(some), 1), np.float32)], axis=1)
+
+    def _record(self, fitted: _Fitted) -> dict[str, Any]:
+        """What a person asks of a version."""
+        corpus, archive = self.archive.corpus, self.archive
+        return {
+            "method": "learned from clicks",
+            "from": _told_time(corpus.times.min()),
+            "until": self.at.isoformat(),
+            "held_out_from": _told_time(self.cut),
+            "sessions": len(corpus),
+            "events": corpus.events,
+            "products": len(archive.product_nos),
+            "products_with_text": int(np.any(archive.texts != 0, axis=1).sum()),
+            "products_with_history": int(corpus.ever().sum()),
+            "left_out": asdict(archive.left_out),
+            "epochs": fitted.epochs,
+            "went_on_from": self.last.trained_until.isoformat() if self.last else None,
+            "seed": self.settings.seed,
+            "seconds": round(time.monotonic() - self.began, 1),
+            **self.verdict.told(),
+        }
+
+
+# the archive --------------------------------------------------------------------------------------
+
+
+def lacking(corpus: Corpus) -> str | None:
+    """What an archive lacks to be trained on, as a sentence; None where nothing."""
+    sessions = int((corpus.lengths > 1).sum())
+    if sessions < FEWEST_SESSIONS:
+        return (
+            f"{sessions} sessions of two products or more are too few to learn from: "
+            f"{FEWEST_SESSIONS} are needed"
+        )
+    days = float(corpus.begun.max() - corpus.begun.min()) / DAY_S
+    if days < SHORTEST_SPAN.days:
+        return (
+            f"the sessions begin within {days:.1f} days: {SHORTEST_SPAN.days} are needed to test "
+            "on days that were not trained on"
+        )
+    return None
+
+
+def cut(corpus: Corpus) -> float:
+    """When the sessions that are held out begin: the last HELD_OUT of them, or the last days."""
+    last = float(corpus.begun[-1])
+    by_share = float(np.quantile(corpus.begun, 1 - HELD_OUT))
+    return max(by_share, last - LONGEST_HELD_OUT.total_seconds())
+
+
+def whitening(raw: Array) -> dict[str, Array]:
+    """The half-whitening of the catalog's texts; empty where they are too few for one."""
+    there = raw[np.any(raw != 0, axis=1)].astype(np.float64)
+    if len(there) < fitting.FIT_FROM:
+        return {}
+    mean = there.mean(axis=0)
+    mean_, rotation = fitting.half_whitening(
+        mean, there.T @ there / len(there) - np.outer(mean, mean)
+    )
+    return {"mean": mean_, "rotation": rotation}
+
+
+def _whitened(raw: Array, fitted: dict[str, Array]) -> Array:
+    there = np.any(raw != 0, axis=1, keepdims=True)
+    moved = (raw - fitted["mean"]) @ fitted["rotation"] if fitted else raw
+    made: Array = (models.unit(moved) * there).astype(np.float32)
+    return made
+
+
+def _kinds(corpus: Corpus) -> np.ndarray[Any, Any]:
+    return np.bincount(corpus.kinds, minlength=8)
+
+
+def _until(connection: Connection, site_id: int, model_id: int) -> float:
+    """Until when a version was trained, in unix seconds."""
+    for one in promote.versions(connection, site_id):
+        if one["model_id"] == model_id and "until" in one["record"]:
+            return datetime.fromisoformat(one["record"]["until"]).timestamp()
+    return 0.0
+
+
+def _told_time(at: float) -> str:
+    return datetime.fromtimestamp(float(at), UTC).isoformat(timespec="seconds")
+
+
+def trained_until(connection: Connection, site_id: int) -> datetime | None:
+    """Until when the newest version was trained, promoted or not."""
+    row = connection.execute(SQL.trained_until, {"site_id": site_id, "name": NAME}).fetchone()
+    found: datetime | None = row[0] if row else None
+    return found

@@ -1,0 +1,265 @@
+"""From events in Postgres to a version that is live, or is not: what deserves to be, and nothing
+else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ranking.catalog import learned_models
+from ranking.catalog.learned import WIDTH, written
+from ranking.training import promote
+from ranking.training import train as training
+from ranking.training.promote import NoSuchVersion
+from tests.ranking.market import Market, ids
+from tests.ranking.training.shops import (
+    DAYS,
+    archived,
+    stocked,
+    train,
+    visits_by_chance,
+    visits_by_colour,
+)
+
+MANY = 2_000
+
+
+def live(market: Market) -> learned_models.Learned | None:
+    learned_models.uncache(market.connection, market.site_id)
+    return learned_models.live(market.connection, market.site_id)
+
+
+@pytest.fixture
+def trained(market: Market) -> Market:
+    """A shop whose first version is live."""
+    stocked(market)
+    archived(market, visits_by_colour(MANY))
+    outcome = train(market)
+    assert outcome.promoted, outcome.record
+    live(market)
+    return market
+
+
+def test_what_the_archive_tells_goes_live(trained: Market) -> None:
+    [version, *_] = promote.versions(trained.connection, trained.site_id)
+    assert (version["name"], version["state"]) == ("learned-1", "live")
+    record = version["record"]
+    assert record["verdict"] == "good"
+    assert record["events"] > 3 * MANY
+    assert set(record["compared"]["text-1"]) == {"k=1", "k=2", "k=3", "p_not_better"}
+    assert {one["name"] for one in record["guardrails"]} >= {
+        "recall@24 of its index", "ms that half of the searches take", "drift of event types",
+    }  # fmt: skip
+
+
+def test_lists_follow_it(trained: Market) -> None:
+    """What goes together in this shop, though the texts do not tell."""
+    trained.happens("somebody", ("product_detail_page_view", "red mug"))
+    assert set(trained.list("somebody", rows=3)) == {"red scarf", "red clock", "red rug"}
+
+
+def test_a_score_is_the_sum_of_its_parts_and_follows_the_order(trained: Market) -> None:
+    trained.happens("somebody", ("product_detail_page_view", "red mug"))
+    products = trained.ask("somebody", rows=40).products
+    scores = [one.score for one in products]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= one.score <= 1 for one in products)
+    assert all(sum(one.parts.values()) == one.score for one in products)
+    assert {name for one in products for name in one.parts} == {"interest", "popularity"}
+
+
+def test_the_event_behind_a_product_is_all_its_interest(trained: Market) -> None:
+    trained.happens("somebody", ("product_detail_page_view", "red mug"))
+    learned, taste = live(trained), trained.profile("somebody").taste
+    assert learned is not None and taste is not None
+    numbers = trained.numbers()
+    known = learned_models.vectors(trained.connection, learned, numbers.values())
+    for one in trained.ask("somebody", rows=3, explain=True).products:
+        assert one.explanation is not None
+        [because] = one.explanation["because"]
+        inner = float(taste @ known[numbers[one.product_id]][:WIDTH])
+        assert because["share"] == pytest.approx(inner, abs=1e-3)
+
+
+def test_a_new_product_ranks_the_moment_it_is_encoded(trained: Market) -> None:
+    trained.happens("somebody", ("product_detail_page_view", "red mug"))
+    trained.product("red scarf scarf")
+    assert "red scarf scarf" in trained.list("somebody", rows=8)
+
+
+def test_a_product_keeps_its_history_when_its_text_changes(trained: Market) -> None:
+    number = trained.numbers()["red mug"]
+    learned = live(trained)
+    assert learned is not None
+    before = learned_models.histories(trained.connection, learned.model, [number])[number]
+    trained.product("red mug", title="red cup")
+    after = learned_models.histories(trained.connection, learned.model, [number])[number]
+    assert (before == after).all()
+    [vector] = learned_models.vectors(trained.connection, learned, [number]).values()
+    assert not np.allclose(vector[:WIDTH], before[:WIDTH], atol=0.1)  # its text counts too
+
+
+def test_a_removed_product_is_in_no_list(trained: Market) -> None:
+    trained.happens("somebody", ("product_detail_page_view", "red mug"))
+    trained.remove("red scarf")
+    assert "red scarf" not in trained.list("somebody", rows=40)
+
+
+def test_a_search_counts_in_the_same_space(trained: Market) -> None:
+    trained.searches("somebody", "red mug")
+    assert trained.profile("somebody").taste is not None
+    assert trained.list("somebody", rows=5)
+
+
+def test_the_same_archive_and_seed_make_the_same_version(trained: Market) -> None:
+    first = live(trained)
+    trained.connection.execute("delete from training_checkpoints")
+    train(trained)
+    [again, *_] = trained.connection.execute(
+        "select params from models where site_id = %s order by model_id desc", [trained.site_id]
+    ).fetchone()
+    assert first is not None
+    assert again == written(first.network)
+
+
+def test_the_next_training_goes_on_from_the_last_ones_cut(trained: Market) -> None:
+    [first, *_] = promote.versions(trained.connection, trained.site_id)
+    lately = ((f"new{who}", days / 20, what) for who, days, what in visits_by_colour(200, seed=2))
+    archived(trained, lately)
+    outcome = train(trained)
+    assert outcome.record is not None
+    assert outcome.record["went_on_from"][:19] == first["record"]["held_out_from"][:19]
+    assert outcome.record["held_out_from"] >= first["record"]["held_out_from"]
+
+
+def test_it_begins_anew_after_many(trained: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ranking.training.checkpoint.MOST", 1)
+    outcome = train(trained)
+    assert outcome.record is not None
+    assert outcome.record["went_on_from"] is None
+
+
+# by hand ------------------------------------------------------------------------------------------
+
+
+def test_rollback_goes_back_to_texts_and_promotion_comes_back(trained: Market) -> None:
+    learned = live(trained)
+    assert learned is not None
+    assert promote.rollback(trained.connection, trained.site_id) is None
+    assert live(trained) is None
+    promote.promote_by_hand(trained.connection, trained.site_id, learned.model_id)
+    back = live(trained)
+    assert back is not None and back.model_id == learned.model_id
+
+
+def test_what_changed_while_a_version_rested_is_caught_up(trained: Market) -> None:
+    learned = live(trained)
+    assert learned is not None
+    promote.rollback(trained.connection, trained.site_id)
+    live(trained)
+    trained.product("red scarf scarf")
+    trained.remove("red clock")
+    promote.promote_by_hand(trained.connection, trained.site_id, learned.model_id)
+    live(trained)
+    trained.happens("somebody", ("product_detail_page_view", "red mug"))
+    found = trained.list("somebody", rows=40)
+    assert "red scarf scarf" in found
+    assert "red clock" not in found
+
+
+def test_nothing_to_go_back_from_is_said(market: Market) -> None:
+    with pytest.raises(NoSuchVersion):
+        promote.rollback(market.connection, market.site_id)
+    with pytest.raises(NoSuchVersion):
+        promote.promote_by_hand(market.connection, market.site_id, 7)
+
+
+def test_a_profile_is_made_anew_for_another_version(trained: Market) -> None:
+    trained.happens("somebody", ("product_detail_page_view", "red mug"))
+    assert trained.profile("somebody").taste is not None
+    promote.rollback(trained.connection, trained.site_id)
+    live(trained)
+    assert trained.profile("somebody").taste is None
+
+
+# what never goes live -----------------------------------------------------------------------------
+
+
+def test_an_empty_archive_is_skipped(market: Market) -> None:
+    outcome = train(market)
+    assert outcome.skipped is not None and "too few" in outcome.skipped
+
+
+def test_events_of_one_moment_are_skipped(market: Market) -> None:
+    stocked(market)
+    archived(market, ((who, 3.0, what) for who, _, what in visits_by_colour(800)), step_s=0.0)
+    outcome = train(market)
+    assert outcome.skipped is not None and "days" in outcome.skipped
+
+
+def refused(market: Market) -> list[str]:
+    outcome = train(market)
+    assert outcome.skipped is None, outcome.skipped
+    assert not outcome.promoted
+    assert live(market) is None
+    assert outcome.record is not None
+    reasons: list[str] = outcome.record["reasons"]
+    return reasons
+
+
+def test_visits_by_chance_are_refused(market: Market) -> None:
+    stocked(market)
+    archived(market, visits_by_chance(MANY))
+    assert "not proved better than text-1" in " ".join(refused(market))
+
+
+def test_one_visitor_with_very_many_events_teaches_nothing(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ranking.training.cleaning.MOST_A_DAY", 100)
+    stocked(market)
+    machine = [
+        ("machine", 20.0 - visit / 30, what)
+        for visit, (_, _, what) in enumerate(visits_by_colour(MANY))
+    ]
+    archived(market, machine)
+    outcome = train(market)
+    assert outcome.skipped is not None and "too few" in outcome.skipped
+
+
+def test_many_machines_that_look_at_the_same_are_refused(market: Market) -> None:
+    """Each of them short enough to pass for a visitor."""
+    stocked(market)
+    archived(market, visits_by_chance(600))
+    series = ["red mug", "blue lamp", "green vase", "pink rug"]
+    archived(market, ((f"bot{n}", DAYS * n / 3000, series) for n in range(1, 3000)))
+    assert refused(market)
+
+
+def test_a_killed_training_leaves_what_is_live(
+    trained: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = live(trained)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ranking.training.build.fill", killed)
+    monkeypatch.setattr(promote, "compare", lambda *_, **__: None)
+    monkeypatch.setattr(promote, "guard", lambda *_, **__: None)
+    with pytest.raises(KeyboardInterrupt):
+        train(trained)
+    after = live(trained)
+    assert before is not None and after is not None
+    assert after.model_id == before.model_id
+    trained.happens("somebody", ("product_detail_page_view", "red mug"))
+    assert ids(trained.ask("somebody"))
+
+
+def test_one_training_at_a_time(market: Market, database_url: str) -> None:
+    from schemas import database
+
+    with database.connect(database_url) as other, training._alone(other) as alone:
+        assert alone
+        assert train(market).busy
+    assert train(market).skipped
