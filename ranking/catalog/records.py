@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
@@ -96,20 +98,8 @@ def picked(record: dict[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
 @lru_cache(4096)
 def _fits(name: str, starred: tuple[str, ...]) -> bool:
     """Whether it is one of these, in which stars stand for any letters."""
-    return any(_is_like(name, one.split("*")) for one in starred)
-
-
-def _is_like(name: str, parts: Sequence[str]) -> bool:
-    first, *between, last = parts
-    if not name.startswith(first) or len(name) < len(first) + len(last):
-        return False
-    at = len(first)
-    for part in between:
-        at = name.find(part, at)
-        if at < 0:
-            return False
-        at += len(part)
-    return name.endswith(last) and at <= len(name) - len(last)
+    patterns = ("*".join(map(glob.escape, one.split("*"))) for one in starred)
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def values(record: dict[str, Any], field: str) -> frozenset[Hashable]:

@@ -134,7 +134,8 @@ def test_what_is_deleted_is_gone(ask: Ask, receiver: Receiver) -> None:
     answers = ask(*DATA, *DELETIONS, *gone)[len(DATA) :]
     bodies(answers[: len(DELETIONS)])
     for answer in answers[len(DELETIONS) :]:
-        assert (answer["status"], answer["body"]["message"]) == (404, "not found")
+        assert answer["status"] == 404
+        assert answer["body"]["message"].startswith("not found")
     assert [event["user_id"] for event in receiver.events()] == ["ben"]
 
 
@@ -157,4 +158,5 @@ def test_a_key_is_needed_that_may_do_it(ask: Ask, receiver: Receiver) -> None:
 
 def test_experiments_and_questions_are_not_built(ask: Ask) -> None:
     for answer in ask(*NOT_BUILT):
-        assert (answer["status"], answer["body"]["message"]) == (404, "not found")
+        assert answer["status"] == 404
+        assert answer["body"]["message"].startswith("not found")
