@@ -133,18 +133,11 @@ def hits_of_new(instances: Sequence[Instance], lists: list[list[str]]) -> evalua
 
 def listed(one: Proposed, mix: Mix) -> list[str]:
     """The first ten where they count so much."""
-    scores = [
-        cosine + mix.popularity * popular + mix.fresh * new + _added(cosine, share, mix)
-        for cosine, share, popular, new in zip(*one[1:], strict=True)
-    ]
-    best = sorted(range(len(scores)), key=lambda at: -scores[at])[: evaluate.FIRST]
-    return [one.ids[at] for at in best]
-
-
-def _added(cosine: float, share: float, mix: Mix) -> float:
-    if not mix.weight:
-        return 0.0
-    return mixing.added(cosine, share, weight=mix.weight, temperature=mix.temperature)
+    cosines, shares, popular, new = (np.array(column, np.float64) for column in one[1:])
+    scores = cosines + mix.popularity * popular + mix.fresh * new
+    if mix.weight:
+        scores += mixing.added(cosines, shares, weight=mix.weight, temperature=mix.temperature)
+    return [one.ids[at] for at in np.argsort(-scores, kind="stable")[: evaluate.FIRST]]
 
 
 def proposed(site: Scratch, instances: Sequence[Instance], at: datetime) -> list[Proposed]:

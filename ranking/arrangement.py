@@ -72,6 +72,8 @@ def varied(connection: Connection, question: Question, proposed: Proposed) -> Pr
         numbers = [one.product_no for one in first]
         vectors = _vectors(connection, question, [*numbers, *question.before.given])
         scores = [one.score for one in first]
+        if learned.serves(question):
+            scores = learned.comparable(scores)
         found = diversity.order(scores, vectors[:count], strength(question), vectors[count:])
     return proposed.reordered([*(first[at] for at in found), *others])
 

@@ -53,6 +53,16 @@ KIND_NUMBERS = {name: KINDS.index(kind) for name, kind in KIND_OF.items()}
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
+
+class Mix(NamedTuple):
+    """How much what others took in the same sessions, and likeness of texts, count beside the
+    model's own 1. These were best on three weeks of Online Retail before its test cut
+    (docs/decisions.md); a training looks whether others suit its site better."""
+
+    neighbours: float = 2.0
+    text: float = 0.2
+
+
 # The weights by name; `mean` and `rotation` are left out where texts are served as they are.
 SHAPES: Mapping[str, tuple[int, ...]] = {
     "skip": (384, WIDTH),
@@ -71,6 +81,7 @@ SHAPES: Mapping[str, tuple[int, ...]] = {
     "outer": (2 * WIDTH, WIDTH),
     "scale": (),
     "popularity": (2,),
+    "mix": (2,),
 }
 WHITENING: Mapping[str, tuple[int, ...]] = {"mean": (384,), "rotation": (384, 384)}
 
@@ -94,6 +105,11 @@ class Network:
         """Raises Damaged."""
         _check(weights)
         self.weights = weights
+        self.mix = Mix(*weights["mix"].tolist())
+
+    def mixed(self, mix: Mix) -> Network:
+        """The same with other weights beside it."""
+        return Network(dict(self.weights) | {"mix": np.array(mix, np.float32)})
 
     # products
 

@@ -37,25 +37,28 @@ class Beside(NamedTuple):
 
 def beside(connection: Connection, question: Question) -> list[Beside]:
     """Products that others took beside the visitor's, most shared first."""
-    anchors = _anchors(question.visitor.contents.events)
-    if not anchors:
+    if not _anchors(question.visitor.contents.events):
         return []
     vector = question.visitor.vector
     filter = question.where(popular.ALIAS)
-    parameters = {
+    asked = parameters(question) | {"vector": vector, **filter.params}
+    name = "beside" if vector is not None else "beside_alone"
+    statement = _statement(name, question, filter.where)
+    # A plan made once for all would not know how few a filter's values let through.
+    rows = connection.execute(statement, asked, prepare=False if filter.params else None)
+    return [Beside(*row) for row in rows]
+
+
+def parameters(question: Question) -> dict[str, Any]:
+    """What the statement `told` asks with."""
+    anchors = _anchors(question.visitor.contents.events)
+    return {
         "site_id": question.site_id,
         "ids": list(anchors),
         "weights": list(anchors.values()),
         "excluded": int_array(question.excluded),
         "pool": max(POOL, question.limit),
-        "vector": vector,
-        **filter.params,
     }
-    name = "beside" if vector is not None else "beside_alone"
-    statement = _statement(name, question, filter.where)
-    # A plan made once for all would not know how few a filter's values let through.
-    rows = connection.execute(statement, parameters, prepare=False if filter.params else None)
-    return [Beside(*row) for row in rows]
 
 
 def reasons(

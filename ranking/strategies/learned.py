@@ -1,24 +1,51 @@
-"""Products by the learned model: how likely each is to be the visitor's next. `recommend` asks
-where such a model is live for the site and knows something of the visitor."""
+"""Products by the learned model, what others took in the same sessions and likeness of texts: how
+likely each is to be the visitor's next. `recommend` asks where such a model is live for the site
+and knows something of the visitor."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from ranking.catalog import learned_models, nearest
-from ranking.catalog.learned import WIDTH
-from ranking.catalog.nearest import Neighbour
+import numpy as np
+from psycopg import sql
+
+from ranking.catalog import nearest
+from ranking.catalog.learned import DIMENSION, WIDTH
+from ranking.catalog.learned_models import Learned
+from ranking.catalog.nearest import Vector
+from ranking.catalog.records import int_array
 from ranking.question import Candidate, Question
-from ranking.strategies import popular
+from ranking.strategies import beside, mixing, popular
+from ranking.strategies.mixing import Reasons
+from schemas import database
 from schemas.database import Connection
 
-STRATEGIES = frozenset(("recommend", "feed"))
-PART = "interest"
+SQL = database.queries(__file__)
 
-# Logits from a score of 0 to one of 1, and those of them that popularity takes. What lies beyond
-# counts as much as the end.
-REACH = 40.0
-POPULAR_REACH = 12.0
+STRATEGIES = frozenset(("recommend", "feed"))
+PART, TEXT = "interest", "text"
+
+# Logits that a product without history has more. What none of them cost, and what more would, is
+# told by each version's record.
+NEW_BOOST = 0.5
+POOL = 100  # of the nearest; deeper ones changed no list, see `near.POOL`
+BIAS_AXIS = np.eye(DIMENSION, dtype=np.float32)[WIDTH]
+# Scores a thousand times apart are as far apart as variety counts.
+FURTHEST = float(np.log(1000))
+
+
+class Named(NamedTuple):
+    """A product that something speaks for: its share of what others took, its logit, its bias,
+    its cosine to the visitor's texts; None where there is none."""
+
+    product_no: int
+    product_id: str
+    group_key: int
+    share: float | None
+    logit: float | None
+    bias: float | None
+    cosine: float | None
 
 
 def serves(question: Question) -> bool:
@@ -27,44 +54,96 @@ def serves(question: Question) -> bool:
 
 
 def candidates(connection: Connection, question: Question) -> list[Candidate]:
-    """The likeliest products, filled up by popularity where too few have a vector.
+    """The likeliest products, filled up by popularity where nothing speaks for enough of them.
 
-    The part "interest" is the inner product of visitor and product; "popularity" the product's own
-    bias, or "new", where it has no history, none; both scaled so that a score is from 0 to 1.
+    A score is a share from 0 to 1 of what is likely, the sum of "interest" (what the model says of
+    visitor and product), "popularity" (what it says of the product alone) or, where it has no
+    history, "new", "neighbours" (what others took) and "text" (likeness), see `mixing.shared`.
     """
-    model, visitor = question.learned, question.visitor.taste
-    assert model is not None and visitor is not None, "serves() has seen both"
-    found = nearest.nearest(
+    model, taste = question.learned, question.visitor.taste
+    assert model is not None and taste is not None, "serves() has seen both"
+    vector = np.append(taste, np.float32(1)).astype(np.float32)
+    near = nearest.nearest(
         connection,
         model.model,
-        np.append(visitor, np.float32(1)).astype(np.float32),
+        vector,
         question.where(nearest.ALIAS),
-        question.limit,
+        max(POOL, question.limit),
         question.excluded,
     )
-    known = learned_models.vectors(connection, model, [one.product_no for one in found])
-    chosen = [_candidate(one, float(known[one.product_no][WIDTH])) for one in found]
-    return popular.filled(connection, question, chosen)
+    named = _named(connection, question, model, vector, [one.product_no for one in near])
+    counted = {one.product_no for one in near[:POOL]}
+    scored = _scored(named, counted, model, question)
+    best = mixing.best({one.product_no: one for one in scored}, question.limit)
+    return popular.filled(connection, question, best)
 
 
-def _candidate(one: Neighbour, bias: float) -> Candidate:
-    return Candidate(
-        one.product_no,
-        one.product_id,
-        one.group_key,
-        parts(one.similarity - bias, bias),
-        relevant=one.similarity > bias,
-    )
-
-
-def parts(interest: float, bias: float) -> dict[str, float]:
-    """A logit's two parts as those of a score."""
-    whole = REACH + POPULAR_REACH
-    return {
-        PART: _within(interest + REACH / 2, REACH) / whole,
-        "popularity" if bias else "new": _within(bias + POPULAR_REACH / 2, POPULAR_REACH) / whole,
+def _named(
+    connection: Connection, question: Question, model: Learned, vector: Vector, near: Sequence[int]
+) -> list[Named]:
+    filter = question.where(popular.ALIAS)
+    parameters = {
+        **beside.parameters(question),
+        "near": int_array(near),
+        "visitor": vector,
+        "axis": BIAS_AXIS,
+        "vector": question.visitor.vector,
+        **filter.params,
     }
+    statement = SQL.fill(
+        "named",
+        told=sql.SQL(beside.SQL.told),
+        learned=model.model.vectors,
+        vectors=question.live_model.vectors,
+        filter=filter.where,
+    )
+    prepare = False if filter.params else None
+    rows = connection.execute(statement, parameters, prepare=prepare)
+    return [Named(*row) for row in rows]
 
 
-def _within(logits: float, reach: float) -> float:
-    return min(reach, max(0.0, logits))
+def _scored(
+    named: Sequence[Named], counted: set[int], model: Learned, question: Question
+) -> list[Candidate]:
+    told = Reasons(
+        logits=_column([one.logit for one in named], -np.inf),
+        biases=_column([one.bias for one in named], 0.0),
+        shares=_column([one.share for one in named], 0.0),
+        cosines=_column([one.cosine for one in named], -np.inf),
+        counted=np.array([one.product_no in counted for one in named], bool),
+    )
+    parts = mixing.shared(told, model.network.mix, NEW_BOOST)
+    return [
+        Candidate(
+            one.product_no,
+            one.product_id,
+            one.group_key,
+            _told(one, {name: float(values[at]) for name, values in parts.items()}),
+            relevant=bool(one.share) or (one.logit or 0.0) > (one.bias or 0.0),
+        )
+        for at, one in enumerate(named)
+    ]
+
+
+def _column(values: Sequence[float | None], missing: float) -> Any:
+    return np.array([missing if one is None else one for one in values], np.float32)
+
+
+def _told(one: Named, parts: dict[str, float]) -> dict[str, float]:
+    """Under the names that people read; what says nothing of this product is left out."""
+    told = {PART: parts["interest"], "popularity" if one.bias else "new": parts["history"]}
+    if one.share:
+        told[beside.PART] = parts["neighbours"]
+    if one.cosine is not None and parts["text"]:
+        told[TEXT] = parts["text"]
+    return told
+
+
+def comparable(scores: Sequence[float]) -> list[float]:
+    """Scores as variety weighs them against likeness, from 0 to 1: shares lie a hundred times
+    apart, and what matters between two is how many times."""
+    most = max(scores, default=0.0)
+    if most <= 0:
+        return list(scores)
+    apart = np.log(np.maximum(np.asarray(scores), most * np.exp(-FURTHEST)) / most)
+    return [float(one) for one in 1.0 + apart / FURTHEST]

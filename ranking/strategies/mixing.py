@@ -9,28 +9,87 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from ranking.catalog.learned import Array, Mix
 from ranking.question import Candidate
 
 Parts = dict[str, float]
+Floats = np.ndarray[Any, np.dtype[Any]]
+
+TINY = 1e-30  # a share whose logarithm can be taken
+TEMPERATURE = 0.1  # of the share that texts give: a cosine of .1 more is e times as much
 
 
-def added(
-    nearness: float, share: float, *, weight: float, temperature: float, top: float = 1.0
-) -> float:
-    """What a share (0 to 1) adds to a nearness, in points of nearness.
+class Reasons(NamedTuple):
+    """What speaks for products beside a learned model, arrays [..., products] each: the model's
+    `logits` with the products' own `biases` in them (0: no history), the `shares` of what others
+    took, the `cosines` of texts (-inf: none). Shares of the model and of texts are of the
+    products that are `counted` (a mask): the sum over the others would hardly change them."""
 
-    It is what makes exp(sum / temperature) = exp(nearness / temperature) + weight · share ·
-    exp(top / temperature): shares of a softmax and shares of neighbours summed, on the scale of the
-    nearness. `top` is where a share of all counts `weight` times as much as a nearness of `top`: 1
-    for cosines, the logarithm of the softmax's sum for logits. Nothing where the share is nothing;
-    a nearness of `top` and a share of all come to top + `most(weight, temperature)` together.
+    logits: Array
+    biases: Array
+    shares: Array
+    cosines: Array
+    counted: np.ndarray[Any, np.dtype[np.bool_]]
+
+
+def shared(told: Reasons, mix: Mix, boost: float) -> dict[str, Array]:
+    """The named parts of a score from 0 to 1, which is a mean of three shares weighted by `mix`:
+    of the model's softmax, of what others took, of texts.
+
+    Nobody can have taken a product that has no history: there the model's share stands for that of
+    the others too, and is lifted by `boost` logits. `interest` is the model's share without
+    regard to histories, `history` what these change of it; it may be below nothing.
     """
-    if share <= 0:
-        return 0.0
-    odds = math.log(weight * share) + (top - nearness) / temperature
-    # log(1 + exp(odds)), which would overflow where odds are high.
-    return temperature * (max(odds, 0.0) + math.log1p(math.exp(-abs(odds))))
+    whole = 1.0 + mix.neighbours + mix.text
+    interest = softmax(told.logits - told.biases, told.counted)
+    return {
+        "interest": interest / whole,
+        "history": (_model_says(told, mix, boost) - interest) / whole,
+        "neighbours": mix.neighbours * told.shares / whole,
+        "text": mix.text * softmax(told.cosines / TEMPERATURE, told.counted) / whole,
+    }
+
+
+def scores(told: Reasons, mix: Mix, boost: float) -> Array:
+    """What the parts of `shared` come to."""
+    total = _model_says(told, mix, boost) + np.float32(mix.neighbours) * told.shares
+    if mix.text:
+        total += np.float32(mix.text) * softmax(told.cosines / TEMPERATURE, told.counted)
+    total /= np.float32(1.0 + mix.neighbours + mix.text)
+    return total
+
+
+def _model_says(told: Reasons, mix: Mix, boost: float) -> Array:
+    is_new = told.biases == 0
+    says = softmax(told.logits + np.float32(boost) * is_new, told.counted)
+    made: Array = says * (1 + np.float32(mix.neighbours) * is_new)
+    return made
+
+
+def softmax(logits: Array, counted: np.ndarray[Any, Any]) -> Array:
+    """exp(logit) over the sum of those that are counted, at most 1; nothing where none is."""
+    top = np.where(counted, logits, -np.inf).max(axis=-1, keepdims=True, initial=-np.inf)
+    odds = np.exp(np.minimum(logits - np.where(np.isfinite(top), top, np.inf), 0.0))
+    total = np.where(counted, odds, 0.0).sum(axis=-1, keepdims=True)
+    made: Array = np.minimum(odds / np.maximum(total, 1.0), 1.0).astype(np.float32)
+    return made
+
+
+def added(nearness: Floats, share: Floats, *, weight: float, temperature: float) -> Floats:
+    """What shares (0 to 1) add to cosines, in points of them.
+
+    It is what makes exp(sum / temperature) = exp(cosine / temperature) + weight · share ·
+    exp(1 / temperature): shares of a softmax and shares of neighbours summed, on the scale of the
+    cosine. A share of all counts `weight` times as much as a cosine of 1. Nothing where the share
+    is nothing; a cosine of 1 and a share of all come to 1 + `most(weight, temperature)` together.
+    """
+    some = np.maximum(share, TINY)
+    odds = np.log(weight * some) + (1.0 - nearness) / temperature
+    return np.where(share > 0, temperature * np.logaddexp(0.0, odds), 0.0)
 
 
 def most(weight: float, temperature: float) -> float:

@@ -3,9 +3,12 @@ that others took in the same sessions."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from ranking.question import Candidate, Question
 from ranking.strategies import beside, learned, mixing, near, popular
 from ranking.strategies.beside import Beside
+from ranking.strategies.mixing import Floats
 from schemas.database import Connection
 
 PART = learned.PART
@@ -28,9 +31,12 @@ def candidates(connection: Connection, question: Question) -> list[Candidate]:
     if learned.serves(question):
         return learned.candidates(connection, question)
     proposed = {one.product_no: one for one in _near(connection, question)}
-    for one in beside.beside(connection, question):
+    others = beside.beside(connection, question)
+    likeness = np.array([_likeness(one) for one in others])
+    more = added(likeness - 1.0, np.array([one.share for one in others]))
+    for one, adds in zip(others, more.tolist(), strict=True):
         proposed[one.product_no] = Candidate(
-            one.product_no, one.product_id, one.group_key, mixing.scaled(points(one), WHOLE)
+            one.product_no, one.product_id, one.group_key, mixing.scaled(_points(one, adds), WHOLE)
         )
     return popular.filled(connection, question, mixing.best(proposed, question.limit))
 
@@ -44,12 +50,18 @@ def _near(connection: Connection, question: Question) -> list[Candidate]:
     )
 
 
-def points(one: Beside) -> dict[str, float]:
-    """What each reason comes to, in points of cosine. What has no vector counts as unlike as can
-    be."""
-    likeness = 0.0 if one.similarity is None else near.COSINES * near.share(one.similarity)
-    told = {} if one.similarity is None else {PART: likeness}
-    told[beside.PART] = mixing.added(
-        likeness - 1.0, one.share, weight=NEIGHBOURS, temperature=TEMPERATURE
-    )
+def added(cosines: Floats, shares: Floats) -> Floats:
+    """What shares of what others took add to cosines."""
+    return mixing.added(cosines, shares, weight=NEIGHBOURS, temperature=TEMPERATURE)
+
+
+def _points(one: Beside, adds: float) -> dict[str, float]:
+    """What each reason comes to, in points of cosine."""
+    told = {} if one.similarity is None else {PART: _likeness(one)}
+    told[beside.PART] = adds
     return told | near.asked_for(one.popular, one.new_share, POPULARITY, NEW)
+
+
+def _likeness(one: Beside) -> float:
+    """From 0 to near.COSINES. What has no vector counts as unlike as can be."""
+    return 0.0 if one.similarity is None else near.COSINES * near.share(one.similarity)

@@ -103,16 +103,29 @@ def gathered(
 @dataclass(frozen=True)
 class Instances:
     """Visits of which `k` events are known, newest first in `rows` and `kinds` [n, k], and the
-    product that came next: the evaluation protocol's, which drops what the context holds."""
+    product that came next: the evaluation protocol's, which drops what the context holds.
+    `sessions` are their numbers in the corpus, `begun` when those began, in unix seconds."""
 
     k: int
     rows: Ints
     kinds: Ints
     targets: Ints
     sessions: Ints
+    begun: np.ndarray[Any, np.dtype[np.float64]]
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def chosen(self, which: Any) -> Instances:
+        """These alone: a mask, numbers or a slice."""
+        return Instances(
+            self.k,
+            self.rows[which],
+            self.kinds[which],
+            self.targets[which],
+            self.sessions[which],
+            self.begun[which],
+        )
 
 
 def instances(corpus: Corpus, k: int) -> Instances:
@@ -129,4 +142,5 @@ def instances(corpus: Corpus, k: int) -> Instances:
         kinds[is_new][:, newest_first],
         rows[is_new][:, k],
         long_enough[is_new],
+        corpus.begun[long_enough[is_new]],
     )

@@ -14,9 +14,10 @@ import numpy as np
 
 from ranking.catalog.learned import Array, Network
 from ranking.training.corpus import Instances, Ints
-from ranking.training.evaluate import LIST_LENGTH
+from ranking.training.evaluate import FIRST, LIST_LENGTH
 
-CHUNK = 256
+# Instances at once: so many that a few arrays over all products take some tens of MB each.
+CHUNK, CHUNK_NUMBERS = 256, 4_000_000
 
 # Scores [n, products] of a chunk of instances.
 Scores = Callable[[Instances], Array]
@@ -30,10 +31,10 @@ class Lists:
     rows: Ints
     ranks: Ints
 
-    def hits(self, length: int = 10) -> np.ndarray[Any, Any]:
+    def hits(self, length: int = FIRST) -> np.ndarray[Any, Any]:
         return (self.ranks > 0) & (self.ranks <= length)
 
-    def gains(self, length: int = 10) -> Array:
+    def gains(self, length: int = FIRST) -> Array:
         """NDCG with one relevant product, of each list."""
         gains = np.where(self.hits(length), 1 / np.log2(1 + np.maximum(self.ranks, 1)), 0)
         return gains.astype(np.float32)
@@ -41,24 +42,17 @@ class Lists:
 
 def lists(scores: Scores, asked: Instances, servable: np.ndarray[Any, Any]) -> Lists:
     """What is shown for each instance, of the products that are `servable` (a mask)."""
-    found = [_first(scores(part), part, servable) for part in _parts(asked)]
+    found = [_first(scores(part), part, servable) for part in parts(asked, len(servable))]
     length = min(LIST_LENGTH, len(servable))
     rows = np.concatenate(found) if found else np.zeros((0, length), np.int64)
     at = rows == asked.targets[:, np.newaxis]
     return Lists(rows, np.where(at.any(axis=1), at.argmax(axis=1) + 1, 0))
 
 
-def _parts(asked: Instances) -> list[Instances]:
-    return [
-        Instances(
-            asked.k,
-            asked.rows[start : start + CHUNK],
-            asked.kinds[start : start + CHUNK],
-            asked.targets[start : start + CHUNK],
-            asked.sessions[start : start + CHUNK],
-        )
-        for start in range(0, len(asked), CHUNK)
-    ]
+def parts(asked: Instances, products: int) -> list[Instances]:
+    """The instances in chunks."""
+    chunk = max(1, min(CHUNK, CHUNK_NUMBERS // max(1, products)))
+    return [asked.chosen(slice(at, at + chunk)) for at in range(0, len(asked), chunk)]
 
 
 def _first(scores: Array, part: Instances, servable: np.ndarray[Any, Any]) -> Ints:

@@ -21,7 +21,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ranking.catalog.learned import HEADS, KINDS, SHAPES, STEPS, WHITENING, WIDTH, Array, Network
+from ranking.catalog.learned import (
+    HEADS,
+    KINDS,
+    SHAPES,
+    STEPS,
+    WHITENING,
+    WIDTH,
+    Array,
+    Mix,
+    Network,
+)
 from ranking.training.corpus import DAY_S, Corpus
 
 POSITIONS = 13  # of a visit that have a next one to foretell
@@ -285,7 +295,8 @@ class Training:
 
     def network(self, whitening: dict[str, Array]) -> Network:
         """The averaged weights so far."""
-        made = {name: _array(self._parameter(name)) for name in SHAPES}
+        made = {name: _array(self._parameter(name)) for name in SHAPES if name != "mix"}
+        made["mix"] = np.array(Mix(), np.float32)
         return Network(made | {name: whitening[name] for name in WHITENING if whitening})
 
     def _parameter(self, name: str) -> Tensor:

@@ -1,5 +1,5 @@
-"""What a site is served without a learned model, over arrays: `strategies.recommend` by texts and
-popularity. A learned version must beat it on the same visits.
+"""What a site is served without a learned model, over arrays: `strategies.recommend` by texts, by
+what others took and by popularity. A learned version must beat it on the same visits.
 """
 
 from __future__ import annotations
@@ -7,57 +7,53 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from ranking.catalog import popularity
 from ranking.catalog.encoder import Vectors
-from ranking.catalog.learned import KIND_OF, KINDS, Array
+from ranking.catalog.learned import KINDS, Array
 from ranking.strategies import near, recommend
+from ranking.training import mixture
 from ranking.training.corpus import Corpus, Instances
 from ranking.training.measure import Scores
-from ranking.visitors.interests import STEP, TYPE_WEIGHTS
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
-# One type stands for its kind.
-_STANDS_FOR = {kind: name for name, kind in reversed(KIND_OF.items())}
-KIND_WEIGHTS = np.array([TYPE_WEIGHTS.get(_STANDS_FOR[kind], 0.5) for kind in KINDS], np.float32)
-KIND_SHARES = np.array([popularity.WEIGHTS.get(_STANDS_FOR[kind], 0.0) for kind in KINDS])
+KIND_SHARES = np.array([popularity.WEIGHTS.get(mixture.STANDS_FOR[kind], 0.0) for kind in KINDS])
+UNLIKE = np.float32(-1.0)  # the cosine of what has no text
+BEHIND = np.float32(10.0)  # points, what only fills up
 
 
-def by_text(served: Vectors, corpus: Corpus, at: float) -> Scores:
-    """Scores by text vectors as text-1 serves them (zeros: none) and popularity as of `at`."""
-    shares = popular_shares(corpus, at)
-    without = ~np.any(served != 0, axis=1)
+def served(texts: Vectors, corpus: Corpus, taken: csr_array, at: float) -> Scores:
+    """Scores by text vectors as text-1 serves them (zeros: none), by what others took, and by
+    popularity as of `at`."""
+    popular = popular_points(corpus, at)
 
     def scores(part: Instances) -> Array:
-        weights = KIND_WEIGHTS[part.kinds] * STEP ** np.arange(part.k)
-        mean = np.einsum("ns,nsd->nd", weights, served[part.rows])
-        mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-6)
-        cosines = mean @ served.T
-        cosines[:, without] = -1.0
-        blocked = np.take_along_axis(cosines, part.rows, axis=1)
-        np.put_along_axis(cosines, part.rows, -2.0, axis=1)
-        total = _with_prior(cosines, shares)
-        np.put_along_axis(cosines, part.rows, blocked, axis=1)
-        return total
+        cosines = mixture.cosines(part, texts)
+        np.put_along_axis(cosines, part.rows, -np.inf, axis=1)
+        shares = mixture.shares(part, taken)
+        proposed = mixture.among_the_first(cosines, near.POOL) & np.isfinite(cosines) | (shares > 0)
+        likeness: Array = np.maximum(cosines, UNLIKE)
+        added = recommend.added(likeness, shares).astype(np.float32)
+        points = likeness + added + popular
+        # What is not proposed fills up by popularity, behind.
+        made: Array = np.where(proposed, points, popular - BEHIND)
+        return made
 
     return scores
 
 
-def _with_prior(cosines: Array, shares: Array) -> Array:
-    """Popularity chooses among the nearest alone; the others stand behind them."""
-    count = min(near.POOL, cosines.shape[1])
-    pool = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
-    total = cosines - 10.0
-    chosen = np.take_along_axis(cosines, pool, axis=1) + recommend.POPULARITY * shares[pool]
-    np.put_along_axis(total, pool, chosen.astype(np.float32), axis=1)
-    with_prior: Array = total
-    return with_prior
+def popular_points(corpus: Corpus, at: float) -> Array:
+    """What popularity gives each product, or what it is given without history [products]."""
+    shares, known = popular_shares(corpus, at)
+    points: Array = recommend.POPULARITY * shares + recommend.NEW * ~known
+    return points.astype(np.float32)
 
 
-def popular_shares(corpus: Corpus, at: float) -> Array:
+def popular_shares(corpus: Corpus, at: float) -> tuple[Array, np.ndarray[Any, Any]]:
     """What `catalog.popularity` says of each product as of `at`, as a share of the most popular
-    one's; for products without history what the site gives these."""
+    one's, for products without history what the site gives these; and which have a history."""
     age = at - corpus.times
     weight = KIND_SHARES[corpus.kinds]
     lately = (age > 0) & (age < popularity.WINDOW.total_seconds())
@@ -69,7 +65,7 @@ def popular_shares(corpus: Corpus, at: float) -> Array:
     mean = np.log1p(popular[known]).mean() if known.any() else 0.0
     new = min(1.0, popularity.NEW_FACTOR * mean / norm)
     shares: Array = np.where(known, np.log1p(popular) / norm, new).astype(np.float32)
-    return shares
+    return shares, known
 
 
 def _decayed(corpus: Corpus, weights: Floats, age: Floats, half_life_s: float) -> Floats:

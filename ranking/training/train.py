@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from ranking.catalog import fitting, learned_models, models
-from ranking.catalog.learned import DIMENSION, WHITENING, Array, Network, written
+from ranking.catalog.encoder import Vectors
+from ranking.catalog.learned import DIMENSION, WHITENING, Array, Mix, Network, written
 from ranking.catalog.learned_models import NAME, Learned
 from ranking.catalog.models import SQL
-from ranking.training import build, checkpoint, measure, promote, reading, stage0
+from ranking.training import build, checkpoint, measure, mixture, promote, reading, stage0
 from ranking.training.checkpoint import Checkpoint
-from ranking.training.corpus import DAY_S, HORIZONS, Corpus, instances
+from ranking.training.corpus import DAY_S, HORIZONS, Corpus, Instances, instances
 from ranking.training.network import Settings, Training, repeatable
 from ranking.training.promote import Trial, Verdict
 from schemas import database
@@ -37,6 +38,7 @@ LONGEST_HELD_OUT = timedelta(days=21)
 PATIENCE = 2  # epochs without a gain before it stops
 GOING_ON = 4  # most epochs of one that goes on from the last one's checkpoint
 RECALL_QUERIES = 200
+MOST_VISITS = 3_000  # that choose, and as many that judge: more would tell little, and cost minutes
 
 Told = Callable[[str, int, int], None]  # (stage, done, of; 0: nobody knows)
 
@@ -92,6 +94,10 @@ class _Fitted:
     history: Array
     epochs: int
 
+    def mixed(self, mix: Mix) -> _Fitted:
+        """The same with these weights beside it."""
+        return _Fitted(self.network.mixed(mix), self.history, self.epochs)
+
     def vectors(self, texts: Array, counts: Array) -> Array:
         """Products [n, 65] with their biases of such counts."""
         made = self.network.tower(texts) + self.history
@@ -117,11 +123,17 @@ class _Run:
         self.cut = cut(self.archive.corpus)
         self.whitening = whitening(self.archive.texts)
         self.texts = _whitened(self.archive.texts, self.whitening)
+        self.served = self._as_text_1_serves()
         fitted = self._on_all_but_the_last()
         self._judge(fitted)
         if not self.verdict.is_good:
             return self._refused(fitted)
         return self._built(self._on_everything(fitted))
+
+    def _as_text_1_serves(self) -> Vectors:
+        made = models.live(self.connection, self.site_id).transform(self.archive.texts)
+        served: Vectors = made * np.any(self.archive.texts != 0, axis=1, keepdims=True)
+        return served
 
     # training
 
@@ -130,7 +142,8 @@ class _Run:
         corpus = self.archive.corpus
         before = corpus.chosen(corpus.begun < self.cut).without(self.archive.hidden)
         self.before, self.after = before, corpus.chosen(corpus.begun >= self.cut)
-        choosing = self.after.chosen(np.arange(len(self.after)) % 2 == 0)
+        self.taken = mixture.taken_beside(before, self.cut)
+        choosing = self._asked(0)
         self.start = self._start()
         training = Training(before, self.texts, self.settings, self.start)
         counts, best, best_gain = before.counts(self.cut), None, -1.0
@@ -148,7 +161,8 @@ class _Run:
                 break
         assert best is not None, "there is at least one epoch"
         self._keep(best)
-        return best
+        reasons = self._reasons(best.network, best.vectors(self.texts, counts))
+        return best.mixed(mixture.chosen(reasons, choosing, self.archive.available))
 
     def _start(self) -> tuple[Network, Array] | None:
         """What the last training had learned by its cut. Its texts' whitening comes with it."""
@@ -173,15 +187,21 @@ class _Run:
         )
         checkpoint.save(self.connection, self.site_id, made)
 
-    def _gain(self, fitted: _Fitted, visits: Corpus, counts: Array) -> float:
-        """Mean NDCG@10 over all k of what is proposed to these visits."""
+    def _asked(self, half: int) -> list[Instances]:
+        """Instances of one of two halves of the visits held out: one chooses, the other judges."""
+        visits = self.after.chosen(np.arange(len(self.after)) % 2 == half)
+        some = np.unique(np.linspace(0, max(0, len(visits) - 1), MOST_VISITS).astype(np.int64))
+        return [instances(visits.chosen(some), k) for k in HORIZONS]
+
+    def _gain(self, fitted: _Fitted, asked: list[Instances], counts: Array) -> float:
+        """Mean NDCG@10 over all k of what the model alone proposes."""
         scores = measure.by_network(fitted.network, fitted.vectors(self.texts, counts))
-        gains = [
-            measure.lists(scores, instances(visits, k), self.archive.available).gains()
-            for k in HORIZONS
-        ]
+        gains = [measure.lists(scores, one, self.archive.available).gains() for one in asked]
         every = np.concatenate(gains)
         return float(every.mean()) if len(every) else 0.0
+
+    def _reasons(self, network: Network, vectors: Array) -> mixture.Told:
+        return mixture.told(network, vectors, self.served, self.taken)
 
     def _on_everything(self, fitted: _Fitted) -> _Fitted:
         """The same with all of it, the last days and hidden products too: one that went on from
@@ -189,39 +209,42 @@ class _Run:
         training = Training(self.archive.corpus, self.texts, self.settings, self.start)
         for epoch in range(1, fitted.epochs + 1):
             training.epoch(partial(self.told, f"with the last days, epoch {epoch}"))
-        return _Fitted(training.network(self.whitening), training.history(), fitted.epochs)
+        network = training.network(self.whitening)
+        return _Fitted(network, training.history(), fitted.epochs).mixed(fitted.network.mix)
 
     # judging
 
     def _judge(self, fitted: _Fitted) -> None:
         self.told("judging", 0, 1)
-        visits = self.after.chosen(np.arange(len(self.after)) % 2 == 1)
-        vectors = fitted.vectors(self.texts, self.before.counts(self.cut))
-        ours = measure.by_network(fitted.network, vectors)
-        served = models.live(self.connection, self.site_id).transform(self.archive.texts)
-        served = served * np.any(self.archive.texts != 0, axis=1, keepdims=True)
-        theirs = stage0.by_text(served, self.before, self.cut)
-        tested = self._tested(visits, ours, theirs)
+        asked = self._asked(1)
+        reasons = self._reasons(
+            fitted.network, fitted.vectors(self.texts, self.before.counts(self.cut))
+        )
+        ours = mixture.by_mix(reasons, fitted.network.mix)
+        theirs = stage0.served(self.served, self.before, self.taken, self.cut)
+        tested = self._tested(asked, ours, theirs)
         promote.compare(self.verdict, models.MODEL_NAME, tested, must_win=True)
         if sum(len(one.asked) for one in tested):
             promote.guard(self.verdict, tested, len(self.archive.product_nos))
         drift = promote.drift(_kinds(self.before), _kinds(self.after))
         self.verdict.guard("drift of event types", drift, promote.DRIFT_MOST, most=True)
-        self._judge_live(visits, ours)
+        self._judge_live(asked, ours)
         self.told("judging", 1, 1)
 
-    def _judge_live(self, visits: Corpus, ours: measure.Scores) -> None:
+    def _judge_live(self, asked: list[Instances], ours: measure.Scores) -> None:
         """Against the live version, on visits that it has not seen either."""
         live = learned_models.live(self.connection, self.site_id)
         if live is None:
             return
         until = _until(self.connection, self.site_id, live.model_id)
-        unseen = visits.chosen(visits.begun >= until)
-        theirs = measure.by_network(live.network, self._served(live))
+        unseen = [one.chosen(one.begun >= until) for one in asked]
+        theirs = mixture.by_mix(
+            self._reasons(live.network, self._live_vectors(live)), live.network.mix
+        )
         tested = self._tested(unseen, ours, theirs)
         promote.compare(self.verdict, f"version {live.model_id}", tested, must_win=False)
 
-    def _served(self, live: Learned) -> Array:
+    def _live_vectors(self, live: Learned) -> Array:
         """The live version's vectors by row; what it has none of is never shown by it."""
         known = learned_models.vectors(
             self.connection, live, [int(one) for one in self.archive.product_nos]
@@ -230,16 +253,18 @@ class _Run:
         missing[-1] = -1e6
         return np.stack([known.get(int(one), missing) for one in self.archive.product_nos])
 
-    def _tested(self, visits: Corpus, ours: measure.Scores, theirs: measure.Scores) -> list[Trial]:
+    def _tested(
+        self, asked: list[Instances], ours: measure.Scores, theirs: measure.Scores
+    ) -> list[Trial]:
         ever, servable = self.before.ever(), self.archive.available
         return [
             Trial(
-                asked,
-                ~ever[asked.targets],
-                measure.lists(ours, asked, servable),
-                measure.lists(theirs, asked, servable),
+                one,
+                ~ever[one.targets],
+                measure.lists(ours, one, servable),
+                measure.lists(theirs, one, servable),
             )
-            for asked in (instances(visits, k) for k in HORIZONS)
+            for one in asked
         ]
 
     # the version
@@ -338,6 +363,7 @@ class _Run:
             "products_with_history": int(corpus.ever().sum()),
             "left_out": asdict(archive.left_out),
             "epochs": fitted.epochs,
+            "mix": {"model": 1.0, **_told_mix(fitted.network.mix)},
             "went_on_from": self.last.trained_until.isoformat() if self.last else None,
             "seed": self.settings.seed,
             "seconds": round(time.monotonic() - self.began, 1),
@@ -401,6 +427,10 @@ def _until(connection: Connection, site_id: int, model_id: int) -> float:
         if one["model_id"] == model_id and "until" in one["record"]:
             return datetime.fromisoformat(one["record"]["until"]).timestamp()
     return 0.0
+
+
+def _told_mix(mix: Mix) -> dict[str, float]:
+    return {name: round(float(value), 4) for name, value in mix._asdict().items()}
 
 
 def _told_time(at: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import exp
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,7 +112,9 @@ def test_products_without_texts_have_neighbours_too(market: Market) -> None:
 
 @given(st.floats(-1, 1), st.floats(1e-9, 1), st.floats(0.01, 10), st.floats(0.02, 2))
 def test_odds_are_added(nearness: float, share: float, weight: float, temperature: float) -> None:
-    more = mixing.added(nearness, share, weight=weight, temperature=temperature)
+    [more] = mixing.added(
+        np.array([nearness]), np.array([share]), weight=weight, temperature=temperature
+    )
     odds = exp((nearness - 1) / temperature) + weight * share
     assert exp((nearness + more - 1) / temperature) == pytest.approx(odds)
     assert more >= 0
@@ -119,4 +122,5 @@ def test_odds_are_added(nearness: float, share: float, weight: float, temperatur
 
 
 def test_no_share_adds_nothing() -> None:
-    assert mixing.added(0.3, 0.0, weight=4.0, temperature=0.1) == 0.0
+    [more] = mixing.added(np.array([0.3]), np.array([0.0]), weight=4.0, temperature=0.1)
+    assert more == 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ranking.catalog import learned_models
-from ranking.catalog.learned import SHAPES, Network, written
+from ranking.catalog.learned import SHAPES, Mix, Network, written
 from ranking.catalog.learned_models import Learned
 from ranking.training import build
 from schemas.database import Connection
@@ -14,12 +14,11 @@ from schemas.database import Connection
 def a_network(seed: int = 0) -> Network:
     """Weights drawn at random."""
     random = np.random.default_rng(seed)
-    return Network(
-        {
-            name: np.asarray(random.normal(scale=0.1, size=shape), np.float32)
-            for name, shape in SHAPES.items()
-        }
-    )
+    weights = {
+        name: np.asarray(random.normal(scale=0.1, size=shape), np.float32)
+        for name, shape in SHAPES.items()
+    }
+    return Network(weights | {"mix": np.array(Mix(), np.float32)})
 
 
 def a_version(connection: Connection, site_id: int, seed: int = 0) -> Learned:

@@ -1,0 +1,175 @@
+"""The mix of the learned model, of what others took and of texts over arrays, as
+`strategies.learned` serves it, and how much each is to count for a site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from ranking.catalog import neighbours
+from ranking.catalog.encoder import Vectors
+from ranking.catalog.learned import KIND_OF, KINDS, Array, Mix, Network
+from ranking.catalog.neighbours import Lines
+from ranking.strategies import beside, learned, mixing
+from ranking.strategies.mixing import Reasons
+from ranking.training import measure
+from ranking.training.corpus import Corpus, Instances
+from ranking.training.evaluate import FIRST
+from ranking.training.measure import Scores
+from ranking.visitors.interests import STEP, TYPE_WEIGHTS
+
+# One type stands for its kind.
+STANDS_FOR = {kind: name for name, kind in reversed(KIND_OF.items())}
+KIND_WEIGHTS = np.array([TYPE_WEIGHTS.get(STANDS_FOR[kind], 0.5) for kind in KINDS], np.float32)
+KIND_SAYS = np.array([neighbours.WEIGHTS.get(STANDS_FOR[kind], 0.0) for kind in KINDS])
+
+# What is tried for a site, the defaults first. Others take their place where they gain more than
+# chance would.
+TRIED = (
+    Mix(),
+    *(Mix(n, t) for n, t in product((0.0, 0.5, 1.0, 2.0, 4.0), (0.0, 0.1, 0.2, 0.4))),
+)
+SURE = 2.0  # standard errors of the paired gain
+
+Told = Callable[[Instances], Reasons]
+
+
+def weights(asked: Instances) -> Array:
+    """How much each known event says [n, k], by type and recency, as in a profile."""
+    made: Array = KIND_WEIGHTS[asked.kinds] * STEP ** np.arange(asked.k, dtype=np.float32)
+    return made
+
+
+# what others took ---------------------------------------------------------------------------------
+
+
+def taken_beside(corpus: Corpus, at: float) -> csr_array:
+    """What `catalog.neighbours` would keep as of `at`: shares [products, products]."""
+    lines = Lines(
+        corpus.rows, KIND_SAYS[corpus.kinds], corpus.lengths, corpus.times[corpus.starts[1:] - 1]
+    )
+    found = list(neighbours.nearest(lines, at, neighbours.RECIPE)) if len(corpus) else []
+    counts = [len(one.other_nos) for one in found]
+    rows = np.repeat([one.product_no for one in found], counts).astype(np.int64)
+    columns = np.array([other for one in found for other in one.other_nos], np.int64)
+    shares = np.array([share for one in found for share in one.shares], np.float32)
+    return csr_array((shares, (rows, columns)), shape=(corpus.products, corpus.products))
+
+
+def shares(asked: Instances, taken: csr_array) -> Array:
+    """Each product's share [n, products] of what others took beside the known ones: of the most
+    taken only, as `strategies.beside` looks them up."""
+    says = weights(asked)
+    says = says / np.maximum(says.sum(axis=1, keepdims=True), 1e-9)
+    made = np.zeros((len(asked), taken.shape[0]), np.float32)
+    for row in range(len(asked)):
+        for product_, weight in zip(asked.rows[row], says[row], strict=True):
+            part = slice(taken.indptr[product_], taken.indptr[product_ + 1])
+            made[row, taken.indices[part]] += weight * taken.data[part]
+    np.put_along_axis(made, asked.rows, 0.0, axis=1)
+    made *= among_the_first(made, beside.POOL)
+    return made
+
+
+# texts --------------------------------------------------------------------------------------------
+
+
+def cosines(asked: Instances, served: Vectors) -> Array:
+    """Cosines [n, products] of the visitors' texts and of products' (zeros: none) as text-1 serves
+    them; -inf where there are none."""
+    mean = np.einsum("ns,nsd->nd", weights(asked), served[asked.rows])
+    lengths = np.linalg.norm(mean, axis=1, keepdims=True)
+    mean /= np.maximum(lengths, 1e-6)
+    made: Array = mean @ served.T
+    made[:, ~np.any(served != 0, axis=1)] = -np.inf
+    made[lengths[:, 0] == 0] = -np.inf
+    return made
+
+
+# the mix ------------------------------------------------------------------------------------------
+
+
+def told(network: Network, vectors: Array, served: Vectors, taken: csr_array) -> Told:
+    """All that speaks for products: the network over their vectors [products, 65], texts, and what
+    others took."""
+
+    def reasons(part: Instances) -> Reasons:
+        events, lengths = vectors[:, :-1][part.rows], np.full(len(part), part.k)
+        visitors = network.visitors(events, part.kinds, lengths)
+        logits = visitors @ vectors[:, :-1].T + vectors[:, -1]
+        np.put_along_axis(logits, part.rows, -np.inf, axis=1)
+        return Reasons(
+            logits,
+            vectors[:, -1],
+            shares(part, taken),
+            cosines(part, served),
+            among_the_first(logits, learned.POOL),
+        )
+
+    return reasons
+
+
+def by_mix(reasons: Told, mix: Mix, boost: float = learned.NEW_BOOST) -> Scores:
+    """Scores as they serve; what is neither near nor taken beside is not proposed."""
+
+    def scores(part: Instances) -> Array:
+        return _proposed(reasons(part), mix, boost)
+
+    return scores
+
+
+def _proposed(one: Reasons, mix: Mix, boost: float) -> Array:
+    is_proposed = one.counted | (one.shares > 0)
+    made: Array = np.where(is_proposed, mixing.scores(one, mix, boost), 0).astype(np.float32)
+    return made
+
+
+def among_the_first(values: Array, count: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which [n, products] are among the `count` highest of their row."""
+    if values.shape[1] <= count:
+        return np.ones(values.shape, bool)
+    least = -np.partition(-values, count - 1, axis=1)[:, count - 1 : count]
+    found: np.ndarray[Any, np.dtype[np.bool_]] = values >= least
+    return found
+
+
+# weights of a site --------------------------------------------------------------------------------
+
+
+def chosen(
+    reasons: Told, asked: Sequence[Instances], servable: np.ndarray[Any, np.dtype[np.bool_]]
+) -> Mix:
+    """Those of TRIED that give these visits the highest NDCG@10, if by more than SURE standard
+    errors above the defaults; else the defaults."""
+    gains = np.concatenate([_gains(reasons, one, servable) for one in asked], axis=1)
+    if not gains.shape[1]:
+        return TRIED[0]
+    best = int(np.argmax(gains.mean(axis=1)))
+    gained = gains[best] - gains[0]
+    error = gained.std() / np.sqrt(len(gained))
+    return TRIED[best] if gained.mean() > SURE * error else TRIED[0]
+
+
+def _gains(reasons: Told, asked: Instances, servable: np.ndarray[Any, np.dtype[np.bool_]]) -> Array:
+    """What each of TRIED gives each visit [tried, n]."""
+    found = []
+    for part in measure.parts(asked, len(servable)):
+        one = reasons(part)
+        found.append(
+            [_gain(_proposed(one, mix, learned.NEW_BOOST) * servable, part) for mix in TRIED]
+        )
+    empty = np.zeros((len(TRIED), 0), np.float32)
+    return np.concatenate([empty, *map(np.array, found)], axis=1)
+
+
+def _gain(scores: Array, part: Instances) -> Array:
+    """NDCG@10 of each target by how many score higher."""
+    target = np.take_along_axis(scores, part.targets[:, np.newaxis], axis=1)
+    rank = 1 + (scores > target).sum(axis=1)
+    hit = (rank <= FIRST) & (target[:, 0] > 0)
+    return np.where(hit, 1 / np.log2(1 + rank), 0).astype(np.float32)
