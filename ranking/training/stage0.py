@@ -34,7 +34,7 @@ def served(texts: Vectors, corpus: Corpus, taken: csr_array, at: float) -> Score
         np.put_along_axis(cosines, part.rows, -np.inf, axis=1)
         shares = mixture.shares(part, taken)
         proposed = mixture.among_the_first(cosines, near.POOL) & np.isfinite(cosines) | (shares > 0)
-        likeness: Array = np.maximum(cosines, UNLIKE)
+        likeness: Array = cosines.clip(min=UNLIKE)
         added = recommend.added(likeness, shares).astype(np.float32)
         points = likeness + added + popular
         # What is not proposed fills up by popularity, behind.

@@ -32,7 +32,7 @@ def strategy(request: pytest.FixtureRequest) -> str:
 def test_it_answers(market: Market) -> None:
     products = market.ask("v1").products
     assert products
-    assert {name for one in products for name in one.parts} == {"interest", "new"}
+    assert {name for one in products for name in one.parts} == {"interest", "new", "text"}
 
 
 def test_nothing_stands_twice_nor_what_was_touched(market: Market, strategy: str) -> None:
@@ -81,7 +81,7 @@ def test_additional_events_count(market: Market) -> None:
     )
     products = market.ask(None, additional=[seen]).products
     assert "green hat" not in [one.product_id for one in products]
-    assert {name for one in products for name in one.parts} == {"interest", "new"}
+    assert {name for one in products for name in one.parts} == {"interest", "new", "text"}
 
 
 def test_what_turns_away_is_not_looked_at(market: Market) -> None:

@@ -22,7 +22,12 @@ def a_test(ours: float, theirs: float, n: int = 400, k: int = 1, cold: float = 0
     """Visits of which so large a share is hit by either, at random and first in the list."""
     random = np.random.default_rng(k)
     asked = Instances(
-        k, np.zeros((n, k), int), np.zeros((n, k), int), np.zeros(n, int), np.arange(n)
+        k,
+        np.zeros((n, k), int),
+        np.zeros((n, k), int),
+        np.zeros(n, int),
+        np.arange(n),
+        np.arange(n),
     )
     return Trial(
         asked,
