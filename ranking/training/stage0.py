@@ -47,8 +47,9 @@ def served(texts: Vectors, corpus: Corpus, taken: csr_array, at: float) -> Score
 def popular_points(corpus: Corpus, at: float) -> Array:
     """What popularity gives each product, or what it is given without history [products]."""
     shares, known = popular_shares(corpus, at)
-    points: Array = recommend.POPULARITY * shares + recommend.NEW * ~known
-    return points.astype(np.float32)
+    points = recommend.POPULARITY * shares + recommend.NEW * ~known
+    made: Array = points.astype(np.float32)
+    return made
 
 
 def popular_shares(corpus: Corpus, at: float) -> tuple[Array, np.ndarray[Any, Any]]:

@@ -30,14 +30,17 @@ def stocked(market: Market) -> list[str]:
 
 
 def visits_by_colour(number: int, seed: int = 0) -> Iterator[Visit]:
-    """Visits of three or four products of one colour, of kinds that go together in this shop: what
-    texts do not tell. They come one after another in a ring: what neighbours do not tell."""
+    """Visits of three products of one colour, of kinds that go together in this shop: what texts do
+    not tell. They come one after another in a ring: what neighbours do not tell. Half of the visits
+    end with any product."""
     random = np.random.default_rng(seed)
     for visit in range(number):
         colour = COLOURS[random.integers(len(COLOURS))]
         room, first = random.integers(2), random.integers(4)
-        kinds = [KINDS[(first + step) % 4 * 2 + room] for step in range(3 + visit % 2)]
-        yield f"v{visit}", DAYS * (number - visit) / number, [f"{colour} {one}" for one in kinds]
+        seen = [f"{colour} {KINDS[(first + step) % 4 * 2 + room]}" for step in range(3)]
+        if visit % 2:
+            seen.append(f"{random.choice(COLOURS)} {random.choice(KINDS)}")
+        yield f"v{visit}", DAYS * (number - visit) / number, seen
 
 
 def visits_by_chance(number: int, seed: int = 0) -> Iterator[Visit]:
