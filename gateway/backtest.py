@@ -8,10 +8,11 @@ the same instances. The command line calls `run`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -29,7 +30,7 @@ from ranking.catalog import embeddings, fitting, neighbours, popularity
 from ranking.catalog.encoder import Encoder
 from ranking.question import Question
 from ranking.training import evaluate, judged
-from ranking.training.baselines import Method, Vectors
+from ranking.training.baselines import Vectors
 from ranking.training.clickstream import Click, Instance, Split
 from ranking.training.evaluate import Lists
 from ranking.training.judged import Judged, Told
@@ -64,14 +65,17 @@ def run(
     told: Told,
     *,
     simple: Sequence[str] = judged.SIMPLE,
+    seeds: int = 1,
 ) -> Judged:
-    """What ours and the simple methods list for the test sessions; nothing of it is kept."""
+    """What ours and the simple methods list for the test sessions; nothing of it is kept. Ours is
+    trained anew with each of so many seeds."""
     ids = [str(item["product_id"]) for item in catalog]
     with scratch(settings, cut, split) as site:
         load(site, catalog, split, cut, told)
-        learn(site, cut, told)
         with site.pool.connection() as connection:
-            lists = {judged.OURS: ours(connection, site.site_id, cut, told)}
+            connection.execute("set statement_timeout = 0")
+            instances = judged.instances_of(split)
+            lists = ours(connection, site.site_id, cut, instances, told, seeds=seeds)
             texts = text_vectors(connection, site.site_id)
             return judged.judge(ids, split, cut.timestamp(), lists, texts, told, simple=simple)
 
@@ -144,14 +148,6 @@ def load(
         neighbours.refresh(connection, site.site_id, cut)
 
 
-def learn(site: Scratch, cut: datetime, told: Told) -> dict[str, Any]:
-    """Train on the training part, as the trainer role does; the report. What is proved better
-    answers from then on."""
-    with site.pool.connection() as connection:
-        connection.execute("set statement_timeout = 0")
-        return learning.train(connection, site.site_id, cut, told=told)
-
-
 def _upload(
     site: Scratch, topic: str, records: list[dict[str, Any]], size: int, at: datetime, told: Told
 ) -> None:
@@ -170,18 +166,47 @@ def _upload(
 # methods ----------------------------------------------------------------------------------------
 
 
-def ours(connection: Connection, site_id: int, cut: datetime, told: Told) -> Method:
-    """The lists that `user_to_products` gives a visitor of whom only the context is known."""
+def ours(
+    connection: Connection,
+    site_id: int,
+    cut: datetime,
+    instances: Mapping[int, list[Instance]],
+    told: Told,
+    *,
+    seeds: int = 1,
+) -> dict[str, dict[int, list[Lists]]]:
+    """Our lists by method and k, before anything is trained and after, with each of so many seeds.
 
-    def ranked(instances: Sequence[Instance]) -> Lists:
-        lists = []
-        for number, instance in enumerate(instances, 1):
-            lists.append(listed(connection, site_id, instance, cut, evaluate.LIST_LENGTH))
-            if number % 100 == 0 or number == len(instances):
-                told(f"{judged.OURS}, k = {instance.k}", number, len(instances))
-        return lists
+    A training is the trainer role's: what it does not prove to be better never answers.
+    """
+    ask = partial(_ranked, connection, site_id, cut, told)
+    untrained = {k: [ask(judged.UNTRAINED, some)] for k, some in instances.items()}
+    trained: dict[int, list[Lists]] = {k: [] for k in instances}
+    for seed in range(seeds):
+        learning.forget(connection, site_id)
+        report = learning.train(connection, site_id, cut, seed=seed, told=told)
+        is_live = report["outcome"] == "promoted"
+        for k, some in instances.items():
+            # Of somebody unknown no training knows more.
+            same = untrained[k][0] if not is_live or not k else None
+            trained[k].append(same or ask(f"{judged.OURS}, seed {seed}", some))
+    return {judged.OURS: trained, judged.UNTRAINED: untrained}
 
-    return ranked
+
+def _ranked(
+    connection: Connection,
+    site_id: int,
+    cut: datetime,
+    told: Told,
+    name: str,
+    instances: Sequence[Instance],
+) -> Lists:
+    lists = []
+    for number, instance in enumerate(instances, 1):
+        lists.append(listed(connection, site_id, instance, cut, evaluate.LIST_LENGTH))
+        if number % 100 == 0 or number == len(instances):
+            told(f"{name}, k = {instance.k}", number, len(instances))
+    return lists
 
 
 def listed(

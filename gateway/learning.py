@@ -47,6 +47,15 @@ def train(
     return report
 
 
+def forget(connection: Connection, site_id: int) -> None:
+    """Neither serve what was learned nor go on from it: as before the first training."""
+    from ranking.training import checkpoint
+
+    while changed(connection, site_id, None) is not None:
+        pass
+    checkpoint.forget(connection, site_id)
+
+
 def _report(
     model_id: int | None,
     promoted: bool,

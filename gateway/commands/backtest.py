@@ -47,6 +47,13 @@ SHOWN = ("hit_rate@10", "hit_rate@20", "mrr@20", "ndcg@10", "coverage@20")
 @click.option("--events", type=FILE, multiple=True, help="Events, likewise; may be repeated.")
 @click.option("--cut", help="ISO time (UTC): earlier sessions train, others test.")
 @click.option("--report", type=WRITTEN, help="Write what was found as a page (HTML) to this file.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 9),
+    default=1,
+    show_default=True,
+    help="Train so many times over, each with other chance; figures are means.",
+)
 @console.json_option
 def backtest(
     site: str | None,
@@ -54,6 +61,7 @@ def backtest(
     events: tuple[Path, ...],
     cut: str | None,
     report: Path | None,
+    seeds: int,
     as_json: bool,
 ) -> None:
     """Foretell the sessions after a cut from those before it, by ours and by simple methods.
@@ -67,11 +75,11 @@ def backtest(
     with console.sentences() as settings, _progress() as told:
         if site is not None:
             _check(not (catalog or events), "give a SITE, or --catalog and --events")
-            found, about = _of_site(settings, site, at, told)
+            found, about = _of_site(settings, site, at, told, seeds)
         else:
             _check(bool(catalog and events and at), ARCHIVE_NEEDS)
             assert catalog is not None and at is not None
-            found, about = _of_archive(settings, catalog, events, at, told)
+            found, about = _of_archive(settings, catalog, events, at, told, seeds)
         if report is not None:
             from gateway.foretelling import report as reporting
 
@@ -89,7 +97,7 @@ def _check(is_so: bool, otherwise: str) -> None:
 
 
 def _of_site(
-    settings: Settings, name: str, at: datetime | None, told: Told
+    settings: Settings, name: str, at: datetime | None, told: Told, seeds: int
 ) -> tuple[Judged, About]:
     from gateway import access
     from gateway.foretelling import own
@@ -97,7 +105,7 @@ def _of_site(
 
     with closing(database.connect(settings.database_url)) as connection:
         site_id = access.site(connection, name).site_id
-    found = own.run(settings, site_id, at, told)
+    found = own.run(settings, site_id, at, told, seeds=seeds)
     notes = []
     if found.left_out:
         notes.append(
@@ -107,7 +115,12 @@ def _of_site(
 
 
 def _of_archive(
-    settings: Settings, catalog: Path, events: tuple[Path, ...], at: datetime, told: Told
+    settings: Settings,
+    catalog: Path,
+    events: tuple[Path, ...],
+    at: datetime,
+    told: Told,
+    seeds: int,
 ) -> tuple[Judged, About]:
     from gateway import backtest as backtesting
     from gateway.foretelling.report import About
@@ -116,7 +129,7 @@ def _of_archive(
     has_text = any(item.get("title") for item in items)
     clicks = clickstream.clicks(row for path in events for row in files.records(path, "events"))
     split = clickstream.split(clicks, at.timestamp(), forced_cold=has_text)
-    found = backtesting.run(settings, items, split, at, told)
+    found = backtesting.run(settings, items, split, at, told, seeds=seeds)
     titles = {str(item["product_id"]): item.get("title") or "" for item in items}
     notes = [FORCED_COLD] if has_text else []
     return found, About(catalog.resolve().parent.name, titles, notes)

@@ -1,8 +1,8 @@
 """`backtest SITE`: the last weeks of a site foretold from those before, on its own catalog.
 
-Products and their vectors are the site's; popularity and neighbours are those of the cut, in
-temporary tables of one connection, so nothing that visitors see changes. Each test session is a
-stranger's.
+Products and the vectors of their texts are the site's; popularity, neighbours and what is learned
+are those of the cut, in temporary tables of one connection, so nothing that visitors see changes.
+Each test session is a stranger's.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from gateway import backtest
 from gateway.importing.forecast import NOT_CLICKS, OPTIONS
 from gateway.settings import Settings
 from ranking.catalog import neighbours, popularity
+from ranking.catalog.models import MODEL_NAME
 from ranking.training import clickstream, judged
 from ranking.training.clickstream import HORIZONS, Click, Instance, Split
 from ranking.training.judged import Judged, Told
@@ -47,7 +48,9 @@ class Own:
     left_out: int
 
 
-def run(settings: Settings, site_id: int, cut: datetime | None, told: Told) -> Own:
+def run(
+    settings: Settings, site_id: int, cut: datetime | None, told: Told, *, seeds: int = 1
+) -> Own:
     """Judge the lists of a site by its own last weeks. Raises NotEnough."""
     with closing(database.connect(settings.database_url, options=OPTIONS)) as connection:
         titles = dict(connection.execute(SQL.catalog, {"site_id": site_id}).fetchall())
@@ -56,7 +59,7 @@ def run(settings: Settings, site_id: int, cut: datetime | None, told: Told) -> O
         told("neighbours and popularity at the cut", 0, 1)
         _as_of(connection, site_id, cut)
         told("neighbours and popularity at the cut", 1, 1)
-        ours = {judged.OURS: backtest.ours(connection, site_id, cut, told)}
+        ours = backtest.ours(connection, site_id, cut, instances, told, seeds=seeds)
         texts = backtest.text_vectors(connection, site_id)
         found = judged.judge(
             list(titles), split, cut.timestamp(), ours, texts, told, instances=instances
@@ -100,8 +103,12 @@ def _asked(split: Split, titles: dict[str, str]) -> tuple[dict[int, list[Instanc
 
 def _as_of(connection: Connection, site_id: int, cut: datetime) -> None:
     for statement in (
-        SQL.scratch_popularity, SQL.scratch_popularity_sites, SQL.scratch_neighbours,
+        SQL.scratch_first, SQL.scratch_popularity, SQL.scratch_popularity_sites,
+        SQL.scratch_neighbours, SQL.scratch_checkpoints, SQL.scratch_known,
     ):  # fmt: skip
         connection.execute(statement)
+    connection.execute(SQL.know_models, {"site_id": site_id, "name": MODEL_NAME})
+    connection.execute(SQL.scratch_models)
+    connection.execute(SQL.copy_models)
     popularity.refresh(connection, site_id, cut, everything=True)
     neighbours.refresh(connection, site_id, cut)

@@ -1,8 +1,11 @@
 -- What gateway/foretelling/own.py reads of a site. Reads only, but for its own temporary tables.
 
+-- name: scratch_first
+-- What this connection creates from now on is its alone, comes before all others of its name, and
+-- ends with it.
+select set_config('search_path', 'pg_temp, ' || current_setting('search_path'), false)
+
 -- name: scratch_popularity
--- Temporary tables come before all others of their name: what is known at the cut is this
--- connection's alone, and ends with it.
 create temporary table popularity (like popularity including all)
 
 -- name: scratch_popularity_sites
@@ -10,6 +13,29 @@ create temporary table popularity_sites (like popularity_sites including all)
 
 -- name: scratch_neighbours
 create temporary table neighbours (like neighbours including all)
+
+-- name: scratch_checkpoints
+create temporary table training_checkpoints (like training_checkpoints including all)
+
+-- name: scratch_known
+create temporary table known_models (like models including all)
+
+-- name: know_models
+-- The one that texts are served by. What is learned here has numbers, and tables named by them, that
+-- no other will ever have.
+insert into known_models
+select * from models where site_id = %(site_id)s and name = %(name)s and state = 'live'
+union all
+select made.* from models m
+cross join lateral jsonb_populate_record(
+  m, '{"model_id": 1000000000, "state": "failed", "vectors_table": "none"}') as made
+where m.site_id = %(site_id)s and m.name = %(name)s and m.state = 'live'
+
+-- name: scratch_models
+create temporary table models (like known_models including all)
+
+-- name: copy_models
+insert into models select * from known_models
 
 -- name: span
 -- When the first and the last event that names a product happened.

@@ -26,6 +26,7 @@ SURE = 0.05
 
 NAMES = {
     OURS: "Attune",
+    judged.UNTRAINED: "Attune on its first day",
     judged.POPULAR: "Bestsellers of all time",
     LATELY: "Bestsellers of the last 7 days",
     "item-knn": "Bought together (item-kNN)",
@@ -34,7 +35,7 @@ NAMES = {
     TEXT: "Similar texts",
 }
 KINDS = {
-    OURS: "ours", judged.POPULAR: "m1", LATELY: "m2", "item-knn": "m3", "vmis-knn": "m4",
+    OURS: "ours", judged.UNTRAINED: "ours tuned", judged.POPULAR: "m1", LATELY: "m2", "item-knn": "m3", "vmis-knn": "m4",
     "stan": "m5", TEXT: "m6",
 }  # fmt: skip
 AGE_NAMES = (NEW, *(name for name, _ in AGES))

@@ -57,6 +57,11 @@ def save(connection: Connection, site_id: int, made: Checkpoint) -> None:
     )
 
 
+def forget(connection: Connection, site_id: int) -> None:
+    """Let the next training begin anew."""
+    connection.execute(SQL.forget, {"site_id": site_id})
+
+
 def last(connection: Connection, site_id: int, before: datetime) -> Checkpoint | None:
     """The one to go on from, which has seen nothing from `before` on; None where there is none, or
     it can no longer be read."""

@@ -12,3 +12,6 @@ from training_checkpoints c
 where c.site_id = %(site_id)s and c.trained_until <= %(before)s and c.trainings < %(most)s
   and not exists (
     select from actors a where a.site_id = c.site_id and a.erased_at > c.trained_until)
+
+-- name: forget
+delete from training_checkpoints where site_id = %(site_id)s

@@ -19,12 +19,13 @@ from ranking.training.evaluate import Gains, Lists
 from ranking.training.tuning import GRIDS, Tuned
 
 OURS = "attune"
+UNTRAINED = "attune-untrained"  # on the first day: by texts, neighbours and popularity
 TEXT = "text-whitened"
 POPULAR, LATELY = "popularity", "popularity-7d"
 TUNED = "-tuned"
 SIMPLE = (POPULAR, LATELY, *GRIDS, *(name + TUNED for name in GRIDS), TEXT)
 # What ranks the same for everybody also ranks for those of whom nothing is known.
-FOR_STRANGERS = (OURS, POPULAR, LATELY)
+FOR_STRANGERS = (OURS, UNTRAINED, POPULAR, LATELY)
 AFTER_EVENTS = tuple(k for k in HORIZONS if k)  # what is pooled
 
 Told = Callable[[str, int, int], None]  # (stage, done, of)
@@ -155,29 +156,34 @@ def judge(
     ids: Sequence[str],
     split: Split,
     cut: float,
-    ours: Mapping[str, Method],
+    ours: Mapping[str, Mapping[int, list[Lists]]],
     texts: Vectors,
     told: Told,
     *,
     simple: Sequence[str] = SIMPLE,
     instances: Mapping[int, list[Instance]] | None = None,
 ) -> Judged:
-    """Ask our methods and the named simple ones for lists of the same instances."""
-    asked = instances or {k: split.instances(k) for k in HORIZONS}
-    asked = {k: some for k, some in asked.items() if some}
+    """Ask the named simple methods for lists of the instances that `ours` were asked for."""
+    asked = instances or instances_of(split)
     methods, tuned = simple_methods(ids, split, cut, texts, simple, told)
     first_seen: dict[str, float] = {}
     for click in split.train:
         first_seen.setdefault(click.product_id, click.ts)
-    lists: dict[str, dict[int, list[Lists]]] = {}
-    for name, rank in {**ours, **methods}.items():
+    lists = {name: dict(by_k) for name, by_k in ours.items()}
+    for name, rank in methods.items():
         lists[name] = {}
         for k, some in asked.items():
-            if k or name in FOR_STRANGERS or name in ours:
+            if k or name in FOR_STRANGERS:
                 told(f"{name}, k = {k}", 0, len(some))
                 lists[name][k] = [rank(some)]
                 told(f"{name}, k = {k}", len(some), len(some))
     return Judged(ids, cut, first_seen, asked, lists, tuned)
+
+
+def instances_of(split: Split) -> dict[int, list[Instance]]:
+    """Those of each k that has any."""
+    found = {k: split.instances(k) for k in HORIZONS}
+    return {k: some for k, some in found.items() if some}
 
 
 def simple_methods(
