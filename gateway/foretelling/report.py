@@ -35,8 +35,8 @@ NAMES = {
     TEXT: "Similar texts",
 }
 KINDS = {
-    OURS: "ours", judged.UNTRAINED: "ours tuned", judged.POPULAR: "m1", LATELY: "m2", "item-knn": "m3", "vmis-knn": "m4",
-    "stan": "m5", TEXT: "m6",
+    OURS: "ours", judged.UNTRAINED: "ours tuned", judged.POPULAR: "m1", LATELY: "m2",
+    "item-knn": "m3", "vmis-knn": "m4", "stan": "m5", TEXT: "m6",
 }  # fmt: skip
 AGE_NAMES = (NEW, *(name for name, _ in AGES))
 
