@@ -125,6 +125,11 @@ def sentences(report: dict[str, Any]) -> Iterator[str]:
             yield f"  chance that it is no better than {rival}: {figures['p_not_better']:.4f}"
     for one in record["guardrails"]:
         yield f"  {'met' if one['met'] else 'NOT MET'}: {one['name']} {one['value']} ({one['bar']})"
+    for one in record["new_products"]:
+        yield (
+            f"  new products lifted by {one['boost']:g}: NDCG@10 {one['ndcg@10']:.3f}, where the "
+            f"next one is new {one['ndcg@10 of new']:.3f}"
+        )
     yield (
         "It is live."
         if report["outcome"] == "promoted"

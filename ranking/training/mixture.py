@@ -36,7 +36,10 @@ TRIED = (
 )
 SURE = 2.0  # standard errors of the paired gain
 
+PRICED = (0.0, 0.5, 1.0, 2.0)  # logits, of which a version's record tells what they cost
+
 Told = Callable[[Instances], Reasons]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 def weights(asked: Instances) -> Array:
@@ -129,24 +132,23 @@ def _proposed(one: Reasons, mix: Mix, boost: float) -> Array:
     return made
 
 
-def among_the_first(values: Array, count: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def among_the_first(values: Array, count: int) -> Mask:
     """Which [n, products] are among the `count` highest of their row."""
     if values.shape[1] <= count:
         return np.ones(values.shape, bool)
     least = -np.partition(-values, count - 1, axis=1)[:, count - 1 : count]
-    found: np.ndarray[Any, np.dtype[np.bool_]] = values >= least
+    found: Mask = values >= least
     return found
 
 
 # weights of a site --------------------------------------------------------------------------------
 
 
-def chosen(
-    reasons: Told, asked: Sequence[Instances], servable: np.ndarray[Any, np.dtype[np.bool_]]
-) -> Mix:
+def chosen(reasons: Told, asked: Sequence[Instances], servable: Mask) -> Mix:
     """Those of TRIED that give these visits the highest NDCG@10, if by more than SURE standard
     errors above the defaults; else the defaults."""
-    gains = np.concatenate([_gains(reasons, one, servable) for one in asked], axis=1)
+    tried = [(mix, learned.NEW_BOOST) for mix in TRIED]
+    gains = np.concatenate([_gains(reasons, one, servable, tried) for one in asked], axis=1)
     if not gains.shape[1]:
         return TRIED[0]
     best = int(np.argmax(gains.mean(axis=1)))
@@ -155,16 +157,34 @@ def chosen(
     return TRIED[best] if gained.mean() > SURE * error else TRIED[0]
 
 
-def _gains(reasons: Told, asked: Instances, servable: np.ndarray[Any, np.dtype[np.bool_]]) -> Array:
-    """What each of TRIED gives each visit [tried, n]."""
-    found = []
+def prices(
+    reasons: Told, mix: Mix, asked: Sequence[Instances], servable: Mask, is_new: Mask
+) -> list[dict[str, float]]:
+    """What lifting products without history by so many logits does to these visits: NDCG@10 of
+    all, and of those whose target `is_new` (a mask over rows)."""
+    tried = [(mix, boost) for boost in PRICED]
+    gains = np.concatenate([_gains(reasons, one, servable, tried) for one in asked], axis=1)
+    new = np.concatenate([is_new[one.targets] for one in asked])
+    return [
+        {"boost": boost, "ndcg@10": _mean(of_boost), "ndcg@10 of new": _mean(of_boost[new])}
+        for boost, of_boost in zip(PRICED, gains, strict=True)
+    ]
+
+
+def _mean(gains: Array) -> float:
+    return round(float(gains.mean()), 4) if len(gains) else 0.0
+
+
+def _gains(
+    reasons: Told, asked: Instances, servable: Mask, tried: Sequence[tuple[Mix, float]]
+) -> Array:
+    """What each mix with its boost gives each visit [tried, n]."""
+    found = [np.zeros((len(tried), 0), np.float32)]
     for part in measure.parts(asked, len(servable)):
         one = reasons(part)
-        found.append(
-            [_gain(_proposed(one, mix, learned.NEW_BOOST) * servable, part) for mix in TRIED]
-        )
-    empty = np.zeros((len(TRIED), 0), np.float32)
-    return np.concatenate([empty, *map(np.array, found)], axis=1)
+        each = [_gain(_proposed(one, mix, boost) * servable, part) for mix, boost in tried]
+        found.append(np.array(each))
+    return np.concatenate(found, axis=1)
 
 
 def _gain(scores: Array, part: Instances) -> Array:

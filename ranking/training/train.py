@@ -38,6 +38,7 @@ LONGEST_HELD_OUT = timedelta(days=21)
 PATIENCE = 2  # epochs without a gain before it stops
 GOING_ON = 4  # most epochs of one that goes on from the last one's checkpoint
 RECALL_QUERIES = 200
+PRICED_OF = 3  # every third visit that judges tells what lifting new products costs
 MOST_VISITS = 3_000  # that choose, and as many that judge: more would tell little, and cost minutes
 
 Told = Callable[[str, int, int], None]  # (stage, done, of; 0: nobody knows)
@@ -229,6 +230,10 @@ class _Run:
         drift = promote.drift(_kinds(self.before), _kinds(self.after))
         self.verdict.guard("drift of event types", drift, promote.DRIFT_MOST, most=True)
         self._judge_live(asked, ours)
+        some = [one.chosen(slice(None, None, PRICED_OF)) for one in asked]
+        self.prices = mixture.prices(
+            reasons, fitted.network.mix, some, self.archive.available, ~self.before.ever()
+        )
         self.told("judging", 1, 1)
 
     def _judge_live(self, asked: list[Instances], ours: measure.Scores) -> None:
@@ -363,6 +368,7 @@ class _Run:
             "products_with_history": int(corpus.ever().sum()),
             "left_out": asdict(archive.left_out),
             "epochs": fitted.epochs,
+            "new_products": self.prices,
             "mix": {"model": 1.0, **_told_mix(fitted.network.mix)},
             "went_on_from": self.last.trained_until.isoformat() if self.last else None,
             "seed": self.settings.seed,
