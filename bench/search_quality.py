@@ -28,6 +28,7 @@ from ranking.training.clickstream import HORIZONS, Instance
 
 FEWEST, MOST = 8, 400  # titles that have a word which is searched for
 BARS = {0: 0.37, 1: 0.44}  # NDCG@10
+IGNORING, LIFT = 0.353, 1.25  # of a search that knows nothing of the visit, and over it
 SATURATION, LENGTHS = 1.2, 0.75  # k1 and b of BM25 (Robertson & Zaragoza 2009)
 
 _WORD = re.compile(r"\w+")
@@ -64,6 +65,12 @@ def _lines(
     ours = figures(asked, searched(site, asked, CUT))
     if k in BARS:
         yield at_least(f"search online-retail NDCG@10, k = {k}", ours["ndcg@10"], "share", BARS[k])
+    if k == 1:
+        ignoring = figures(asked, searched(site, asked, CUT, visit=False))["ndcg@10"]
+        title = "search NDCG@10 that ignores the visit, k = 1"
+        yield at_least(title, ignoring, "share", IGNORING)
+        title = "search NDCG@10 against the same that ignores the visit, k = 1"
+        yield against(title, ours["ndcg@10"], "share", ignoring, least=LIFT)
     for figure, title in (("ndcg@10", "NDCG@10"), ("hit_rate@10", "HR@10")):
         yield against(
             f"search {title} against BM25, k = {k}", ours[figure], "share", words[figure], least=1.0
@@ -93,9 +100,11 @@ def looked_for(titles: dict[str, str], instances: Sequence[Instance]) -> list[Lo
 # what answers -----------------------------------------------------------------------------------
 
 
-def searched(site: Scratch, asked: Sequence[Looked], at: datetime) -> list[list[str]]:
-    """The lists of a search by a stranger of whom only the context is known; one word that occurs
-    finds no other products by meaning."""
+def searched(
+    site: Scratch, asked: Sequence[Looked], at: datetime, *, visit: bool = True
+) -> list[list[str]]:
+    """The lists of a search by a stranger of whom only the context is known, or not even that; one
+    word that occurs finds no other products by meaning."""
     with site.pool.connection() as connection:
         lists = []
         for one in asked:
@@ -104,7 +113,7 @@ def searched(site: Scratch, asked: Sequence[Looked], at: datetime) -> list[list[
                 strategy="search",
                 at=at,
                 rows=evaluate.LIST_LENGTH + one.instance.k,
-                additional=[backtest.event(click, at) for click in one.instance.context],
+                additional=[backtest.event(click, at) for click in one.instance.context if visit],
                 search=Search(text=one.query),
             )
             found = answering.answer(connection, question, remember=False)
