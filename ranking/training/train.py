@@ -123,7 +123,7 @@ class _Run:
             return Outcome(skipped=reason)
         self.cut = cut(self.archive.corpus)
         self.whitening = whitening(self.archive.texts)
-        self.texts = _whitened(self.archive.texts, self.whitening)
+        self.texts = whitened(self.archive.texts, self.whitening)
         self.served = self._as_text_1_serves()
         fitted = self._on_all_but_the_last()
         self._judge(fitted)
@@ -175,7 +175,7 @@ class _Run:
         self.whitening = {
             name: self.last.network.weights[name] for name in WHITENING if self.whitening
         }
-        self.texts = _whitened(self.archive.texts, self.whitening)
+        self.texts = whitened(self.archive.texts, self.whitening)
         return self.last.network, self.last.of(self.archive.product_nos)
 
     def _keep(self, best: _Fitted) -> None:
@@ -416,7 +416,8 @@ def whitening(raw: Array) -> dict[str, Array]:
     return {"mean": mean_, "rotation": rotation}
 
 
-def _whitened(raw: Array, fitted: dict[str, Array]) -> Array:
+def whitened(raw: Array, fitted: dict[str, Array]) -> Array:
+    """Raw text vectors by what `whitening` made; zeros (no text) stay."""
     there = np.any(raw != 0, axis=1, keepdims=True)
     moved = (raw - fitted["mean"]) @ fitted["rotation"] if fitted else raw
     made: Array = (models.unit(moved) * there).astype(np.float32)
