@@ -137,7 +137,7 @@ def sentences(report: dict[str, Any]) -> Iterator[str]:
     )
 
 
-def _gains(record: dict[str, Any], rival: str = "text-1") -> Iterator[str]:
+def _gains(record: dict[str, Any], rival: str = promote.UNTRAINED) -> Iterator[str]:
     for k, figures in record["compared"].get(rival, {}).items():
         if isinstance(figures, dict):
             ours, theirs = figures["hit_rate@10"]

@@ -23,6 +23,9 @@ from schemas import database
 from schemas.database import Connection
 from schemas.errors import AttuneError
 
+# What a version is named against that nothing was trained for.
+UNTRAINED = "untrained lists"
+
 BETTER_P = 0.05  # of the paired test, pooled over k
 WORSE_P = 0.05  # at one k
 RESAMPLES = 2_000

@@ -224,7 +224,7 @@ class _Run:
         ours = mixture.by_mix(reasons, fitted.network.mix)
         theirs = stage0.served(self.served, self.before, self.taken, self.cut)
         tested = self._tested(asked, ours, theirs)
-        promote.compare(self.verdict, models.MODEL_NAME, tested, must_win=True)
+        promote.compare(self.verdict, promote.UNTRAINED, tested, must_win=True)
         if sum(len(one.asked) for one in tested):
             promote.guard(self.verdict, tested, len(self.archive.product_nos))
         drift = promote.drift(_kinds(self.before), _kinds(self.after))

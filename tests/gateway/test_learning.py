@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from gateway import learning
 from gateway.__main__ import cli
 from ranking.catalog import learned_models
+from ranking.training import promote
 from tests.conftest import Shop
 from tests.ranking.training.versions import a_version
 
@@ -97,8 +98,12 @@ def test_training_too_little_says_what_is_needed(shop: Shop) -> None:
 RECORD = {
     "events": 4000, "sessions": 1000, "epochs": 5, "seconds": 61.2,
     "held_out_from": "2026-11-01T00:00:00+00:00", "verdict": "good", "reasons": [],
-    "compared": {"text-1": {"k=1": {"n": 9, "hit_rate@10": [0.3, 0.2], "ndcg@10": [0.2, 0.1]},
-                            "p_not_better": 0.001}},
+    "compared": {
+        promote.UNTRAINED: {
+            "k=1": {"n": 9, "hit_rate@10": [0.3, 0.2], "ndcg@10": [0.2, 0.1]}, "p_not_better": 0.001,
+        },
+    },
+    "new_products": [{"boost": 1.0, "ndcg@10": 0.2, "ndcg@10 of new": 0.1}],
     "guardrails": [{"name": "drift of event types", "value": 0.1, "bar": 0.4, "met": True}],
 }  # fmt: skip
 
