@@ -100,7 +100,8 @@ RECORD = {
     "held_out_from": "2026-11-01T00:00:00+00:00", "verdict": "good", "reasons": [],
     "compared": {
         promote.UNTRAINED: {
-            "k=1": {"n": 9, "hit_rate@10": [0.3, 0.2], "ndcg@10": [0.2, 0.1]}, "p_not_better": 0.001,
+            "k=1": {"n": 9, "hit_rate@10": [0.3, 0.2], "ndcg@10": [0.2, 0.1]},
+            "p_not_better": 0.001,
         },
     },
     "new_products": [{"boost": 1.0, "ndcg@10": 0.2, "ndcg@10 of new": 0.1}],
