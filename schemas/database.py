@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -61,6 +61,7 @@ INGEST_OPTIONS = "-c jit=off -c lock_timeout=2000 -c statement_timeout=60000"
 
 RECONNECT_S = 2.0
 LONGEST_TOLD = 300  # characters of a statement in a log
+MOST_FILLED = 2_000  # statements of one file
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +87,7 @@ class Queries:
 
     path: Path
     statements: dict[str, str]
+    _filled: dict[Hashable, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     def __getattr__(self, name: str) -> str:
         try:
@@ -96,6 +98,18 @@ class Queries:
     def fill(self, name: str, **slots: sql.Composable) -> sql.Composed:
         """The statement with its {slots} filled by identifiers or composed SQL, never by text."""
         return sql.SQL(self.statements[name]).format(**slots)  # type: ignore[arg-type]
+
+    def filled(
+        self, name: str, key: Hashable, slots: Callable[[], Mapping[str, sql.Composable]]
+    ) -> bytes:
+        """`fill`, once for each key, which tells all its slots apart: to compose the same statement
+        again costs more than to send it."""
+        known = self._filled.get((name, key))
+        if known is None:
+            if len(self._filled) >= MOST_FILLED:
+                self._filled.clear()
+            known = self._filled[name, key] = self.fill(name, **slots()).as_bytes()
+        return known
 
 
 @dataclass(frozen=True)

@@ -157,19 +157,10 @@ def _run(
 # What each connection searches with: asked for again only where the model wants another value.
 _ef_search: WeakKeyDictionary[Connection, int] = WeakKeyDictionary()
 
-_statements: dict[tuple[str, str, bytes, int], bytes] = {}
-
 
 def _statement(name: str, model: Model, filter: Filter, pool: int = 0) -> bytes:
-    """Filled once a condition: to compose the same statement again costs more than to send it."""
-    key = (name, model.vectors_table, filter.where.as_bytes(), pool)
-    known = _statements.get(key)
-    if known is None:
-        filled = SQL.fill(name, **_slots(name, model, filter, pool))
-        if len(_statements) >= CACHED:
-            _statements.clear()
-        known = _statements[key] = filled.as_bytes()
-    return known
+    key = (model.vectors_table, filter.where.as_bytes(), pool)
+    return SQL.filled(name, key, lambda: _slots(name, model, filter, pool))
 
 
 def _slots(name: str, model: Model, filter: Filter, pool: int) -> dict[str, sql.Composable]:

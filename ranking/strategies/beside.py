@@ -19,7 +19,6 @@ SQL = database.queries(__file__)
 PART = "neighbours"
 MOST_ANCHORS = 60  # products whose neighbours count
 POOL = 150  # products, the most shared, whatever a filter leaves of them
-CACHED = 2_000
 
 
 class Beside(NamedTuple):
@@ -102,19 +101,11 @@ def _anchors(events: Sequence[Told]) -> dict[str, float]:
     return {one: weights[one] / whole for one in most}
 
 
-_statements: dict[tuple[str, str, bytes], bytes] = {}
-
-
 def _statement(name: str, question: Question, where: sql.Composable) -> bytes:
-    """Filled once a condition: to compose the same statement again costs more than to send it."""
     model = question.live_model
-    key = (name, model.vectors_table, where.as_bytes())
-    known = _statements.get(key)
-    if known is None:
-        slots: dict[str, Any] = {"told": sql.SQL(SQL.told), "filter": where}
-        if name == "beside":
-            slots["vectors"] = model.vectors
-        if len(_statements) >= CACHED:
-            _statements.clear()
-        known = _statements[key] = SQL.fill(name, **slots).as_bytes()
-    return known
+
+    def slots() -> dict[str, sql.Composable]:
+        made: dict[str, sql.Composable] = {"told": sql.SQL(SQL.told), "filter": where}
+        return made | ({"vectors": model.vectors} if name == "beside" else {})
+
+    return SQL.filled(name, (model.vectors_table, where.as_bytes()), slots)

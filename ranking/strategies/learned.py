@@ -90,15 +90,19 @@ def _named(
         "vector": question.visitor.vector,
         **filter.params,
     }
-    statement = SQL.fill(
+    texts = question.live_model
+    statement = SQL.filled(
         "named",
-        told=sql.SQL(beside.SQL.told),
-        learned=model.model.vectors,
-        vectors=question.live_model.vectors,
-        filter=filter.where,
+        (model.model.vectors_table, texts.vectors_table, filter.where.as_bytes()),
+        lambda: {
+            "told": sql.SQL(beside.SQL.told),
+            "learned": model.model.vectors,
+            "vectors": texts.vectors,
+            "filter": filter.where,
+        },
     )
-    prepare = False if filter.params else None
-    rows = connection.execute(statement, parameters, prepare=prepare)
+    # A plan made once for all would not know how few a filter's values let through.
+    rows = connection.execute(statement, parameters, prepare=False if filter.params else None)
     return [Named(*row) for row in rows]
 
 
