@@ -72,10 +72,11 @@ def _model_says(told: Reasons, mix: Mix, boost: float) -> Array:
 
 def softmax(logits: Array, counted: np.ndarray[Any, Any]) -> Array:
     """exp(logit) over the sum of those that are counted, at most 1; nothing where none is."""
-    top = np.where(counted, logits, -np.inf).max(axis=-1, keepdims=True, initial=-np.inf)
-    odds = np.exp(np.minimum(logits - np.where(np.isfinite(top), top, np.inf), 0.0))
+    top = logits.max(axis=-1, keepdims=True, initial=-np.inf)
+    odds = np.exp(logits - np.where(np.isfinite(top), top, 0.0))
     total = np.where(counted, odds, 0.0).sum(axis=-1, keepdims=True)
-    made: Array = np.minimum(odds / np.maximum(total, 1.0), 1.0).astype(np.float32)
+    shares = np.divide(odds, total, out=np.zeros_like(odds), where=total > 0)
+    made: Array = np.minimum(shares, 1.0).astype(np.float32)
     return made
 
 
