@@ -20,8 +20,20 @@ from psycopg_pool import ConnectionPool
 from bench.report import note
 from gateway import ingest
 from gateway.access import Source
-from ranking.catalog import encoder, fitting, models, neighbours, popularity, products
+from ranking.catalog import (
+    encoder,
+    fitting,
+    learned_models,
+    models,
+    neighbours,
+    popularity,
+    products,
+)
+from ranking.catalog.learned import KINDS, WIDTH, written
 from ranking.catalog.neighbours import Neighbours
+from ranking.training import build, promote, train
+from ranking.training.corpus import Corpus
+from ranking.training.network import Settings, Training
 from schemas.database import Connection
 from schemas.facts import Product
 
@@ -29,6 +41,9 @@ DEMO = Path(__file__).parent.parent / "demo" / "products.jsonl.gz"
 NOISE = 0.6  # length of the noise beside a vector of length 1: variants lie near, not on, theirs
 SEED = 11
 CHUNK = 2000
+QUERIES = 200  # by which a learned version's index is built
+NUMBERS = "select product_no from products where site_id = %s order by product_no"
+VIEW = KINDS.index("view")
 WIDTHS = {"half": 2, "tenth": 10, "hundredth": 100, "thousandth": 1000}
 
 
@@ -137,6 +152,31 @@ def _beside(connection: Connection, site_id: int) -> Iterator[Neighbours]:
         others = np.unique(chooser.choice(numbers, neighbours.KEPT))
         chooser.shuffle(others)
         yield Neighbours(number, others.tolist(), shares[: len(others)])
+
+
+def learned(pool: ConnectionPool[Connection], site_id: int) -> None:
+    """A learned version goes live that has learned nothing yet: it serves as any other does. Half
+    of the products have a history, which says that they are taken often."""
+    raw = _encoded()
+    fitted = train.whitening(raw)
+    one_visit = Corpus(
+        len(raw), np.arange(len(raw)), np.zeros(len(raw), np.int64),
+        np.arange(len(raw), dtype=np.float64), np.array([0, len(raw)]),
+    )  # fmt: skip
+    network = Training(one_visit, train.whitened(raw, fitted), Settings()).network(fitted)
+    looked_at = network.of_texts(raw[:QUERIES])
+    queries = [network.visitor(one[np.newaxis], np.array([VIEW])) for one in looked_at]
+    history = np.append(np.zeros(WIDTH), 1.0).astype(np.float32)
+    with pool.connection() as connection:
+        connection.execute("set statement_timeout = 0")
+        note("catalog: building a learned version")
+        made = learned_models.begin(connection, site_id, network, written(network))
+        numbers = connection.execute(NUMBERS, [site_id]).fetchall()
+        histories = dict.fromkeys((number for (number,) in numbers[::2]), history)
+        made = build.fill(connection, made, histories, lambda done, of: None)
+        made = build.indexed(connection, made, np.stack([np.append(one, 1.0) for one in queries]))
+        build.ready(connection, made, {})
+        promote.promote(connection, made)
 
 
 def _batches(total: int) -> Iterator[range]:

@@ -7,7 +7,7 @@ import random
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,31 @@ def run() -> Iterator[Line]:
     with stage() as on:
         catalog.fill(on.pool, on.site.site_id, PRODUCTS)
         catalog.visits(on.pool, on.site.site_id, on.api, VISITORS, VIEWS)
-        yield from _served(on)
+        first_day = yield from _served(on)
+        catalog.learned(on.pool, on.site.site_id)
+        yield from _mixed(on, first_day)
         yield from _recall(on)
 
 
-def _served(on: Stage) -> Iterator[Line]:
+def _mixed(on: Stage, first_day: float) -> Iterator[Line]:
+    """The same requests where a learned model is live; `first_day` as many a second as before."""
+    asked = requests(on)
+    with web(on) as port:
+        load.closed(port, asked, connections=CONNECTIONS, seconds=10.0).check()  # warm
+        rate = load.closed(port, asked, connections=CONNECTIONS, seconds=8.0).check().rate
+        steady = load.open_loop(
+            port, asked, connections=CONNECTIONS, seconds=SECONDS, rate=RATE
+        ).check()
+    p95 = percentile(steady.latencies, 95)
+    yield at_most("user_to_products with a learned model, p95, the same load", p95, "ms", 75)
+    yield known("the same, p50", percentile(steady.latencies, 50), "ms")
+    yield against(
+        "the same closed loop, to that before any training", rate, "requests/s", first_day,
+        least=0.8,
+    )  # fmt: skip
+
+
+def _served(on: Stage) -> Generator[Line, None, float]:
     asked = requests(on)
     with web(on) as port:
         load.closed(port, asked, connections=CONNECTIONS, seconds=10.0).check()  # warm
@@ -72,6 +92,7 @@ def _served(on: Stage) -> Iterator[Line]:
     request_ms, sql_ms = percentile(alone.latencies, 50), _sql_ms(on)
     yield known("user_to_products p50, one connection", request_ms, "ms")
     yield at_most("p50 request time beyond its own SQL", request_ms - sql_ms, "ms", 5)
+    return rate
 
 
 def requests(on: Stage) -> Callable[[], bytes]:

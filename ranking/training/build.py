@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from ranking.catalog.learned import Array
 from ranking.catalog.learned_models import Learned
 from ranking.catalog.models import SQL, Model
 from ranking.merchandising import filters
+from schemas import database
 from schemas.database import Connection
 
 AT_ONCE = 2_000
@@ -74,6 +75,19 @@ def latency_ms(connection: Connection, model: Model, queries: Array) -> float:
         nearest.nearest(connection, model, query, everything, LIST)
         took.append(1000 * (time.perf_counter() - began))
     return float(np.median(took)) if took else 0.0
+
+
+def ready(connection: Connection, learned: Learned, record: Mapping[str, Any]) -> None:
+    """Keep how its table is to be asked, and its record: from now on it can be promoted."""
+    model = learned.model
+    parameters = {
+        "site_id": model.site_id,
+        "model_id": model.model_id,
+        "ef_search": model.ef_search,
+        "has_index": model.has_index,
+        "record": database.jsonb(record),
+    }
+    connection.execute(SQL.ready, parameters)
 
 
 def catch_up(connection: Connection, learned: Learned) -> None:

@@ -324,16 +324,7 @@ class _Run:
 
     def _promoted(self, learned: Learned, fitted: _Fitted) -> Outcome:
         record = self._record(fitted)
-        self.connection.execute(
-            SQL.ready,
-            {
-                "site_id": self.site_id,
-                "model_id": learned.model_id,
-                "ef_search": learned.model.ef_search,
-                "has_index": learned.model.has_index,
-                "record": database.jsonb(record),
-            },
-        )
+        build.ready(self.connection, learned, record)
         promote.promote(self.connection, learned)
         return Outcome(learned.model_id, True, record)
 
