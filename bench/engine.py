@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -65,6 +65,11 @@ def run() -> Iterator[Line]:
         with web(on) as port:
             for kind in KINDS:
                 yield from _measured(on, port, kind)
+        catalog.learned(on.pool, on.site.site_id)
+        recommend = KINDS[0]
+        with web(on) as port:
+            kind = replace(recommend, name=f"{recommend.name} with a learned model")
+            yield from _measured(on, port, kind)
 
 
 def _history(on: Stage) -> None:
