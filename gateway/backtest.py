@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -75,9 +75,10 @@ def run(
         with site.pool.connection() as connection:
             connection.execute("set statement_timeout = 0")
             instances = judged.instances_of(split)
-            lists = ours(connection, site.site_id, cut, instances, told, seeds=seeds)
+            lists, trainings = ours(connection, site.site_id, cut, instances, told, seeds=seeds)
             texts = text_vectors(connection, site.site_id)
-            return judged.judge(ids, split, cut.timestamp(), lists, texts, told, simple=simple)
+            found = judged.judge(ids, split, cut.timestamp(), lists, texts, told, simple=simple)
+            return replace(found, trainings=trainings)
 
 
 @contextmanager
@@ -174,23 +175,26 @@ def ours(
     told: Told,
     *,
     seeds: int = 1,
-) -> dict[str, dict[int, list[Lists]]]:
-    """Our lists by method and k, before anything is trained and after, with each of so many seeds.
+) -> tuple[dict[str, dict[int, list[Lists]]], list[dict[str, Any]]]:
+    """Our lists by method and k, before anything is trained and after, with each of so many seeds;
+    and the reports of the trainings.
 
     A training is the trainer role's: what it does not prove to be better never answers.
     """
     ask = partial(_ranked, connection, site_id, cut, told)
     untrained = {k: [ask(judged.UNTRAINED, some)] for k, some in instances.items()}
     trained: dict[int, list[Lists]] = {k: [] for k in instances}
+    trainings = []
     for seed in range(seeds):
         learning.forget(connection, site_id)
         report = learning.train(connection, site_id, cut, seed=seed, told=told)
+        trainings.append(report)
         is_live = report["outcome"] == "promoted"
         for k, some in instances.items():
             # Of somebody unknown no training knows more.
             same = untrained[k][0] if not is_live or not k else None
             trained[k].append(same or ask(f"{judged.OURS}, seed {seed}", some))
-    return {judged.OURS: trained, judged.UNTRAINED: untrained}
+    return {judged.OURS: trained, judged.UNTRAINED: untrained}, trainings
 
 
 def _ranked(

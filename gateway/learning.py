@@ -5,7 +5,7 @@ What is learned and how it is judged is in `ranking.training`; torch is loaded o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -107,7 +107,7 @@ def verdict(record: dict[str, Any]) -> str:
     return "better: " + ", ".join(_gains(record))
 
 
-def sentences(report: dict[str, Any]) -> Iterator[str]:
+def sentences(report: Mapping[str, Any]) -> Iterator[str]:
     """What a training came to, for a person."""
     if "reason" in report:
         yield f"Nothing was trained: {report['reason']}."

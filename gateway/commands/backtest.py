@@ -21,6 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from gateway import learning
 from gateway.commands import console
 from gateway.importing import files
 from gateway.settings import Settings
@@ -170,6 +171,7 @@ def _json(found: Judged) -> dict[str, Any]:
         "results": found.rows(),
         "comparisons": found.comparisons(),
         "tuned": [asdict(one) for one in found.tuned],
+        "trainings": list(found.trainings),
     }
 
 
@@ -198,6 +200,8 @@ def _show(found: Judged) -> None:
             f"{one.name} tuned on the last {one.days:g} training days ({one.instances} instances, "
             f"{one.tried} settings): {one.untuned:.3f} -> {one.hit_rate:.3f} with {one.method}"
         )
+    for report in found.trainings:
+        click.echo("\n".join(learning.sentences(report)))
     compared = [one for one in found.comparisons() if len(one["k"]) > 1]
     columns = ["against", "metric", "theirs", "ours", "difference", "from", "to", "p", "McNemar p"]
     console.show_table(columns, [_compared(one) for one in compared], "there is nothing to compare")

@@ -8,7 +8,7 @@ Each test session is a stranger's.
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -59,12 +59,12 @@ def run(
         told("neighbours and popularity at the cut", 0, 1)
         _as_of(connection, site_id, cut)
         told("neighbours and popularity at the cut", 1, 1)
-        ours = backtest.ours(connection, site_id, cut, instances, told, seeds=seeds)
+        ours, trainings = backtest.ours(connection, site_id, cut, instances, told, seeds=seeds)
         texts = backtest.text_vectors(connection, site_id)
         found = judged.judge(
             list(titles), split, cut.timestamp(), ours, texts, told, instances=instances
         )
-        return Own(found, titles, cut, left_out)
+        return Own(replace(found, trainings=trainings), titles, cut, left_out)
 
 
 def _split(connection: Connection, site_id: int, cut: datetime | None) -> tuple[Split, datetime]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from gateway import learning
 from gateway.foretelling import charts
 from gateway.foretelling.charts import Series
 from ranking.training import judged
@@ -92,6 +93,7 @@ def _told(found: Judged, about: About, made_at: datetime) -> dict[str, Any]:
         "by_age": _by_slice(found, found.age, AGE_NAMES, "By the age of the product"),
         "examples": examples(found, about.titles),
         "tuned": [(name_of(one.name), one) for one in found.tuned],
+        "trainings": [list(learning.sentences(one)) for one in found.trainings],
         "known": KNOWN,
     }  # fmt: skip
 

@@ -43,8 +43,8 @@ NEW = "never touched"
 
 @dataclass(frozen=True)
 class Judged:
-    """`lists` holds per method and k one set of lists a seed; `first_seen` the products of the
-    training part with the unix time of their first event there."""
+    """`lists` holds per method and k one set of lists a seed, `trainings` what became of each;
+    `first_seen` the products of the training part with the unix time of their first event there."""
 
     catalog: Sequence[str]
     cut: float
@@ -52,6 +52,7 @@ class Judged:
     instances: Mapping[int, list[Instance]]
     lists: Mapping[str, Mapping[int, list[Lists]]]
     tuned: Sequence[Tuned] = field(default_factory=list)
+    trainings: Sequence[Mapping[str, Any]] = field(default_factory=list)
 
     @property
     def cold(self) -> frozenset[str]:
