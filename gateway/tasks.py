@@ -22,6 +22,7 @@ from gateway.importing import importer
 from gateway.settings import load
 from ranking import pages
 from ranking.catalog import (
+    clusters,
     embeddings,
     neighbours,
     popularity,
@@ -144,6 +145,10 @@ def _fit(connection: Connection, site_id: int) -> Report:
     return {"model_id": model.model_id if model else None}
 
 
+def _clusters(connection: Connection, site_id: int) -> Report:
+    return clusters.refresh(connection, site_id)
+
+
 class _Stopped(Exception):
     """The role was asked to end while it trained."""
 
@@ -248,6 +253,7 @@ TASKS: dict[str, Callable[[Connection, int], Report]] = {
     "find_dirty": _find_dirty,
     "fit": _fit,
     "train": _train,
+    "clusters": _clusters,
     "popularity": _popularity,
     "together": _together,
     "neighbours": _neighbours,
