@@ -130,6 +130,8 @@ def _encode(connection: Connection, site_id: int) -> Report:
     encoded = embeddings.drain(connection, site_id, Watched(_encoder()), stop=jobs.stopping)
     if encoded and embeddings.is_due(connection, site_id):
         jobs.hint("fit", site_id)
+    if encoded and clusters.is_due(connection, site_id):
+        jobs.hint("clusters", site_id)
     return {"encoded": encoded}
 
 
@@ -142,6 +144,8 @@ def _find_dirty(connection: Connection, site_id: int) -> Report:
 
 def _fit(connection: Connection, site_id: int) -> Report:
     model = embeddings.fit(connection, site_id)
+    if model is not None:
+        jobs.hint("clusters", site_id)
     return {"model_id": model.model_id if model else None}
 
 
