@@ -1,12 +1,14 @@
 -- name: candidates
 -- Who did something with the same products, among the newest events of the site; a product that few
 -- did something with counts for more (Adamic and Adar, "Friends and neighbors on the Web", 2003).
-with lately as materialized (
-  select e.actor_id, e.product_ids from events e
-  where e.site_id = %(site_id)s and e.occurred_at <= %(at)s
-    and e.type not in ('impression', 'viewable_impression')
-  order by e.occurred_at desc
-  limit %(looked_at)s
+with lately as (
+  select * from (
+    select e.actor_id, e.product_ids from events e
+    where e.site_id = %(site_id)s and e.occurred_at <= %(at)s
+      and e.type not in ('impression', 'viewable_impression')
+    order by e.occurred_at desc
+    limit %(looked_at)s) e
+  where e.product_ids && %(product_ids)s::text[]
 ),
 shared as materialized (
   select distinct coalesce(m.visitor_id, l.actor_id) as visitor_id, u.product_id

@@ -31,7 +31,7 @@ order by k.cluster_id, n.likeness desc, n.product_no
 -- name: visitors
 -- Who did most with its products among the newest events of the site, by an id they were sent under:
 -- a user's before an anonymous one.
-with lately as materialized (
+with lately as (
   select e.actor_id, e.product_ids from events e
   where e.site_id = %(site_id)s and e.occurred_at <= %(at)s
     and e.type not in ('impression', 'viewable_impression') and cardinality(e.product_ids) > 0

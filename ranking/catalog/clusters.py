@@ -11,10 +11,12 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from pgvector import HalfVector
 
 from ranking.catalog import labels, models
 from ranking.catalog.labels import Label
@@ -102,11 +104,13 @@ def refresh(connection: Connection, site_id: int, *, seed: int = 0) -> dict[str,
     """Fit if that is due, place what has no cluster yet, count and price them all; returns how many
     clusters and products there are, and how many were placed.
 
-    The connection is in autocommit. Readers see the old clusters or the new ones.
+    The connection is in autocommit: no upload waits for a fit. While it is written a product may
+    still be where it was before. Killed at any point, the next one does it all.
     """
-    fitted = is_due(connection, site_id)
-    if fitted:
-        _fit(connection, site_id, seed)
+    with _alone(connection, site_id) as alone:
+        fitted = alone and is_due(connection, site_id)
+        if fitted:
+            _fit(connection, site_id, seed)
     placed = 0 if fitted else _place_missing(connection, site_id)
     parameters = {"site_id": site_id, "quantiles": list(QUANTILES)}
     connection.execute(SQL.describe, parameters)
@@ -114,6 +118,18 @@ def refresh(connection: Connection, site_id: int, *, seed: int = 0) -> dict[str,
     named = connection.execute(SQL.named, {"site_id": site_id}).fetchall()
     return {"fitted": int(fitted), "clusters": len(named), "products": site.fitted_on,
             "placed": placed}  # fmt: skip
+
+
+@contextmanager
+def _alone(connection: Connection, site_id: int) -> Iterator[bool]:
+    """Whether nobody else fits this site; ends with the connection however it ends."""
+    row = connection.execute(SQL.lock, {"site_id": site_id}).fetchone()
+    alone = bool(row and row[0])
+    try:
+        yield alone
+    finally:
+        if alone and not connection.broken:
+            connection.execute(SQL.unlock, {"site_id": site_id})
 
 
 def place(connection: Connection, model: Model, product_nos: Sequence[int], served: Floats) -> None:
@@ -352,7 +368,8 @@ def _read_centres(connection: Connection, site_id: int) -> Centres:
     with connection.cursor(binary=True) as cursor:
         rows = cursor.execute(SQL.centres, {"site_id": site_id}).fetchall()
     return Centres(
-        np.array([one for one, _ in rows]), np.stack([vector.to_numpy() for _, vector in rows])
+        np.array([one for one, _ in rows]),
+        np.stack([vector.to_numpy() for _, vector in rows]).astype(np.float32),
     )
 
 
@@ -373,19 +390,19 @@ def _write(
     kept = {
         "rows": database.jsonb(rows),
         "cluster_ids": ids,
-        "centres": list(centres.vectors[some]),
+        "centres": [HalfVector(one) for one in centres.vectors[some]],
     }
     fitted = {
         "model_id": model.model_id,
         "fitted_on": len(placed.product_nos),
         "last_id": max([site.last_id, *ids]),
     }
+    connection.execute(SQL.write, where | kept)
+    # Piece by piece: a row that is being written holds up whoever encodes its product, and that
+    # holds up uploads.
+    _write_members(connection, model.site_id, placed)
     with connection.transaction():
-        connection.execute(SQL.lock, where)
-        connection.execute(SQL.write, where | kept)
         connection.execute(SQL.drop_others, where | {"kept": int_array(ids)})
-        _write_members(connection, model.site_id, placed)
-        connection.execute(SQL.fill("drop_gone", vectors=model.vectors), where)
         connection.execute(SQL.write_site, where | fitted)
 
 

@@ -44,14 +44,16 @@ select product_no, record from products
 where site_id = %(site_id)s and product_no = any(%(product_nos)s::int[]) and not deleted
 
 -- name: lock
--- Two processes may fit one site; the second to write wins.
-select pg_advisory_xact_lock(hashtext('ranking.catalog.clusters ' || current_schema()), %(site_id)s)
+select pg_try_advisory_lock(hashtext('ranking.catalog.clusters ' || current_schema()), %(site_id)s)
+
+-- name: unlock
+select pg_advisory_unlock(hashtext('ranking.catalog.clusters ' || current_schema()), %(site_id)s)
 
 -- name: write
 insert into clusters as o (site_id, cluster_id, label, words, centre)
 select %(site_id)s, r.cluster_id, r.label, r.words, e.centre
 from jsonb_to_recordset(%(rows)s::jsonb) as r(cluster_id int, label text, words text[])
-join unnest(%(cluster_ids)s::int[], %(centres)b::vector[]) as e(cluster_id, centre) using (cluster_id)
+join unnest(%(cluster_ids)s::int[], %(centres)b::halfvec[]) as e(cluster_id, centre) using (cluster_id)
 order by r.cluster_id
 on conflict (site_id, cluster_id) do update set
   label = excluded.label, words = excluded.words, centre = excluded.centre

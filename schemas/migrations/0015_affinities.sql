@@ -10,7 +10,7 @@ create table clusters (
   words text[] not null default '{}',       -- of the label, the one that says most first
   products int not null default 0,
   prices jsonb not null default '{}',       -- by currency ('' where none is told): 21 quantiles from 0 to 1
-  centre vector(384),                       -- in the space of cluster_sites.model_id
+  centre halfvec(384),                      -- in the space of cluster_sites.model_id
   primary key (site_id, cluster_id)
 );
 alter table clusters alter centre set storage plain;
