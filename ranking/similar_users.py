@@ -29,9 +29,9 @@ from schemas.database import Connection
 SQL = database.queries(__file__)
 
 LOOKED_AT = 50_000  # newest events of the site
-CANDIDATES = 300  # those with most in common
+CANDIDATES = 200  # those with most in common
 # A profile takes some 3 ms; the next request makes others.
-MAKING_S = 0.3
+MAKING_S = 1.0
 SHOWN_PRODUCTS = 10
 SHOWN_INTERESTS = 8
 # What is in common if it is in common: a word of a title says less than these.

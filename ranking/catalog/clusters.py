@@ -42,7 +42,7 @@ CHUNK = 2_000
 WRITTEN_AT_ONCE = 5_000
 QUANTILES = tuple(step / 20 for step in range(21))
 
-SEPARATOR = ", "
+SEPARATOR = " · "
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]

@@ -279,15 +279,15 @@ def _interests(told: Sequence[Told], products: Mapping[str, Known]) -> list[Inte
 
 
 def _interest(kind: str, name: str, behind: Sequence[tuple[str, float]], total: float) -> Interest:
-    """The shares sum to the weight."""
-    shares = [round(says / total, 4) for _, says in behind]
+    """The shares sum to the weight, but for rounding."""
+    shares = [says / total for _, says in behind]
     count = sum(says > 0 for _, says in behind)
     return Interest(
         kind=kind,
         name=name,
         weight=round(sum(shares), 4),
         event_ids=[event_id for event_id, _ in behind],
-        shares=shares,
+        shares=[round(share, 6) for share in shares],
         sure=round(count / (count + DOUBT), 4),
     )
 

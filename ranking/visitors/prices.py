@@ -139,7 +139,7 @@ def _place(
 ) -> tuple[float, str] | None:
     """Where its price lies and among what. What was only seen says nothing among itself."""
     alike = [one.offer.price for one in seen.values() if one.offer.cluster == offer.cluster]
-    if by == "chosen" and len(alike) >= ENOUGH_SEEN:
+    if by == "chosen" and len(alike) >= ENOUGH_SEEN and len(set(alike)) > 1:
         return among_seen(offer.price, alike), "seen"
     for cluster in (offer.cluster, EVERYTHING):
         quantiles = market.get(cluster, {}).get(offer.currency) if cluster is not None else None

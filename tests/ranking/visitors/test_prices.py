@@ -98,6 +98,11 @@ def test_where_too_little_was_seen_the_catalog_of_that_cluster_is_compared() -> 
     assert told(act("a", 120.0, CART, 2)).position > 2 / 3  # unknown there: the whole catalog
 
 
+def test_equal_prices_say_nothing_among_themselves() -> None:
+    found = told(act("a", 101.0, CART, 1), *(act(f"p{n}", 101.0, VIEW, 1) for n in range(4)))
+    assert found.among == ["catalog"] and found.position < 1 / 3
+
+
 def test_where_nothing_is_chosen_what_was_seen_counts() -> None:
     found = told(act("a", 1.0), act("b", 2.0))
     assert found.by == "seen" and found.position < 1 / 3
