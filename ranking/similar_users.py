@@ -131,14 +131,15 @@ def _told(
 
 def in_common(ours: Sequence[Interest], theirs: Sequence[Interest]) -> list[dict[str, Any]]:
     """The interests of both, each with the lower of both weights (the intersection of histograms:
-    Swain and Ballard, "Color Indexing", 1991), strongest first."""
+    Swain and Ballard, "Color Indexing", 1991), strongest first; of categories the deepest."""
     weights = {(one.kind, one.name): one.weight for one in theirs if one.kind in TOLD}
     both = sorted(
         (-min(one.weight, weights[one.kind, one.name]), one.kind, one.name)
         for one in ours
         if (one.kind, one.name) in weights
     )
+    shown = [one for one in both if not any(other.startswith(f"{one[2]} > ") for *_, other in both)]
     return [
         {"kind": kind, "name": name, "weight": -weight}
-        for weight, kind, name in both[:SHOWN_INTERESTS]
+        for weight, kind, name in shown[:SHOWN_INTERESTS]
     ]

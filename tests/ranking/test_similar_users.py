@@ -84,6 +84,12 @@ def test_another_sites_visitors_are_not_looked_at(stocked: Market) -> None:
     assert like(stocked, "v1") == []
 
 
+def test_of_categories_the_deepest_is_told() -> None:
+    some = [Interest("category", name, 1.0, ["e"]) for name in ("Home", "Home > Mugs", "Homes")]
+    told = similar_users.in_common(some, some)
+    assert [one["name"] for one in told] == ["Home > Mugs", "Homes"]
+
+
 @given(INTERESTS, INTERESTS)
 def test_what_two_share_is_shared_both_ways(ours: list[Interest], theirs: list[Interest]) -> None:
     found = similar_users.in_common(ours, theirs)
