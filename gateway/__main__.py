@@ -37,6 +37,7 @@ COMMANDS = {
     "events": "gateway.commands.inspect",
     "visitors": "gateway.commands.inspect",
     "ledger": "gateway.commands.inspect",
+    "clusters": "gateway.commands.affinities",
     "queries": "gateway.commands.queries",
     "orders": "gateway.commands.people",
     "merge": "gateway.commands.people",

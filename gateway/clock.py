@@ -17,7 +17,7 @@ import structlog
 
 from gateway import erasing, instant, jobs, sync
 from gateway.settings import load
-from ranking.catalog import embeddings
+from ranking.catalog import clusters, embeddings
 from schemas import database
 from schemas.database import Connection
 
@@ -95,6 +95,14 @@ def _sites_to_fit(connection: Connection, at: datetime) -> list[int]:
     return [site for site in embeddings.sites(connection) if embeddings.is_due(connection, site)]
 
 
+def _sites_to_cluster(connection: Connection, at: datetime) -> list[int]:
+    """Where the catalog has changed much, and each day all: prices change."""
+    asked = {"task": "clusters", "before": at - timedelta(days=1)}
+    done = {row[0] for row in connection.execute(SQL.sites_done_since, asked)}
+    sites = embeddings.sites(connection)
+    return [one for one in sites if one not in done or clusters.is_due(connection, one)]
+
+
 def _sites_with_news(
     task: str, at_least: timedelta = timedelta(hours=1)
 ) -> Callable[[Connection, datetime], list[int]]:
@@ -139,6 +147,7 @@ def _once(connection: Connection, at: datetime) -> list[int]:
 TASKS = (
     Task("encode", timedelta(seconds=30), embeddings.sites_waiting),
     Task("fit", timedelta(minutes=1), _sites_to_fit),
+    Task("clusters", timedelta(minutes=10), _sites_to_cluster),
     Task("train", TRAIN_LOOK, _sites_to_train),
     Task("popularity", timedelta(minutes=1), _sites_with_news("popularity")),
     Task("suggestions", timedelta(minutes=1), _sites_with_news("suggestions")),

@@ -70,3 +70,7 @@ where (last.slot is null or last.slot < t.since)
     select from deliveries d where d.site_id = t.site_id and d.applied > 0
       and (last.slot is null or d.received_at > last.slot - %(overlap)s::interval))
 order by t.site_id
+
+-- name: sites_done_since
+select distinct site_id from task_runs
+where task = %(task)s and state = 'done' and slot > %(before)s

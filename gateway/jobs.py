@@ -45,6 +45,7 @@ TASKS = {
     "find_dirty": "encoder",
     "fit": "trainer",
     "train": "trainer",
+    "clusters": "trainer",
     "popularity": "default",
     "together": "default",
     "neighbours": "default",

@@ -22,6 +22,7 @@ from gateway.importing import importer
 from gateway.settings import load
 from ranking import pages
 from ranking.catalog import (
+    clusters,
     embeddings,
     neighbours,
     popularity,
@@ -129,6 +130,8 @@ def _encode(connection: Connection, site_id: int) -> Report:
     encoded = embeddings.drain(connection, site_id, Watched(_encoder()), stop=jobs.stopping)
     if encoded and embeddings.is_due(connection, site_id):
         jobs.hint("fit", site_id)
+    if encoded and clusters.is_due(connection, site_id):
+        jobs.hint("clusters", site_id)
     return {"encoded": encoded}
 
 
@@ -141,7 +144,13 @@ def _find_dirty(connection: Connection, site_id: int) -> Report:
 
 def _fit(connection: Connection, site_id: int) -> Report:
     model = embeddings.fit(connection, site_id)
+    if model is not None:
+        jobs.hint("clusters", site_id)
     return {"model_id": model.model_id if model else None}
+
+
+def _clusters(connection: Connection, site_id: int) -> Report:
+    return clusters.refresh(connection, site_id)
 
 
 class _Stopped(Exception):
@@ -248,6 +257,7 @@ TASKS: dict[str, Callable[[Connection, int], Report]] = {
     "find_dirty": _find_dirty,
     "fit": _fit,
     "train": _train,
+    "clusters": _clusters,
     "popularity": _popularity,
     "together": _together,
     "neighbours": _neighbours,

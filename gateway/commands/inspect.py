@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from gateway import access, ingest, inspection, ledger
+from gateway import access, affinities, ingest, inspection, ledger
 from gateway.access import Site
 from gateway.commands import console
 from gateway.http.admin import shown
@@ -348,16 +348,46 @@ def _event(row: dict[str, Any]) -> list[Any]:
 @click.command()
 @click.argument("site")
 @click.argument("id")
+@click.option("--similar", is_flag=True, help="Whose taste is like theirs, and what they share.")
 @console.json_option
-def visitors(site: str, id: str, as_json: bool) -> None:
+def visitors(site: str, id: str, similar: bool, as_json: bool) -> None:
     """Show a person, by user or anonymous id: ids and what joins them, profile, interests."""
     with console.connected() as connection:
-        found = inspection.visitor(
-            connection, access.site(connection, site), id, at=datetime.now(UTC)
-        )
-    if as_json:
+        of_site, now = access.site(connection, site), datetime.now(UTC)
+        if similar:
+            people = affinities.similar_users(connection, of_site, id, at=now)
+        else:
+            found = inspection.visitor(connection, of_site, id, at=now)
+    if similar:
+        _show_similar(people, as_json)
+    elif as_json:
         console.show_json(found)
+    else:
+        _show_visitor(found)
+
+
+def _show_similar(people: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        console.show_json({"similar_users": people})
         return
+    console.show_table(
+        ["kind", "id", "score", "products of both", "interests of both"],
+        [
+            [
+                one["kind"],
+                one["id"],
+                f"{one['score']:.3f}",
+                console.and_more(one["product_ids"], most=3),
+                console.and_more([each["name"] for each in one["interests"]], most=4),
+            ]
+            for one in people
+        ],
+        "Nobody is known who did something with the same products and has such a taste.",
+        folded=["products of both", "interests of both"],
+    )
+
+
+def _show_visitor(found: dict[str, Any]) -> None:
     known = [[row["kind"], _id(row["id"], row["erased_at"])] for row in found["ids"]]
     console.show_table(["kind", "id"], known, "")
     if all(row["id"] is None for row in found["ids"]):
@@ -373,14 +403,31 @@ def visitors(site: str, id: str, as_json: bool) -> None:
         )
     click.echo()
     console.show_table(
-        ["interest", "name", "share"],
-        [[one["kind"], one["name"], one["weight"]] for one in found["interests"]],
+        ["interest", "name", "share", "sure", "events"],
+        [
+            [one["kind"], one["name"], one["weight"], f"{one['sure']:.2f}", len(one["event_ids"])]
+            for one in found["interests"]
+        ],
         "No interests are known yet.",
     )
+    if sentence := _of_price(found["profile"]["price"]):
+        click.echo(f"price: {sentence}")
     for name in ("touched", "bought"):
         listed = found["profile"][name]
         ids = [one["product_id"] if isinstance(one, dict) else one for one in listed]
         click.echo(f"{name}: {', '.join(ids) or 'nothing'}")
+
+
+def _of_price(price: dict[str, Any] | None) -> str | None:
+    """`low (0.21, .75 sure): of what was chosen; mostly 4.95 GBP, from 0.85 to 12.5`."""
+    if price is None:
+        return None
+    mostly = f"mostly {price['typical']} {price['currency'] or ''}".rstrip()
+    span = f"{mostly}, from {price['low']} to {price['high']}"
+    if price["position"] is None:
+        return span
+    told = f"{price['word']} ({price['position']:.2f}, {price['sure']:.2f} sure)"
+    return f"{told} of what was {price['by']}; {span}"
 
 
 def _id(sent_id: str | None, erased_at: datetime | None) -> str:

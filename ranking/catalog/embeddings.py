@@ -17,7 +17,7 @@ import numpy as np
 from prometheus_client import Counter
 from psycopg.pq import TransactionStatus
 
-from ranking.catalog import learned_models, models
+from ranking.catalog import clusters, learned_models, models
 from ranking.catalog.encoder import Encodes, Vectors, hashes_of_this_recipe, text_hash, text_of
 from ranking.catalog.fitting import fit, is_due
 from ranking.catalog.models import Model, NoModel, create_tables, live, sites
@@ -314,6 +314,7 @@ def _store(connection: Connection, site_id: int, encoded: list[_Encoded]) -> int
     served = model.transform(raw)
     models.write_vectors(connection, site_id, model.vectors, numbers, hashes, served)
     learned_models.write_encoded(connection, site_id, numbers, hashes, raw)
+    clusters.place(connection, model, numbers, served)
     connection.execute(SQL.unqueue, {"site_id": site_id, "product_nos": database.jsonb(numbers)})
     ENCODED.inc(len(valid))
     return len(valid)

@@ -37,6 +37,12 @@ def numbers(connection: Connection, site_id: int, product_ids: Iterable[str]) ->
     return [Listed(*row) for row in rows]
 
 
+def ids(connection: Connection, site_id: int, product_nos: Iterable[int]) -> dict[int, str]:
+    """The ids of products by number, deleted ones included."""
+    parameters = {"site_id": site_id, "product_nos": int_array(product_nos)}
+    return dict(connection.execute(SQL.ids, parameters).fetchall())
+
+
 def variants(
     connection: Connection, site_id: int, group_ids: Iterable[str]
 ) -> dict[str, list[Listed]]:

@@ -21,3 +21,7 @@ limit %(limit)s
 select p.product_no, p.record
 from products p
 where p.site_id = %(site_id)s and p.product_no = any(%(product_nos)s::int[]) and not p.deleted
+
+-- name: ids
+select product_no, product_id from products
+where site_id = %(site_id)s and product_no = any(%(product_nos)s::int[])

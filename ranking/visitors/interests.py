@@ -7,7 +7,6 @@ day; recency counts steps, so that a profile stays true until something happens.
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+
+from ranking.visitors import names, prices
+from ranking.visitors.prices import Act, Market, Offer, PriceAffinity
 
 Vector = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -60,14 +62,6 @@ TYPE_WEIGHTS = {
 }
 RATED_WELL, RATED_SO_SO, RATED_BADLY = 2.0, 0.5, -1.0
 
-_WORD = re.compile(r"[^\W\d_]{3,}")
-STOP_WORDS = frozenset((
-    "the", "and", "for", "with", "from", "this", "that", "your", "our", "are", "was", "you",
-    "all", "new", "set", "pack", "size", "und", "der", "die", "das", "mit", "für", "von",
-    "aus", "ein", "eine", "les", "des", "pour", "avec", "sur", "une", "los", "las", "con",
-    "para", "por", "del", "una", "het", "een", "van", "voor", "met",
-))  # fmt: skip
-
 
 class Happened(NamedTuple):
     """One event as it was stored, newest first in every list here."""
@@ -96,20 +90,15 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class Interest(msgspec.Struct, frozen=True):
-    """A word, tag, brand or category, its share of what the visitor told, and the events."""
+    """A word, tag, brand, category, style or attribute; its share of what the visitor told; the
+    events behind it with what each adds to that; and how sure it is, from 0 to 1."""
 
     kind: str
     name: str
     weight: float
     event_ids: list[str]
-
-
-class PriceAffinity(msgspec.Struct, frozen=True):
-    """What products of interest cost: the lowest, the weighted geometric mean, the highest."""
-
-    low: float
-    typical: float
-    high: float
+    shares: list[float] = []
+    sure: float = 0.0
 
 
 class Contents(msgspec.Struct, frozen=True):
@@ -134,6 +123,10 @@ class Known:
     tags: list[str] = field(default_factory=list)
     categories: list[list[str]] = field(default_factory=list)
     price: float | None = None
+    currency: str = ""
+    attributes: list[str] = field(default_factory=list)  # "color: red"
+    style: str | None = None  # what its cluster is called
+    cluster: int | None = None
 
 
 def telling(happened: Iterable[Happened]) -> list[tuple[Happened, float]]:
@@ -162,20 +155,21 @@ def query_of(event: Happened) -> str | None:
 
 
 def contents(
-    happened: Iterable[Happened],
+    happened: Sequence[Happened],
     counted: Iterable[tuple[Happened, float]],
     bought: Iterable[tuple[str, datetime]],
     products: Mapping[str, Known],
+    market: Market | None = None,
 ) -> Contents:
     """Everything but the vector. `counted` is what `telling` made of `happened`; `products` knows
-    the products of all of them by id."""
+    the products of all of them by id, `market` what the products of their clusters cost."""
     told = [_told(event, weight, products) for event, weight in counted]
     return Contents(
         events=told,
         touched=_touched(happened, products),
         bought=[(products[p].product_no, at) for p, at in bought if p in products],
         interests=_interests(told, products),
-        price=_price(told, products),
+        price=_price(happened, told, products, market or {}),
     )
 
 
@@ -266,28 +260,42 @@ def _touched(happened: Iterable[Happened], products: Mapping[str, Known]) -> lis
 
 # tags -------------------------------------------------------------------------------------------
 
+DOUBT = 1.0  # one imaginary event that says nothing (additive smoothing), so that none is certain
+
 
 def _interests(told: Sequence[Told], products: Mapping[str, Known]) -> list[Interest]:
     """Per kind the strongest names, each weighing its share of all that was told in favour."""
     total = sum(one.weight for one in told if one.weight > 0)
-    weights: defaultdict[tuple[str, str], float] = defaultdict(float)
-    event_ids: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    behind: defaultdict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
     for one in told:
-        for key, share in _names(one, products).items():
-            weights[key] += one.weight * share
-            event_ids[key].append(one.event_id)
+        for key, part in _names(one, products).items():
+            behind[key].append((one.event_id, one.weight * part))
+    summed = {key: sum(says for _, says in events) for key, events in behind.items()}
     kinds: defaultdict[str, list[Interest]] = defaultdict(list)
-    for (kind, name), weight in sorted(weights.items(), key=lambda item: (-item[1], item[0])):
-        if weight > NEGLIGIBLE and len(kinds[kind]) < MAX_TAGS:
-            share = round(weight / total, 4)
-            kinds[kind].append(Interest(kind, name, share, event_ids[kind, name]))
+    for key, weight in sorted(summed.items(), key=lambda item: (-item[1], item[0])):
+        if weight > NEGLIGIBLE and len(kinds[key[0]]) < MAX_TAGS:
+            kinds[key[0]].append(_interest(*key, behind[key], total))
     return [interest for kind in sorted(kinds) for interest in kinds[kind]]
+
+
+def _interest(kind: str, name: str, behind: Sequence[tuple[str, float]], total: float) -> Interest:
+    """The shares sum to the weight, but for rounding."""
+    shares = [says / total for _, says in behind]
+    count = sum(says > 0 for _, says in behind)
+    return Interest(
+        kind=kind,
+        name=name,
+        weight=round(sum(shares), 4),
+        event_ids=[event_id for event_id, _ in behind],
+        shares=[round(share, 6) for share in shares],
+        sure=round(count / (count + DOUBT), 4),
+    )
 
 
 def _names(told: Told, products: Mapping[str, Known]) -> dict[tuple[str, str], float]:
     """What an event's query or products are called, each with the share of them it is true of."""
     if told.query is not None:
-        return {("word", word): 1.0 for word in _words(told.query)}
+        return {("word", word): 1.0 for word in names.words(told.query)}
     shares: defaultdict[tuple[str, str], float] = defaultdict(float)
     known = [products[p] for p in told.product_ids if p in products]
     for product in known:
@@ -299,30 +307,65 @@ def _names(told: Told, products: Mapping[str, Known]) -> dict[tuple[str, str], f
 def _product_names(product: Known) -> Iterator[tuple[str, str]]:
     if product.brand:
         yield "brand", product.brand
+    if product.style:
+        yield "style", product.style
     for tag in product.tags:
         yield "tag", tag
+    for attribute in product.attributes:
+        yield "attribute", attribute
     for path in product.categories:
         for level in range(1, len(path) + 1):
             yield "category", " > ".join(path[:level])
-    for word in _words(product.title or ""):
+    for word in names.words(product.title or ""):
         yield "word", word
 
 
-def _words(text: str) -> Iterator[str]:
-    return (word for word in _WORD.findall(text.casefold()) if word not in STOP_WORDS)
+# prices -----------------------------------------------------------------------------------------
 
 
-def _price(told: Sequence[Told], products: Mapping[str, Known]) -> PriceAffinity | None:
-    paid = [
-        (price, one.weight / len(one.product_ids))
-        for one in told
-        for product_id in one.product_ids
-        if one.weight > 0 and product_id in products and (price := products[product_id].price)
-        if price > 0
+def _price(
+    happened: Sequence[Happened],
+    told: Sequence[Told],
+    products: Mapping[str, Known],
+    market: Market,
+) -> PriceAffinity | None:
+    """Of the products in the currency that most are told in."""
+    acts = [
+        Act(event.event_id, event.type, offer, _type_weight(event))
+        for event in happened
+        for product_id in event.product_ids[:MAX_PRODUCTS]
+        if (offer := _offer(products.get(product_id)))
     ]
+    currency = prices.main_currency([one.offer for one in acts if one.weight > 0])
+    paid = _paid(told, products, currency)
     if not paid:
         return None
     total = sum(weight for _, weight in paid)
     mean = math.exp(sum(weight * math.log(price) for price, weight in paid) / total)
-    prices = [price for price, _ in paid]
-    return PriceAffinity(low=min(prices), typical=round(mean, 2), high=max(prices))
+    found = prices.sensitivity([one for one in acts if one.offer.currency == currency], market)
+    asked = [price for price, _ in paid]
+    return PriceAffinity(
+        low=min(asked),
+        typical=round(mean, 2),
+        high=max(asked),
+        currency=currency or None,
+        **(found._asdict() if found else {}),
+    )
+
+
+def _paid(
+    told: Sequence[Told], products: Mapping[str, Known], currency: str
+) -> list[tuple[float, float]]:
+    return [
+        (offer.price, one.weight / len(one.product_ids))
+        for one in told
+        for product_id in one.product_ids
+        if one.weight > 0 and (offer := _offer(products.get(product_id)))
+        if offer.currency == currency
+    ]
+
+
+def _offer(product: Known | None) -> Offer | None:
+    if product is None or not product.price or product.price <= 0:
+        return None
+    return Offer(product.product_id, product.price, product.currency, product.cluster)

@@ -8,7 +8,7 @@ events, merges, erasure and replays need no code of their own here.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -20,10 +20,10 @@ import psycopg
 from prometheus_client import Counter
 from psycopg import sql
 
-from ranking.catalog import learned_models, models, queries, records
+from ranking.catalog import clusters, learned_models, models, queries, records
 from ranking.catalog.learned_models import Learned
 from ranking.catalog.models import Model
-from ranking.visitors import taste
+from ranking.visitors import names, taste
 from ranking.visitors.interests import (
     MAX_PRODUCTS,
     MAX_TOUCHED,
@@ -48,7 +48,7 @@ PARTS = {name: sql.SQL(SQL.statements[name]) for name in ("happened", "bought", 
 READ, OWN = (SQL.fill(name, **PARTS).as_string(None).encode() for name in ("read", "own"))
 
 # Part of every fingerprint: raise it with any change in what a profile is made of.
-RECIPE = 3
+RECIPE = 4
 # Enough for 50 touched products; more only where the same few are looked at again and again.
 MOST_EVENTS = 200
 MOST_PURCHASES = 200
@@ -260,10 +260,10 @@ def _make(
     counted = telling(happened)
     telling_ids = {p for event, _ in counted for p in event.product_ids[:MAX_PRODUCTS]}
     ids = telling_ids | _recent(happened) | {product_id for product_id, _ in bought}
-    products, all_encoded = _products(connection, model, ids, telling_ids)
+    products, all_encoded = _products(connection, model, ids, telling_ids, _priced(happened))
     texts = {text for event, _ in counted if (text := query_of(event))}
     searched = _queries(connection, model, texts)
-    made = contents(happened, counted, bought, products)
+    made = contents(happened, counted, bought, products, _market(connection, model, products))
     vector = interest_vector(made.events, products, searched)
     complete = all_encoded and len(products) == len(ids) and len(searched) == len(texts)
     return Profile(vector=vector, contents=made), complete
@@ -303,34 +303,66 @@ def _with_variants(
     ]
 
 
+def _priced(happened: Iterable[Happened]) -> set[str]:
+    """The last products of all events that prices are compared of."""
+    priced: dict[str, None] = {}
+    for event in happened:
+        priced.update(dict.fromkeys(event.product_ids[:MAX_PRODUCTS]))
+        if len(priced) >= MAX_TOUCHED:
+            break
+    return set(list(priced)[:MAX_TOUCHED])
+
+
+def _market(connection: Connection, model: Model, products: dict[str, Known]) -> clusters.Prices:
+    some = {one.cluster for one in products.values() if one.cluster is not None}
+    priced = any(one.price for one in products.values())
+    return clusters.prices(connection, model.site_id, some) if priced else {}
+
+
 def _products(
-    connection: Connection, model: Model, ids: Iterable[str], telling_ids: set[str]
+    connection: Connection,
+    model: Model,
+    ids: Iterable[str],
+    telling_ids: set[str],
+    priced: Collection[str] = (),
 ) -> tuple[dict[str, Known], bool]:
     """The products by id, and whether each of those that shape the vector has its own."""
-    wanted = [{"product_id": p, "telling": p in telling_ids} for p in sorted(ids)]
+    wanted = [
+        {"product_id": p, "telling": p in telling_ids, "priced": p in priced} for p in sorted(ids)
+    ]
     if not wanted:
         return {}, True
     statement = SQL.fill("products", vectors=model.vectors)
     parameters = {"site_id": model.site_id, "wanted": database.jsonb(wanted)}
     with connection.cursor(binary=True) as cursor:
         rows = cursor.execute(statement, parameters).fetchall()
-    products = {row[0]: _known(row[0], row[1], row[3], row[4]) for row in rows}
-    return products, not any(pending for _, _, pending, _, _ in rows)
+    products = {row[0]: _known(*row) for row in rows}
+    return products, not any(row[2] for row in rows)
 
 
-def _known(product_id: str, product_no: int, vector: Any, about: str | None) -> Known:
+def _known(
+    product_id: str,
+    product_no: int,
+    pending: bool,
+    vector: Any,
+    price: float | None,
+    currency: str | None,
+    cluster: int | None,
+    about: str | None,
+) -> Known:
+    offered = Known(product_id, product_no, price=price, currency=currency or "", cluster=cluster)
     if about is None:
-        return Known(product_id, product_no)
-    title, brand, tags, categories, price = msgspec.json.decode(about)
-    return Known(
-        product_id=product_id,
-        product_no=product_no,
+        return offered
+    title, brand, tags, categories, style, fields, custom = msgspec.json.decode(about)
+    return replace(
+        offered,
         vector=None if vector is None else vector.to_numpy(),
         title=title,
         brand=brand,
         tags=tags or [],
         categories=[path if isinstance(path, list) else [path] for path in categories or []],
-        price=price,
+        style=style,
+        attributes=names.attributes(fields, custom),
     )
 
 

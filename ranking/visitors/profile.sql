@@ -23,7 +23,8 @@ head as materialized (
   cross join (
     select count(*) > 0 as known,
            md5(concat(string_agg(actor_id || ':' || version, ',' order by actor_id), '/',
-                      %(model_id)s::int, '/', %(learned_id)s::int, '/', %(recipe)s::int))::uuid
+                      %(model_id)s::int, '/', %(learned_id)s::int, '/', %(recipe)s::int, '/',
+                      (select c.version from cluster_sites c where c.site_id = %(site_id)s)))::uuid
              as fingerprint
     from member) f
   left join profiles p on p.site_id = %(site_id)s and p.visitor_id = v.visitor_id
@@ -107,16 +108,24 @@ and coalesce(e.data->'context'->'custom_context'->>'channel', '') <> 'miso_api'
 
 -- name: products
 -- pending: there is a text that its vector does not stand for yet. Only of products that shape the
--- vector is more than the number read.
+-- vector, and of those that are priced, is more than the number read.
 select p.product_id, p.product_no,
        w.telling and p.text_hash is not null and v.text_hash is distinct from p.text_hash as pending,
        v.vector::vector as vector,
+       case when w.telling or w.priced then coalesce(p.sale_price, p.original_price) end as price,
+       case when w.telling or w.priced then upper(p.record->'custom_attributes'->>'currency') end
+         as currency,
+       c.cluster_id,
        case when w.telling then json_build_array(
-         p.record->'title', p.record->'brand', p.record->'tags', p.record->'categories',
-         coalesce(p.sale_price, p.original_price)) end::text as told
-from jsonb_to_recordset(%(wanted)s) as w(product_id text, telling boolean)
+         p.record->'title', p.record->'brand', p.record->'tags', p.record->'categories', k.label,
+         json_build_object('color', p.record->'color', 'size', p.record->'size',
+           'material', p.record->'material'), p.record->'custom_attributes') end::text as told
+from jsonb_to_recordset(%(wanted)s) as w(product_id text, telling boolean, priced boolean)
 join products p on p.site_id = %(site_id)s and p.product_id = w.product_id
 left join {vectors} v on w.telling and v.site_id = p.site_id and v.product_no = p.product_no
+left join product_clusters c on (w.telling or w.priced)
+  and c.site_id = p.site_id and c.product_no = p.product_no
+left join clusters k on w.telling and k.site_id = c.site_id and k.cluster_id = c.cluster_id
 
 -- name: store
 -- A slower writer may put an older profile over a newer one: the next reader sees its fingerprint.

@@ -91,6 +91,11 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
     ),
     ("GET", "/admin/v1/events"): ("/admin/v1/events", None),
     ("GET", "/admin/v1/visitors/<path:sent_id>"): ("/admin/v1/visitors/a1", None),
+    ("GET", "/admin/v1/visitors/<path:sent_id>/similar_users"): (
+        "/admin/v1/visitors/a1/similar_users", None
+    ),
+    ("GET", "/admin/v1/clusters"): ("/admin/v1/clusters", None),
+    ("GET", "/admin/v1/clusters/<cluster_id>"): ("/admin/v1/clusters/7", None),
     ("GET", "/admin/v1/deliveries"): ("/admin/v1/deliveries", None),
     ("GET", "/admin/v1/deliveries/<delivery_id>"): ("/admin/v1/deliveries/{delivery}", None),
     ("POST", "/admin/v1/deliveries/<delivery_id>/replay"): (
@@ -305,6 +310,7 @@ def stocked(client: FlaskClient, shop: Shop) -> dict[str, str]:
     assert answer.status_code == 200 and answer.json, answer.text
     joined = client.post("/admin/v1/merge", json={"ids": ["a3", "a4"]}, headers=headers)
     assert joined.status_code == 200, joined.text
+    _a_cluster(shop)
     return deliveries | {
         "delivery": str(answer.json["delivery"]),
         "feed": _a_feed(shop),
@@ -321,6 +327,22 @@ def _at_shopify(shop: Shop) -> dict[str, str]:
         "shopify_secret": made.secret,
         "shop": domain,
     }
+
+
+def _a_cluster(shop: Shop) -> None:
+    """Number 7, of the one product p1."""
+    site = {"site_id": shop.site.site_id}
+    with shop.pool.connection() as connection:
+        connection.execute(
+            "insert into clusters (site_id, cluster_id, label, words, products) "
+            "values (%(site_id)s, 7, 'Kitchen, Mug', '{Kitchen,Mug}', 1)",
+            site,
+        )
+        connection.execute(
+            "insert into product_clusters select site_id, product_no, 7, 0.9 from products "
+            "where site_id = %(site_id)s and product_id = 'p1'",
+            site,
+        )
 
 
 def _a_feed(shop: Shop) -> str:

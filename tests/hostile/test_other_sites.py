@@ -25,6 +25,8 @@ NAME_A_THING = {
     ("GET", "/v1/products/_ids"),
     ("GET", "/v1/users/_ids"),
     ("GET", "/admin/v1/visitors/<path:sent_id>"),
+    ("GET", "/admin/v1/visitors/<path:sent_id>/similar_users"),
+    ("GET", "/admin/v1/clusters/<cluster_id>"),
     ("GET", "/admin/v1/deliveries/<delivery_id>"),
     ("POST", "/admin/v1/deliveries/<delivery_id>/replay"),
     ("POST", "/admin/v1/feeds/<source>/pull"),

@@ -155,6 +155,10 @@ def lacking(before: Any, now: Any, where: str = "") -> list[str]:
             if name != SCALED
             for each in lacking(value, now.get(name), f"{where}/{name}")
         ]
+    if where.endswith(("/interests/tags", "/interests")) and isinstance(
+        now, list
+    ):  # new kinds come
+        now = [one for one in now if one["kind"] in {each["kind"] for each in before}]
     if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
         pairs = enumerate(zip(before, now, strict=True))
         return [each for n, (a, b) in pairs for each in lacking(a, b, f"{where}/{n}")]

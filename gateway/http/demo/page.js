@@ -265,7 +265,7 @@ function grouped(tags) {
   const categories = of("category")
     .filter((tag, _, all) => !all.some((other) => other.name.startsWith(`${tag.name} > `)))
     .map((tag) => ({ ...tag, label: tag.name.split(" > ").at(-1) }));
-  const groups = [["Categories", categories.slice(0, 5)], ["Brands", of("brand").slice(0, 4)], ["Themes", of("tag").slice(0, 5)]];
+  const groups = [["Categories", categories.slice(0, 5)], ["Brands", of("brand").slice(0, 4)], ["Styles", of("style").slice(0, 3)], ["Themes", of("tag").slice(0, 5)]];
   const said = groups.flatMap(([, found]) => found.map((tag) => tag.label.toLowerCase())).join(" ");
   const words = of("word").filter((tag) => !said.includes(tag.name.replace(/s$/, "")));
   return [...groups, ["Words", words.slice(0, 3)]].filter(([, found]) => found.length);

@@ -15,7 +15,16 @@ import numpy as np
 from psycopg import sql
 
 from gateway import access
-from ranking.catalog import models, neighbours, popularity, products, queries, suggestions, together
+from ranking.catalog import (
+    clusters,
+    models,
+    neighbours,
+    popularity,
+    products,
+    queries,
+    suggestions,
+    together,
+)
 from ranking.visitors.identity import actor_id
 from schemas.database import Connection
 from schemas.facts import Product
@@ -114,6 +123,7 @@ def a_crowd(connection: Connection, name: str, size: int) -> Crowd:
     popularity.refresh(connection, site.site_id, NOW)
     together.refresh(connection, site.site_id, NOW)
     neighbours.refresh(connection, site.site_id, NOW)
+    clusters.refresh(connection, site.site_id)
     suggestions.refresh(connection, site.site_id, NOW, everything=True)
     queries.vectors(connection, site.site_id, ["seen before"], encodes=Words())
     return Crowd(site, keys["secret_key"], keys["publishable_key"])

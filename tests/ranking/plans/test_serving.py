@@ -26,7 +26,9 @@ from tests.ranking.plans.recording import Node, Recorder
 # After ten times Postgres may use one plan for all values, so more often than that.
 TIMES = 12
 # A row or a few a site: the whole table is a page or two.
-SMALL = {"sites", "keys", "sources", "models", "popularity_sites", "suggestion_sites"}
+SMALL = {
+    "sites", "keys", "sources", "models", "popularity_sites", "suggestion_sites", "cluster_sites",
+}  # fmt: skip
 # Rows that one step may look at: candidates come in pools, and samples, of so many at most.
 ENOUGH = 2_600
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
+from ranking.catalog import clusters
 from ranking.visitors import profile
 from ranking.visitors.interests import MAX_TOUCHED
 from schemas.facts import Event
@@ -192,7 +193,104 @@ def test_names_of_what_was_looked_at_become_interests(market: Market) -> None:
     assert named["tag", "gift"]["weight"] == pytest.approx(0.5 / 1.5, abs=1e-3)
     assert named["category", "Home > Kitchen"]["event_ids"] == [shown["events"][1]["event_id"]]
     assert ("word", "with") not in named
-    assert shown["price"] == {"low": 4.0, "typical": pytest.approx(6.87, abs=0.01), "high": 9.0}
+    price = shown["price"]
+    assert (price["low"], price["high"]) == (4.0, 9.0)
+    assert price["typical"] == pytest.approx(6.87, abs=0.01)
+
+
+def test_an_interest_is_the_sum_of_what_its_events_add(market: Market) -> None:
+    market.stock("red mug", brand="Acme")
+    market.stock("red hat", brand="Other")
+    market.happens("v1", (VIEW, "red mug"), (VIEW, "red hat"), ("add_to_cart", "red mug"))
+    for tag in profile.interests(market.profile("v1"))["tags"]:
+        assert tag["weight"] == pytest.approx(sum(tag["shares"]), abs=1e-4)
+        assert tag["weight"] <= 1
+        assert len(tag["shares"]) == len(tag["event_ids"])
+        assert tag["sure"] == pytest.approx(
+            len(tag["event_ids"]) / (len(tag["event_ids"]) + 1), abs=1e-4
+        )
+
+
+def test_taking_an_event_away_takes_its_share_away(market: Market) -> None:
+    """Of all that was told, so that what is left is a share of as much as before."""
+    market.stock("red mug", brand="Acme")
+    market.stock("red hat", brand="Other")
+    market.happens("v1", (VIEW, "red hat"), (VIEW, "red mug"))
+    [acme] = [t for t in market.profile("v1").contents.interests if t.name == "Acme"]
+    events = market.profile("v1").contents.events
+    total = sum(one.weight for one in events)
+    [newest] = [one for one in events if one.event_id == acme.event_ids[0]]
+    assert acme.shares == [pytest.approx(newest.weight / total, abs=1e-4)]
+
+
+def test_attributes_are_interests_where_they_are_words(market: Market) -> None:
+    custom = {"fit": ["slim", "long"], "stock": "12", "link": "https://a.b/c", "currency": "EUR"}
+    market.product("m1", color="red", material=" wool ", custom_attributes=custom)
+    market.happens("v1", (VIEW, "m1"))
+    tags = market.profile("v1").contents.interests
+    assert {tag.name for tag in tags if tag.kind == "attribute"} == {
+        "color: red", "material: wool", "fit: slim", "fit: long"
+    }  # fmt: skip
+
+
+@pytest.fixture
+def styled(market: Market) -> Market:
+    """A catalog of two prices, large enough for clusters."""
+    for number in range(60):
+        for thing, place, price in (("mug", "kitchen drink", 5.0), ("hat", "head wear", 50.0)):
+            market.product(f"{thing} {number}", title=f"{thing} n{number}", description=place,
+                           sale_price=price + number, encode=False)  # fmt: skip
+    market.encode()
+    clusters.refresh(market.connection, market.site_id)
+    return market
+
+
+def test_the_style_of_what_was_looked_at_is_an_interest(styled: Market) -> None:
+    styled.happens("v1", (VIEW, "mug 1"))
+    [style] = [tag for tag in styled.profile("v1").contents.interests if tag.kind == "style"]
+    assert "mug" in style.name.casefold()
+    assert (style.weight, style.sure) == (1.0, 0.5)
+
+
+def test_a_fit_makes_profiles_anew(styled: Market) -> None:
+    styled.happens("v1", (VIEW, "mug 1"))
+    styled.profile("v1")
+    before = stored(styled)
+    styled.connection.execute("update cluster_sites set version = version + 1")
+    styled.profile("v1")
+    assert stored(styled) != before
+
+
+def test_a_price_is_compared_within_its_style(styled: Market) -> None:
+    styled.happens("v1", (VIEW, "mug 59"))
+    dear = styled.profile("v1").contents.price
+    styled.happens("v2", (VIEW, "hat 0"))
+    cheap = styled.profile("v2").contents.price
+    assert dear is not None and cheap is not None
+    assert dear.position is not None and cheap.position is not None
+    assert dear.high > dear.low or dear.high == 64.0
+    assert dear.position > 0.5 > cheap.position
+    assert dear.events[0].among == "catalog"
+
+
+def test_what_is_chosen_counts_among_what_was_seen(styled: Market) -> None:
+    looked = [(VIEW, f"mug {number}") for number in (5, 6, 7, 8)]
+    styled.happens("v1", *looked, ("checkout", "mug 5"), (VIEW, "hat 59"))
+    price = styled.profile("v1").contents.price
+    assert price is not None and price.position is not None
+    assert (price.by, price.word) == ("chosen", "low")
+    [bought] = price.events
+    assert (bought.product_id, bought.type) == ("mug 5", "purchase")
+    assert price.position == pytest.approx(0.5 + bought.adds)
+
+
+def test_other_currencies_are_never_mixed(styled: Market) -> None:
+    styled.product("yen", title="mug", sale_price=9000.0, custom_attributes={"currency": "jpy"})
+    styled.happens("v1", (VIEW, "yen"), (VIEW, "mug 1"), (VIEW, "mug 2"))
+    price = styled.profile("v1").contents.price
+    assert price is not None
+    assert price.high == 7.0
+    assert {one.product_id for one in price.events} == {"mug 1", "mug 2"}
 
 
 # staleness --------------------------------------------------------------------------------------
