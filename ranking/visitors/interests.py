@@ -89,16 +89,17 @@ class Told(msgspec.Struct, frozen=True):
     weight: float
 
 
-class Interest(msgspec.Struct, frozen=True):
+class Interest(msgspec.Struct, frozen=True, array_like=True):
     """A word, tag, brand, category, style or attribute; its share of what the visitor told; the
-    events behind it with what each adds to that; and how sure it is, from 0 to 1."""
+    events `behind` it, by their places among those told, with what each adds to that; and how sure
+    it is, from 0 to 1."""
 
     kind: str
     name: str
     weight: float
-    event_ids: list[str]
-    shares: list[float] = []
-    sure: float = 0.0
+    behind: list[int]
+    shares: list[float]
+    sure: float
 
 
 class Contents(msgspec.Struct, frozen=True):
@@ -266,10 +267,10 @@ DOUBT = 1.0  # one imaginary event that says nothing (additive smoothing), so th
 def _interests(told: Sequence[Told], products: Mapping[str, Known]) -> list[Interest]:
     """Per kind the strongest names, each weighing its share of all that was told in favour."""
     total = sum(one.weight for one in told if one.weight > 0)
-    behind: defaultdict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
-    for one in told:
+    behind: defaultdict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
+    for place, one in enumerate(told):
         for key, part in _names(one, products).items():
-            behind[key].append((one.event_id, one.weight * part))
+            behind[key].append((place, one.weight * part))
     summed = {key: sum(says for _, says in events) for key, events in behind.items()}
     kinds: defaultdict[str, list[Interest]] = defaultdict(list)
     for key, weight in sorted(summed.items(), key=lambda item: (-item[1], item[0])):
@@ -278,7 +279,7 @@ def _interests(told: Sequence[Told], products: Mapping[str, Known]) -> list[Inte
     return [interest for kind in sorted(kinds) for interest in kinds[kind]]
 
 
-def _interest(kind: str, name: str, behind: Sequence[tuple[str, float]], total: float) -> Interest:
+def _interest(kind: str, name: str, behind: Sequence[tuple[int, float]], total: float) -> Interest:
     """The shares sum to the weight, but for rounding."""
     shares = [says / total for _, says in behind]
     count = sum(says > 0 for _, says in behind)
@@ -286,7 +287,7 @@ def _interest(kind: str, name: str, behind: Sequence[tuple[str, float]], total: 
         kind=kind,
         name=name,
         weight=round(sum(shares), 4),
-        event_ids=[event_id for event_id, _ in behind],
+        behind=[place for place, _ in behind],
         shares=[round(share, 6) for share in shares],
         sure=round(count / (count + DOUBT), 4),
     )

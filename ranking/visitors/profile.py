@@ -29,6 +29,7 @@ from ranking.visitors.interests import (
     MAX_TOUCHED,
     Contents,
     Happened,
+    Interest,
     Known,
     Told,
     Vector,
@@ -167,14 +168,20 @@ def looked_at(
 
 def interests(profile: Profile) -> dict[str, Any]:
     """Interest tags, price affinity and the events behind them, as the API shows them."""
+    contents = profile.contents
     shown: dict[str, Any] = msgspec.to_builtins(
         {
-            "tags": profile.contents.interests,
-            "price": profile.contents.price,
-            "events": profile.contents.events,
+            "tags": [_tag(one, contents.events) for one in contents.interests],
+            "price": contents.price,
+            "events": contents.events,
         }
     )
     return shown
+
+
+def _tag(interest: Interest, events: Sequence[Told]) -> dict[str, Any]:
+    shown = msgspec.structs.asdict(interest)
+    return shown | {"event_ids": [events[place].event_id for place in shown.pop("behind")]}
 
 
 # reading ----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ VIEW = "product_detail_page_view"
 
 INTERESTS = st.lists(
     st.builds(
-        lambda kind, name, weight: Interest(kind, name, weight, ["e"]),
+        lambda kind, name, weight: Interest(kind, name, weight, [0], [weight], 0.5),
         st.sampled_from(["brand", "category", "word"]), st.sampled_from("abc"), st.floats(0, 1),
     ), max_size=9, unique_by=lambda one: (one.kind, one.name),
 )  # fmt: skip
@@ -85,7 +85,10 @@ def test_another_sites_visitors_are_not_looked_at(stocked: Market) -> None:
 
 
 def test_of_categories_the_deepest_is_told() -> None:
-    some = [Interest("category", name, 1.0, ["e"]) for name in ("Home", "Home > Mugs", "Homes")]
+    some = [
+        Interest("category", name, 1.0, [0], [1.0], 0.5)
+        for name in ("Home", "Home > Mugs", "Homes")
+    ]
     told = similar_users.in_common(some, some)
     assert [one["name"] for one in told] == ["Home > Mugs", "Homes"]
 

@@ -219,8 +219,8 @@ def test_taking_an_event_away_takes_its_share_away(market: Market) -> None:
     [acme] = [t for t in market.profile("v1").contents.interests if t.name == "Acme"]
     events = market.profile("v1").contents.events
     total = sum(one.weight for one in events)
-    [newest] = [one for one in events if one.event_id == acme.event_ids[0]]
-    assert acme.shares == [pytest.approx(newest.weight / total, abs=1e-4)]
+    assert acme.behind == [0]
+    assert acme.shares == [pytest.approx(events[0].weight / total, abs=1e-4)]
 
 
 def test_attributes_are_interests_where_they_are_words(market: Market) -> None:
