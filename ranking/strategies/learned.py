@@ -26,9 +26,9 @@ SQL = database.queries(__file__)
 STRATEGIES = frozenset(("recommend", "feed"))
 PART, TEXT = "interest", "text"
 
-# Logits that a product without history has more. What none of them cost, and what more would, is
-# told by each version's record.
-NEW_BOOST = 0.5
+# Logits that a product without history has more: one trebles its odds. What that costs, and what
+# others would, is told by each version's record.
+NEW_BOOST = 1.0
 POOL = 100  # of the nearest; deeper ones changed no list, see `near.POOL`
 BIAS_AXIS = np.eye(DIMENSION, dtype=np.float32)[WIDTH]
 # Scores a thousand times apart are as far apart as variety counts.

@@ -127,6 +127,14 @@ class Instances:
             self.begun[which],
         )
 
+    @classmethod
+    def joined(cls, some: Sequence[Instances]) -> Instances:
+        """All of these, of one k."""
+        arrays = ("rows", "kinds", "targets", "sessions", "begun")
+        return cls(
+            some[0].k, *(np.concatenate([getattr(one, name) for one in some]) for name in arrays)
+        )
+
 
 def instances(corpus: Corpus, k: int) -> Instances:
     """Those of a corpus, for k from 1 to STEPS."""

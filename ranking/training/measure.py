@@ -6,7 +6,7 @@ same instances with these.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,12 @@ class Lists:
 
     rows: Ints
     ranks: Ints
+
+    @classmethod
+    def joined(cls, some: Sequence[Lists]) -> Lists:
+        return cls(
+            np.concatenate([one.rows for one in some]), np.concatenate([one.ranks for one in some])
+        )
 
     def hits(self, length: int = FIRST) -> np.ndarray[Any, Any]:
         return (self.ranks > 0) & (self.ranks <= length)

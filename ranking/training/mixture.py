@@ -18,7 +18,7 @@ from ranking.catalog.neighbours import Lines
 from ranking.strategies import beside, learned, mixing
 from ranking.strategies.mixing import Reasons
 from ranking.training import measure
-from ranking.training.corpus import Corpus, Instances
+from ranking.training.corpus import Corpus, Instances, Ints
 from ranking.training.evaluate import FIRST
 from ranking.training.measure import Scores
 from ranking.visitors.interests import STEP, TYPE_WEIGHTS
@@ -127,9 +127,12 @@ def by_mix(reasons: Told, mix: Mix, boost: float = learned.NEW_BOOST) -> Scores:
 
 
 def _proposed(one: Reasons, mix: Mix, boost: float) -> Array:
-    is_proposed = one.counted | (one.shares > 0)
-    made: Array = np.where(is_proposed, mixing.scores(one, mix, boost), 0).astype(np.float32)
+    made: Array = np.where(_is_proposed(one), mixing.scores(one, mix, boost), np.float32(0))
     return made
+
+
+def _is_proposed(one: Reasons) -> Mask:
+    return one.counted | (one.shares > 0)
 
 
 def among_the_first(values: Array, count: int) -> Mask:
@@ -147,7 +150,7 @@ def among_the_first(values: Array, count: int) -> Mask:
 def chosen(reasons: Told, asked: Sequence[Instances], servable: Mask) -> Mix:
     """Those of TRIED that give these visits the highest NDCG@10, if by more than SURE standard
     errors above the defaults; else the defaults."""
-    tried = [(mix, learned.NEW_BOOST) for mix in TRIED]
+    tried = [(mix, 0.0) for mix in TRIED]
     gains = np.concatenate([_gains(reasons, one, servable, tried) for one in asked], axis=1)
     if not gains.shape[1]:
         return TRIED[0]
@@ -182,14 +185,42 @@ def _gains(
     found = [np.zeros((len(tried), 0), np.float32)]
     for part in measure.parts(asked, len(servable)):
         one = reasons(part)
-        each = [_gain(_proposed(one, mix, boost) * servable, part) for mix, boost in tried]
+        columns = _columns(_is_proposed(one) & servable)
+        few = _of(one, columns)
+        is_target = columns == part.targets[:, np.newaxis]
+        each = [_gain(mixing.scores(few, mix, boost), is_target) for mix, boost in tried]
         found.append(np.array(each))
     return np.concatenate(found, axis=1)
 
 
-def _gain(scores: Array, part: Instances) -> Array:
+def _columns(proposed: Mask) -> Ints:
+    """Which products are proposed [n, most], filled up with -1: few of very many."""
+    rows, products = np.nonzero(proposed)
+    counts = np.bincount(rows, minlength=len(proposed))
+    made = np.full((len(proposed), max(1, int(counts.max(initial=0)))), -1, np.int64)
+    made[rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)] = products
+    return made
+
+
+def _of(one: Reasons, columns: Ints) -> Reasons:
+    """What speaks for these products alone."""
+    there, at = columns >= 0, np.maximum(columns, 0)
+
+    def taken(values: Any, missing: float) -> Any:
+        return np.where(there, np.take_along_axis(values, at, axis=1), missing)
+
+    return Reasons(
+        taken(one.logits, -np.inf),
+        np.where(there, one.biases[at], 0.0),
+        taken(one.shares, 0.0),
+        taken(one.cosines, -np.inf),
+        taken(one.counted, False).astype(bool),
+    )
+
+
+def _gain(scores: Array, is_target: Mask) -> Array:
     """NDCG@10 of each target by how many score higher."""
-    target = np.take_along_axis(scores, part.targets[:, np.newaxis], axis=1)
+    target = np.where(is_target, scores, 0).max(axis=1, keepdims=True)
     rank = 1 + (scores > target).sum(axis=1)
     hit = (rank <= FIRST) & (target[:, 0] > 0)
     return np.where(hit, 1 / np.log2(1 + rank), 0).astype(np.float32)

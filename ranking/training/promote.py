@@ -27,7 +27,7 @@ from schemas.errors import AttuneError
 UNTRAINED = "untrained lists"
 
 BETTER_P = 0.05  # of the paired test, pooled over k
-WORSE_P = 0.05  # at one k
+WORSE_P = 0.05 / 3  # at one k of three: one in twenty that are as good would be refused
 RESAMPLES = 2_000
 FEWEST = 200  # instances pooled over k: fewer prove nothing
 
@@ -119,7 +119,7 @@ def compare(verdict: Verdict, rival: str, tested: Sequence[Trial], *, must_win: 
     for one in tested:
         if len(one.asked) and 1 - chance_of_no_gain([one]) < WORSE_P:
             verdict.reasons.append(f"worse than {rival} after {one.asked.k} events")
-    if not must_win and 1 - better < WORSE_P:
+    if not must_win and 1 - better < BETTER_P:
         verdict.reasons.append(f"worse than {rival} over all")
 
 

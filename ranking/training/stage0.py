@@ -24,10 +24,17 @@ UNLIKE = np.float32(-1.0)  # the cosine of what has no text
 BEHIND = np.float32(10.0)  # points, what only fills up
 
 
-def served(texts: Vectors, corpus: Corpus, taken: csr_array, at: float) -> Scores:
+def served(
+    texts: Vectors,
+    corpus: Corpus,
+    taken: csr_array,
+    at: float,
+    *,
+    fresh: float = recommend.NEW,
+) -> Scores:
     """Scores by text vectors as text-1 serves them (zeros: none), by what others took, and by
-    popularity as of `at`."""
-    popular = popular_points(corpus, at)
+    popularity as of `at`; products without history are lifted by `fresh` points."""
+    popular = popular_points(corpus, at, fresh)
 
     def scores(part: Instances) -> Array:
         cosines = mixture.cosines(part, texts)
@@ -44,10 +51,10 @@ def served(texts: Vectors, corpus: Corpus, taken: csr_array, at: float) -> Score
     return scores
 
 
-def popular_points(corpus: Corpus, at: float) -> Array:
+def popular_points(corpus: Corpus, at: float, fresh: float) -> Array:
     """What popularity gives each product, or what it is given without history [products]."""
     shares, known = popular_shares(corpus, at)
-    points = recommend.POPULARITY * shares + recommend.NEW * ~known
+    points = recommend.POPULARITY * shares + fresh * ~known
     made: Array = points.astype(np.float32)
     return made
 

@@ -38,8 +38,8 @@ LONGEST_HELD_OUT = timedelta(days=21)
 PATIENCE = 2  # epochs without a gain before it stops
 GOING_ON = 4  # most epochs of one that goes on from the last one's checkpoint
 RECALL_QUERIES = 200
-PRICED_OF = 3  # every third visit that judges tells what lifting new products costs
-MOST_VISITS = 3_000  # that choose, and as many that judge: more would tell little, and cost minutes
+# Visits that choose and judge, and those times products: more would tell little, and cost minutes.
+MOST_VISITS, MOST_COMPARED = 4_000, 200_000_000
 
 Told = Callable[[str, int, int], None]  # (stage, done, of; 0: nobody knows)
 
@@ -105,6 +105,17 @@ class _Fitted:
         return np.concatenate([made, self.network.biases(counts)[:, np.newaxis]], axis=1)
 
 
+class _Best:
+    """The one of those offered that gained most."""
+
+    made: _Fitted
+    gain = -1.0
+
+    def offer(self, fitted: _Fitted, gain: float) -> None:
+        if gain > self.gain:
+            self.made, self.gain = fitted, gain
+
+
 class _Run:
     def __init__(
         self, connection: Connection, site_id: int, at: datetime, settings: Settings, told: Told
@@ -139,31 +150,39 @@ class _Run:
     # training
 
     def _on_all_but_the_last(self) -> _Fitted:
-        """With as many epochs as suit the first of two halves of the visits held out."""
+        """With as many epochs as suit the visits held out; beside it what suits either half of
+        them, by which the other half judges."""
         corpus = self.archive.corpus
         before = corpus.chosen(corpus.begun < self.cut).without(self.archive.hidden)
         self.before, self.after = before, corpus.chosen(corpus.begun >= self.cut)
         self.taken = mixture.taken_beside(before, self.cut)
-        choosing = self._asked(0)
+        self.asked = self._asked()
         self.start = self._start()
         training = Training(before, self.texts, self.settings, self.start)
-        counts, best, best_gain = before.counts(self.cut), None, -1.0
+        self.counts = before.counts(self.cut)
+        bests = [_Best(), _Best(), _Best()]  # by either half of the visits, and by all of them
         most = min(GOING_ON, self.settings.epochs) if self.start else self.settings.epochs
         began = time.monotonic()
         for epoch in range(1, most + 1):
             training.epoch(partial(self.told, f"epoch {epoch}"))
             fitted = _Fitted(training.network(self.whitening), training.history(), epoch)
-            gain = self._gain(fitted, choosing, counts)
-            if gain > best_gain:
-                best, best_gain = fitted, gain
-            elif best and epoch - best.epochs >= PATIENCE:
+            for best, gain in zip(bests, self._gains(fitted), strict=True):
+                best.offer(fitted, gain)
+            if epoch - bests[-1].made.epochs >= PATIENCE:
                 break
             if time.monotonic() - began > self.settings.budget_s:
                 break
-        assert best is not None, "there is at least one epoch"
-        self._keep(best)
-        reasons = self._reasons(best.network, best.vectors(self.texts, counts))
-        return best.mixed(mixture.chosen(reasons, choosing, self.archive.available))
+        *self.by_half, fitted = (
+            self._mixed(best.made, asked)
+            for best, asked in zip(bests, (*map(self._half, (0, 1)), self.asked), strict=True)
+        )
+        self._keep(fitted)
+        return fitted
+
+    def _mixed(self, fitted: _Fitted, asked: list[Instances]) -> _Fitted:
+        """With the weights beside it that suit these visits."""
+        reasons = self._reasons(fitted.network, fitted.vectors(self.texts, self.counts))
+        return fitted.mixed(mixture.chosen(reasons, asked, self.archive.available))
 
     def _start(self) -> tuple[Network, Array] | None:
         """What the last training had learned by its cut. Its texts' whitening comes with it."""
@@ -188,18 +207,26 @@ class _Run:
         )
         checkpoint.save(self.connection, self.site_id, made)
 
-    def _asked(self, half: int) -> list[Instances]:
-        """Instances of one of two halves of the visits held out: one chooses, the other judges."""
-        visits = self.after.chosen(np.arange(len(self.after)) % 2 == half)
-        some = np.unique(np.linspace(0, max(0, len(visits) - 1), MOST_VISITS).astype(np.int64))
-        return [instances(visits.chosen(some), k) for k in HORIZONS]
+    def _asked(self) -> list[Instances]:
+        """Instances of the visits held out, by k."""
+        most = min(MOST_VISITS, MOST_COMPARED // max(1, len(self.archive.product_nos)))
+        last = max(0, len(self.after) - 1)
+        some = np.unique(np.linspace(0, last, max(1, most)).astype(np.int64))
+        return [instances(self.after.chosen(some), k) for k in HORIZONS]
 
-    def _gain(self, fitted: _Fitted, asked: list[Instances], counts: Array) -> float:
-        """Mean NDCG@10 over all k of what the model alone proposes."""
-        scores = measure.by_network(fitted.network, fitted.vectors(self.texts, counts))
-        gains = [measure.lists(scores, one, self.archive.available).gains() for one in asked]
-        every = np.concatenate(gains)
-        return float(every.mean()) if len(every) else 0.0
+    def _half(self, half: int) -> list[Instances]:
+        """Those of every second visit."""
+        return [one.chosen(one.sessions % 2 == half) for one in self.asked]
+
+    def _gains(self, fitted: _Fitted) -> tuple[float, float, float]:
+        """Mean NDCG@10 over all k of what the model alone proposes: to either half of the visits,
+        and to all."""
+        scores = measure.by_network(fitted.network, fitted.vectors(self.texts, self.counts))
+        gains = np.concatenate(
+            [measure.lists(scores, one, self.archive.available).gains() for one in self.asked]
+        )
+        half = np.concatenate([one.sessions % 2 for one in self.asked])
+        return _mean(gains[half == 0]), _mean(gains[half == 1]), _mean(gains)
 
     def _reasons(self, network: Network, vectors: Array) -> mixture.Told:
         return mixture.told(network, vectors, self.served, self.taken)
@@ -217,36 +244,34 @@ class _Run:
 
     def _judge(self, fitted: _Fitted) -> None:
         self.told("judging", 0, 1)
-        asked = self._asked(1)
-        reasons = self._reasons(
-            fitted.network, fitted.vectors(self.texts, self.before.counts(self.cut))
-        )
-        ours = mixture.by_mix(reasons, fitted.network.mix)
-        theirs = stage0.served(self.served, self.before, self.taken, self.cut)
-        tested = self._tested(asked, ours, theirs)
+        theirs = stage0.served(self.served, self.before, self.taken, self.cut, fresh=0.0)
+        tested = self._tested(self.asked, theirs)
         promote.compare(self.verdict, promote.UNTRAINED, tested, must_win=True)
         if sum(len(one.asked) for one in tested):
             promote.guard(self.verdict, tested, len(self.archive.product_nos))
         drift = promote.drift(_kinds(self.before), _kinds(self.after))
         self.verdict.guard("drift of event types", drift, promote.DRIFT_MOST, most=True)
-        self._judge_live(asked, ours)
-        some = [one.chosen(slice(None, None, PRICED_OF)) for one in asked]
+        self._judge_live()
         self.prices = mixture.prices(
-            reasons, fitted.network.mix, some, self.archive.available, ~self.before.ever()
+            self._reasons(fitted.network, fitted.vectors(self.texts, self.counts)),
+            fitted.network.mix,
+            self.asked,
+            self.archive.available,
+            ~self.before.ever(),
         )
         self.told("judging", 1, 1)
 
-    def _judge_live(self, asked: list[Instances], ours: measure.Scores) -> None:
+    def _judge_live(self) -> None:
         """Against the live version, on visits that it has not seen either."""
         live = learned_models.live(self.connection, self.site_id)
         if live is None:
             return
         until = _until(self.connection, self.site_id, live.model_id)
-        unseen = [one.chosen(one.begun >= until) for one in asked]
+        unseen = [one.chosen(one.begun >= until) for one in self.asked]
         theirs = mixture.by_mix(
-            self._reasons(live.network, self._live_vectors(live)), live.network.mix
+            self._reasons(live.network, self._live_vectors(live)), live.network.mix, boost=0.0
         )
-        tested = self._tested(unseen, ours, theirs)
+        tested = self._tested(unseen, theirs)
         promote.compare(self.verdict, f"version {live.model_id}", tested, must_win=False)
 
     def _live_vectors(self, live: Learned) -> Array:
@@ -258,19 +283,32 @@ class _Run:
         missing[-1] = -1e6
         return np.stack([known.get(int(one), missing) for one in self.archive.product_nos])
 
-    def _tested(
-        self, asked: list[Instances], ours: measure.Scores, theirs: measure.Scores
-    ) -> list[Trial]:
+    def _tested(self, asked: list[Instances], theirs: measure.Scores) -> list[Trial]:
+        """Every visit by what suited the other half of them best. Nothing lifts new products: by
+        how much they are is the site's choice, not the model's merit."""
         ever, servable = self.before.ever(), self.archive.available
-        return [
-            Trial(
-                one,
-                ~ever[one.targets],
-                measure.lists(ours, one, servable),
-                measure.lists(theirs, one, servable),
+        ours = [
+            mixture.by_mix(
+                self._reasons(one.network, one.vectors(self.texts, self.counts)),
+                one.network.mix,
+                boost=0.0,
             )
-            for one in asked
+            for one in reversed(self.by_half)
         ]
+        tested = []
+        for one in asked:
+            halves = [one.chosen(one.sessions % 2 == half) for half in (0, 1)]
+            every = Instances.joined(halves)
+            lists = [measure.lists(*pair, servable) for pair in zip(ours, halves, strict=True)]
+            tested.append(
+                Trial(
+                    every,
+                    ~ever[every.targets],
+                    measure.Lists.joined(lists),
+                    measure.lists(theirs, every, servable),
+                )
+            )
+        return tested
 
     # the version
 
@@ -413,6 +451,10 @@ def whitened(raw: Array, fitted: dict[str, Array]) -> Array:
     moved = (raw - fitted["mean"]) @ fitted["rotation"] if fitted else raw
     made: Array = (models.unit(moved) * there).astype(np.float32)
     return made
+
+
+def _mean(gains: Array) -> float:
+    return float(gains.mean()) if len(gains) else 0.0
 
 
 def _kinds(corpus: Corpus) -> np.ndarray[Any, Any]:
