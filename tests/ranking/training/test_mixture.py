@@ -27,15 +27,20 @@ def corpus() -> Corpus:
     return gathered(PRODUCTS, visits)
 
 
-@pytest.fixture(scope="module")
-def reasons(corpus: Corpus) -> mixture.Told:
+def reasons_of(corpus: Corpus, sure: float) -> mixture.Told:
+    """A network that knows nothing and is so sure of it."""
     random = np.random.default_rng(1)
-    vectors = random.normal(scale=0.2, size=(PRODUCTS, DIMENSION)).astype(np.float32)
+    vectors = random.normal(scale=sure, size=(PRODUCTS, DIMENSION)).astype(np.float32)
     vectors[~corpus.ever(), -1] = 0
     texts = random.normal(size=(PRODUCTS, 384)).astype(np.float32)
     texts /= np.linalg.norm(texts, axis=1, keepdims=True)
     texts[::7] = 0
     return mixture.told(a_network(), vectors, texts, mixture.taken_beside(corpus, 400 * DAY))
+
+
+@pytest.fixture(scope="module")
+def reasons(corpus: Corpus) -> mixture.Told:
+    return reasons_of(corpus, 0.2)
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +70,10 @@ def test_shares_are_of_what_others_took_beside(corpus: Corpus, asked: list[Insta
 
 
 def test_better_weights_are_found_and_chance_is_not_taken_for_better(
-    corpus: Corpus, reasons: mixture.Told, asked: list[Instances]
+    corpus: Corpus, asked: list[Instances]
 ) -> None:
     """In this shop neighbours know all, the network and the texts nothing."""
+    reasons = reasons_of(corpus, 1.0)
     everything = np.ones(PRODUCTS, bool)
     assert mixture.chosen(reasons, asked, everything).neighbours == max(
         mix.neighbours for mix in mixture.TRIED
