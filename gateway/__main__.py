@@ -38,6 +38,7 @@ COMMANDS = {
     "visitors": "gateway.commands.inspect",
     "ledger": "gateway.commands.inspect",
     "queries": "gateway.commands.queries",
+    "impressions": "gateway.commands.impressions",
     "orders": "gateway.commands.people",
     "merge": "gateway.commands.people",
     "unmerge": "gateway.commands.people",

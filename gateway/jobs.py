@@ -46,6 +46,7 @@ TASKS = {
     "fit": "trainer",
     "train": "trainer",
     "popularity": "default",
+    "impressions": "default",
     "together": "default",
     "neighbours": "default",
     "words": "default",

@@ -43,6 +43,7 @@ BLUEPRINTS = (
     "gateway.http.admin:blueprint",
     "gateway.http.queries:blueprint",
     "gateway.http.learning:blueprint",
+    "gateway.http.exploration:blueprint",
     "gateway.http.people:blueprint",
     "gateway.http.mappings:blueprint",
     "gateway.http.demo:blueprint",
