@@ -14,7 +14,7 @@ QUESTIONS = (
     "quality", "search_quality", "recommend", "search", "engine", "webhook", "collector", "shopify",
     "interactions", "importing", "freshness", "encode", "footprint", "tenants", "slow", "soak",
 )  # fmt: skip
-LONG = ("curve", "diversity", "learning", "neighbours", "typesense")
+LONG = ("curve", "diversity", "exploration", "learning", "neighbours", "typesense")
 
 
 def main() -> None:
