@@ -11,16 +11,17 @@ import psycopg
 
 from ranking import proposals
 from ranking.catalog import newcomers
-from ranking.merchandising import exploration
-from ranking.merchandising.exploration import NOT_EXPLORING
-from ranking.merchandising.rules import NO_RULES
+from ranking.merchandising import exploration, rules
 from ranking.question import Candidate, Question
+from ranking.strategies import Strategy, recommend, similar
 from schemas import tracing
 from schemas.database import Connection
 
-# What is for somebody or beside something. A search is for what was searched for, what is rising is
-# not new, what was bought together and a history are facts.
-STRATEGIES = frozenset(("recommend", "similar"))
+# What is for somebody or beside something, and what finds products for it that have no history. A
+# search is for what was searched for, what is rising is not new, what was bought together and what
+# somebody touched are facts.
+STRATEGIES: dict[str, Strategy] = {"recommend": recommend.alone, "similar": similar.candidates}
+VARIANTS = 2  # of a product, that may fill what is found
 PART = "explored"
 PUT = "explored"
 
@@ -64,24 +65,22 @@ def _newcomers(
     connection: Connection, question: Question, page: Sequence[Candidate]
 ) -> list[Candidate]:
     """The new products that suit best, none of which is in the page, nor a variant of one."""
-    there = {one.product_no for one in page}
-    among = [
-        number
-        for number in newcomers.open_ones(connection, question.site_id)
-        if number not in there and number not in question.excluded
-    ]
+    # The same for everybody, so that how many of them a filter leaves is guessed once a minute.
+    among = tuple(newcomers.open_ones(connection, question.site_id))
     if not among:
         return []
+    there = {one.product_no for one in page}
     asked = replace(
         question,
-        among=tuple(among),
-        rules=NO_RULES,
-        exploring=NOT_EXPLORING,
+        among=among,
         excluded=question.excluded | there,
+        limit=VARIANTS * exploration.CHOICE,
     )
-    found = proposals.proposed(connection, asked, exploration.CHOICE)
-    groups = {one.group_key for one in page} if question.one_per_group else set()
-    return [one for one in found if one.relevant and one.group_key not in groups]
+    found = [one for one in STRATEGIES[question.strategy](connection, asked) if one.relevant]
+    if not question.one_per_group:
+        return found
+    groups = question.before.groups.union(one.group_key for one in page)
+    return [one for one in rules.unique(found, proposals.group) if one.group_key not in groups]
 
 
 def _put(one: Candidate, instead_of: Candidate, chance: float) -> Candidate:

@@ -93,6 +93,7 @@ def _settled(connection: Connection, site_id: int, goal: datetime) -> int | None
         "types": [*SEEN, *CLICKS],
         "looks": site.curve,
     }
+    connection.execute(SQL.joined_by_hash)
     [lists] = connection.execute(SQL.settle, parameters).fetchone() or (0,)
     connection.execute(SQL.settled, parameters)
     return int(lists)
@@ -110,7 +111,8 @@ def estimate(connection: Connection, site_id: int, at: datetime) -> list[float]:
         "most": MOST_LISTS,
         "places": positions.COUNTED,
     }
-    with connection.cursor(binary=True) as cursor:
+    with connection.transaction(), connection.cursor(binary=True) as cursor:
+        cursor.execute(SQL.joined_by_hash)
         rows = cursor.execute(SQL.at_places, parameters).fetchall()
     columns = np.array(rows, np.int64).reshape(-1, 4).T
     looks = positions.estimated(positions.Shown(*columns))

@@ -14,6 +14,10 @@ where site_id = %(site_id)s for update
 -- name: known
 select settled_until, looks, estimated_at from impressions_sites where site_id = %(site_id)s
 
+-- name: joined_by_hash
+-- How many rows are new is not in the statistics: a loop in a loop would seem cheap.
+select set_config('enable_nestloop', 'off', true)
+
 -- name: next_list
 -- Where the lists go on, so that empty weeks are not gone through.
 select min(answered_at) from answers
@@ -31,7 +35,11 @@ with lists as materialized (
     and a.first_place is not null
 ),
 told as materialized (
-  select e.miso_id, e.type, p.product_no
+  select e.miso_id, e.type,
+    -- One by one, for all products are many more than these.
+    (select p.product_no from products p
+     where p.site_id = %(site_id)s and p.product_id = u.product_id) as product_no,
+    u.product_id is null as names_nothing
   from (
     select (data->>'miso_id')::uuid as miso_id, occurred_at, type, product_ids from events
     where site_id = %(site_id)s and occurred_at > %(since)s::timestamptz - %(skew)s::interval
@@ -40,13 +48,12 @@ told as materialized (
   ) e
   join lists l on l.miso_id = e.miso_id and e.occurred_at <= l.answered_at + %(late)s::interval
   left join lateral unnest(e.product_ids) as u(product_id) on true
-  left join products p on p.site_id = %(site_id)s and p.product_id = u.product_id
 ),
 of_list as (
   select miso_id,
     bool_or(type = 'viewable_impression') as is_viewed,
     bool_or(type = 'impression') as is_reported,
-    bool_or(type = 'impression' and product_no is null) as is_whole
+    bool_or(type = 'impression' and names_nothing) as is_whole
   from told group by miso_id
 ),
 of_product as (
@@ -112,7 +119,9 @@ with lists as materialized (
   limit %(most)s
 ),
 clicked as materialized (
-  select distinct e.miso_id, p.product_no
+  select distinct e.miso_id,
+    (select p.product_no from products p
+     where p.site_id = %(site_id)s and p.product_id = u.product_id) as product_no
   from (
     select (data->>'miso_id')::uuid as miso_id, occurred_at, product_ids from events
     where site_id = %(site_id)s and occurred_at > %(oldest)s::timestamptz - %(skew)s::interval
@@ -121,7 +130,6 @@ clicked as materialized (
   ) e
   join lists l on l.miso_id = e.miso_id and e.occurred_at <= l.answered_at + %(late)s::interval
   cross join lateral unnest(e.product_ids) as u(product_id)
-  join products p on p.site_id = %(site_id)s and p.product_id = u.product_id
 )
 select u.product_no, least(l.first_place + u.at, %(places)s)::int as place, count(*) as shown,
   count(c.miso_id) as clicked

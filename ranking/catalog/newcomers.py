@@ -13,7 +13,7 @@ from schemas.database import Connection
 SQL = database.queries(__file__)
 
 # That one request compares; the newest, of which a shop has something to learn.
-MOST = 1_000
+MOST = 500
 ENOUGH = 100  # times seen
 
 
@@ -37,6 +37,7 @@ def refresh(
         "enough": enough,
     }
     with connection.transaction():
+        connection.execute(SQL.joined_by_hash)
         connection.execute(SQL.enter, parameters)
         connection.execute(SQL.open_again, parameters)
         connection.execute(SQL.count, parameters)

@@ -10,6 +10,10 @@ where p.site_id = %(site_id)s and p.available and not p.deleted
 order by p.product_no
 on conflict do nothing
 
+-- name: joined_by_hash
+-- How many rows are new is not in the statistics: a loop in a loop would seem cheap.
+select set_config('enable_nestloop', 'off', true)
+
 -- name: count
 -- Chances of lists that are settled, and of those given since: what came of them is not told yet.
 with given as (
@@ -22,12 +26,15 @@ with given as (
     and substr(a.put, u.at::int, 1) = 'e'
   group by u.product_no
 ),
+settled as (
+  select product_no, sum(chances) as chances from shown_products
+  where site_id = %(site_id)s group by product_no
+),
 counted as (
-  select n.product_no, coalesce(g.chances, 0)::real as given, coalesce((
-      select sum(s.chances) from shown_products s
-      where s.site_id = n.site_id and s.product_no = n.product_no), 0)::real as settled
+  select n.product_no, coalesce(g.chances, 0)::real as given, coalesce(s.chances, 0)::real as settled
   from newcomers n
   left join given g on g.product_no = n.product_no
+  left join settled s on s.product_no = n.product_no
   where n.site_id = %(site_id)s and n.state <> 'done'
 ),
 judged as (

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from ranking import answer as answering
-from ranking import exploring, preparation, proposals
+from ranking import exploring, preparation
 from ranking.catalog import newcomers
 from ranking.merchandising import filters
 from ranking.merchandising.exploration import Exploring
@@ -123,14 +123,11 @@ def test_a_search_that_takes_too_long_leaves_the_list_as_it_is(
     market: Market, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = names(ranked(market).page)
-    propose = proposals.proposed
 
-    def slow(connection: Any, question: Question, *more: Any) -> Any:
-        if question.among is not None:
-            raise psycopg.errors.QueryCanceled("too long")
-        return propose(connection, question, *more)
+    def slow(connection: Any, question: Question) -> Any:
+        raise psycopg.errors.QueryCanceled("too long")
 
-    monkeypatch.setattr(proposals, "proposed", slow)
+    monkeypatch.setitem(exploring.STRATEGIES, "recommend", slow)
     assert names(ranked(market, exploring=HALF).page) == plain
 
 
