@@ -8,7 +8,7 @@ from flask import Response, jsonify
 from flask_smorest import Blueprint
 
 from gateway import learning
-from gateway.http import shapes, state
+from gateway.http import parameters, shapes, state
 from gateway.http.auth import authenticate
 from gateway.http.errors import NotFound
 
@@ -35,6 +35,7 @@ _VERSION = re.compile(r"[0-9]{1,9}")
 def models() -> Response:
     """The versions of the site's models, the newest first, each with its record."""
     key = authenticate("admin:read")
+    parameters.only()
     with state.serving().connection() as connection:
         return jsonify(models=learning.versions(connection, key.site_id))
 
@@ -44,6 +45,7 @@ def models() -> Response:
 def promote(version: str) -> Response:
     """Make that learned version live, whatever its verdict was."""
     key = authenticate("admin:write")
+    parameters.only()
     if not _VERSION.fullmatch(version):
         raise NotFound("a version is a number: `GET /admin/v1/models` lists them")
     return _changed(key.site_id, int(version))
@@ -54,6 +56,7 @@ def promote(version: str) -> Response:
 def rollback() -> Response:
     """Back to the learned version before the live one, or to none."""
     key = authenticate("admin:write")
+    parameters.only()
     return _changed(key.site_id, None)
 
 
