@@ -56,8 +56,10 @@ def _served(on: Stage, connection: Connection) -> Iterator[Line]:
     for number in range(LISTS):
         asked = Exploring(SHARE, f"s{number}")
         question = _question(on, f"v{number % VISITORS}")
-        without = _took(connection, replace(question, exploring=NOT_EXPLORING))
-        took = _took(connection, replace(question, exploring=asked))
+        answering.answer(connection, question)  # what is kept of the visitor is made by the first
+        ways = [NOT_EXPLORING, asked] if number % 2 else [asked, NOT_EXPLORING]
+        spent = {one: _took(connection, replace(question, exploring=one)) for one in ways}
+        without, took = spent[NOT_EXPLORING], spent[asked]
         plain.append(without)
         all_of_it.append(took)
         if exploration.places([False] * ROWS, asked):
