@@ -18,7 +18,7 @@ from ranking.catalog import newcomers
 from schemas import payload
 from schemas.errors import Invalid
 
-LIMIT_BYTES = 64 * 1024
+LIMIT_BYTES = 1024 * 1024
 SINCE = timedelta(days=28)
 
 blueprint = Blueprint("exploration", __name__, url_prefix="/admin/v1")
