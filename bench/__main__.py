@@ -14,7 +14,10 @@ QUESTIONS = (
     "quality", "search_quality", "recommend", "search", "engine", "webhook", "collector", "shopify",
     "interactions", "importing", "freshness", "encode", "footprint", "tenants", "slow", "soak",
 )  # fmt: skip
-LONG = ("affinities", "curve", "diversity", "learning", "mixing", "neighbours", "typesense")
+LONG = (
+    "affinities", "curve", "diversity", "exploration", "learning", "mixing", "neighbours",
+    "typesense",
+)  # fmt: skip
 
 
 def main() -> None:

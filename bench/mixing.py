@@ -156,6 +156,7 @@ def _corpus(rows: dict[str, int], visits: Sequence[Sequence[Click]]) -> Corpus:
                 [rows[one.product_id] for one in visit],
                 [_kind(one.type) for one in visit],
                 [one.ts for one in visit],
+                [1.0] * len(visit),
             )
             for visit in visits
         ],

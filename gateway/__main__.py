@@ -39,6 +39,7 @@ COMMANDS = {
     "ledger": "gateway.commands.inspect",
     "clusters": "gateway.commands.affinities",
     "queries": "gateway.commands.queries",
+    "impressions": "gateway.commands.impressions",
     "orders": "gateway.commands.people",
     "merge": "gateway.commands.people",
     "unmerge": "gateway.commands.people",

@@ -363,6 +363,13 @@ def site(connection: Connection, name: str) -> Site:
     return found
 
 
+def change_site_settings(connection: Connection, site: Site, changes: Mapping[str, Any]) -> None:
+    """Set what `site_settings` has checked; None takes one away."""
+    parameters = {"site_id": site.site_id, "changes": Jsonb(dict(changes))}
+    connection.execute(SQL.change_site_settings, parameters)
+    forget()
+
+
 def site_names(connection: Connection) -> list[str]:
     """The names of all sites, sorted."""
     return [row[0] for row in connection.execute(SQL.site_names)]

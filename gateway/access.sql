@@ -11,6 +11,12 @@ select site_id, name, pepper, settings from sites where name = %(name)s
 -- name: site_by_id
 select site_id, name, pepper, settings from sites where site_id = %(site_id)s
 
+-- name: change_site_settings
+-- Null takes one away.
+update sites set settings = (settings || %(changes)s)
+  - array(select key from jsonb_each(%(changes)s::jsonb) where value = 'null')
+where site_id = %(site_id)s
+
 -- name: site_names
 select name from sites order by name
 

@@ -150,6 +150,7 @@ TASKS = (
     Task("clusters", timedelta(minutes=10), _sites_to_cluster),
     Task("train", TRAIN_LOOK, _sites_to_train),
     Task("popularity", timedelta(minutes=1), _sites_with_news("popularity")),
+    Task("impressions", timedelta(minutes=1), _sites_with_news("impressions")),
     Task("suggestions", timedelta(minutes=1), _sites_with_news("suggestions")),
     Task("together", timedelta(minutes=1), _sites_with_purchases),
     # Each day all: erasure and retention take events away.

@@ -47,6 +47,7 @@ TASKS = {
     "train": "trainer",
     "clusters": "trainer",
     "popularity": "default",
+    "impressions": "default",
     "together": "default",
     "neighbours": "default",
     "words": "default",

@@ -17,14 +17,26 @@ import psycopg
 import structlog
 from prometheus_client import Counter, Histogram
 
-from gateway import erasing, idempotency, ingest, instant, jobs, learning, retention, sync
+from gateway import (
+    access,
+    erasing,
+    idempotency,
+    ingest,
+    instant,
+    jobs,
+    learning,
+    retention,
+    site_settings,
+    sync,
+)
 from gateway.importing import importer
 from gateway.settings import load
-from ranking import pages
+from ranking import impressions, pages
 from ranking.catalog import (
     clusters,
     embeddings,
     neighbours,
+    newcomers,
     popularity,
     products,
     queries,
@@ -173,6 +185,24 @@ def _popularity(connection: Connection, site_id: int) -> Report:
     return {"products": popularity.refresh(connection, site_id, instant.now())}
 
 
+def _impressions(connection: Connection, site_id: int) -> Report:
+    """Count the lists, then who of the new products has had its chance, where a site gives any."""
+    now = instant.now()
+    counted = impressions.refresh(connection, site_id, now, stop=jobs.stopping)
+    site = access.site_by_id(connection, site_id)
+    if not site_settings.of(site, site_settings.EXPLORATION):
+        return {"lists": counted}
+    known = impressions.known(connection, site_id)
+    return {"lists": counted} | newcomers.refresh(
+        connection,
+        site_id,
+        now,
+        settled=known.settled_until or now,
+        looks=known.curve,
+        enough=site_settings.of(site, site_settings.EXPLORATION_CHANCES),
+    )
+
+
 def _together(connection: Connection, site_id: int) -> Report:
     pairs, baskets = together.refresh(connection, site_id, instant.now())
     return {"pairs": pairs, "baskets": baskets}
@@ -246,6 +276,9 @@ def _purge(connection: Connection, site_id: int) -> Report:
         "queries": queries.purge(connection, now - QUERIES_KEPT),
         "searched": searched.purge(connection, now - searched.WINDOW),
         "imports": importer.purge(connection, now - IMPORTS_KEPT),
+        "impressions": impressions.purge(
+            connection, now - timedelta(days=load().retention_impressions_days)
+        ),
         "snapshots": snapshot.purge(connection, now - SNAPSHOTS_KEPT),
         "paged_lists": pages.purge(connection, now - pages.IDLE),
         "idempotent_requests": idempotency.purge(connection, now - idempotency.KEPT),
@@ -259,6 +292,7 @@ TASKS: dict[str, Callable[[Connection, int], Report]] = {
     "train": _train,
     "clusters": _clusters,
     "popularity": _popularity,
+    "impressions": _impressions,
     "together": _together,
     "neighbours": _neighbours,
     "words": _words,

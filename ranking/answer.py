@@ -1,7 +1,7 @@
 """Lists out: one question, one ranked list with its reasons. Every door and the backtest ask here.
 
 question → spelling → profile (fresh) → candidates (hard filters inside) → one per group → variety →
-rules → page → fields → explanation → the row that remembers the answer.
+rules → page → exploration → fields → explanation → the row that remembers the answer.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from uuid import UUID
 import psycopg
 from prometheus_client import Counter
 
-from ranking import answers, arrangement, counts, explain, pages, preparation, proposals
+from ranking import answers, arrangement, counts, explain, exploring, pages, preparation, proposals
 from ranking.catalog import records, searched
 from ranking.catalog.spelling import Spelling
 from ranking.counts import Counts
 from ranking.merchandising import filters
+from ranking.merchandising.exploration import NOT_EXPLORING
 from ranking.question import Candidate, Proposed, Question
 from ranking.strategies import recommend, search
 from ranking.strategies.search import NOWHERE, Occurrences
@@ -46,8 +47,8 @@ NOT_KEPT = Counter(
 class Ranked:
     """One product of a list: its id, its score in [0, 1], the parts that sum to it, the record's
     fields that were asked for, the names of the rules that lifted it (an unnamed one's is empty),
-    which list a mixed one has it from, its explanation where one was asked for, and what of a
-    search's text is where."""
+    which list a mixed one has it from, its explanation where one was asked for, what of a search's
+    text is where, and whether chance put it there, to see what becomes of it."""
 
     product_id: str
     score: float
@@ -57,6 +58,7 @@ class Ranked:
     source: str = ""
     explanation: dict[str, Any] | None = None
     found: Occurrences = NOWHERE
+    explored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +151,16 @@ def _counted(connection: Connection, question: Question) -> dict[str, Counts]:
         return counts.counted(connection, question)
 
 
-def remember_list(connection: Connection, question: Question, chosen: Sequence[Candidate]) -> UUID:
+def remember_list(
+    connection: Connection,
+    question: Question,
+    chosen: Sequence[Candidate],
+    *,
+    is_list: bool = True,
+) -> UUID:
     """The answer's id. A full disk stops what is learned from the list, not the list."""
     try:
-        return answers.record(connection, question, chosen)
+        return answers.record(connection, question, chosen, is_list=is_list)
     except psycopg.errors.DiskFull:
         NOT_KEPT.inc()
         return answers.new_id(question.at)
@@ -206,7 +214,7 @@ def choose(connection: Connection, question: Question) -> tuple[Question, List, 
     fallback = FALLBACKS.get(question.strategy, FALLBACK)
     # These compare by the vectors that may have been what took too long.
     without = replace(spare.rules, anchorings=(), diversity=0.0)
-    asked = replace(spare, strategy=fallback, rules=without)
+    asked = replace(spare, strategy=fallback, rules=without, exploring=NOT_EXPLORING)
     return spare, rank(connection, asked), fallback
 
 
@@ -228,6 +236,8 @@ def rank(connection: Connection, question: Question) -> List:
     page = arranged[question.start : end]
     if question.order:
         page = proposals.completed(connection, question, page)
+    if explored := exploring.explored(connection, question, page):
+        proposed.unexplored, page = page, explored
     others = _by_cohort(question, proposed.others[: question.rows])
     return List(_by_cohort(question, page), proposed, others)
 
@@ -268,6 +278,7 @@ def show(
             source=one.source,
             explanation=explained[position] if explained else None,
             found=found.get(one.product_no, NOWHERE),
+            explored=one.put == exploring.PUT,
         )
         for position, one in enumerate(shown)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -15,8 +15,21 @@ from schemas.database import Connection
 SQL = database.queries(__file__)
 
 
-def record(connection: Connection, question: Question, candidates: Sequence[Candidate]) -> UUID:
-    """Write the row and return its id. Serving connections do not wait for the disk here."""
+# Why a product stands where it does, a letter each in the row.
+LETTERS = {"": "r", "boosted": "b", "pinned": "p", "anchored": "a", "explored": "e"}
+
+
+def record(
+    connection: Connection,
+    question: Question,
+    candidates: Sequence[Candidate],
+    *,
+    is_list: bool = True,
+) -> UUID:
+    """Write the row and return its id. Serving connections do not wait for the disk here.
+    `is_list`: its order is that in which they are shown."""
+    put = "".join(LETTERS[one.put] for one in candidates)
+    explored = "e" in put
     miso_id = new_id(question.at)
     connection.execute(
         SQL.record,
@@ -28,10 +41,17 @@ def record(connection: Connection, question: Question, candidates: Sequence[Cand
             "endpoint": question.endpoint or question.strategy,
             "model_id": question.model.model_id if question.model else None,
             "product_nos": int_array(one.product_no for one in candidates),
-            "scores": f"{{{','.join(repr(one.score) for one in candidates)}}}",
+            "scores": _reals(one.score for one in candidates),
+            "first_place": question.start if is_list else None,
+            "put": put if put.strip("r") else None,
+            "propensities": _reals(one.chance for one in candidates) if explored else None,
         },
     )
     return miso_id
+
+
+def _reals(numbers: Iterable[float]) -> str:
+    return f"{{{','.join(repr(one) for one in numbers)}}}"
 
 
 def new_id(at: datetime) -> UUID:

@@ -164,10 +164,14 @@ def _lifted(connection: Connection, question: Question, end: int) -> Iterator[Li
         if question.rules.dithering:
             depth = max(depth, rules.DEEPEST)
         found = proposals.proposed(connection, replace(question, filter=matching), depth)
-        names = (boost.name,)
+        names, put = (boost.name,), "pinned" if boost.positions else "boosted"
         yield Lifted(
             boost,
-            [one._replace(boosts=names) for one in _dithered(question, found) if one.relevant],
+            [
+                one._replace(boosts=names, put=put)
+                for one in _dithered(question, found)
+                if one.relevant
+            ],
         )
 
 
@@ -189,4 +193,6 @@ def _anchored(
         for one in asked
         if one.product_id in products
     ]
-    return rules.unique([*rules.anchored(first, placed, key), *others], key)
+    moved = rules.unique([*rules.anchored(first, placed, key), *others], key)
+    held = {key(product) for product, _, _ in placed}.union(*(found for _, found, _ in placed))
+    return [one._replace(put="anchored") if key(one) in held else one for one in moved]

@@ -30,7 +30,8 @@ def explanations(
     """Per candidate: `score`, the `parts` that sum to it, its `position` (from 1, counted over
     all pages), that without the rules, and that by its score alone, before the list was made to
     vary (both as far as `proposed` goes; else None), and `because` and `beside`: the events that
-    speak for it by likeness and by what others took beside their products, strongest first.
+    speak for it by likeness and by what others took beside their products, strongest first. Where
+    places of the page were left to chance also the position without that.
 
     Each event's `share` is what it adds to the cosine between visitor and product; over all
     events, those against the product included, the shares sum to that cosine. Where the learned
@@ -43,6 +44,8 @@ def explanations(
     first = question.before.count + 1
     without_rules = _positions(proposed, first)
     by_score = without_rules if proposed.by_score is None else _positions(proposed.by_score, first)
+    unexplored = proposed.unexplored
+    kept = None if unexplored is None else _positions(unexplored, first)
     return [
         {
             "score": one.score,
@@ -52,6 +55,7 @@ def explanations(
             "position_by_score": by_score.get(one.product_no),
             "because": reasons.get(one.product_no, []),
             "beside": others.get(one.product_no, []),
+            **({} if kept is None else {"position_without_exploration": kept.get(one.product_no)}),
         }
         for position, one in enumerate(candidates, start=question.start + 1)
     ]

@@ -57,7 +57,7 @@ def grouped(connection: Connection, question: Question, grouping: Grouping) -> G
     answer.ANSWERS.labels(question.strategy, fallback or "none").inc()
     every = rules.unique((one for _, _, of_it in chosen for one in of_it.page), proposals.number)
     return Grouped(
-        miso_id=answer.remember_list(connection, question, every),
+        miso_id=answer.remember_list(connection, question, every, is_list=False),
         groups=[
             Group(value, total, answer.show(connection, prepared, of_it, of_it.page))
             for value, total, of_it in chosen

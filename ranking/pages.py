@@ -20,6 +20,7 @@ from uuid import UUID
 
 from ranking.catalog.records import int_array
 from ranking.merchandising import rules
+from ranking.merchandising.exploration import NOT_EXPLORING
 from ranking.question import Before, Candidate, Question
 from schemas import database
 from schemas.database import Connection
@@ -62,8 +63,8 @@ def read(connection: Connection, question: Question) -> Paged:
         return Paged()
     asked, version, served, variants = row
     known: list[Candidate | None] = [
-        Candidate(no, "", group, parts, boosts=tuple(boosts), source=source)
-        for no, group, parts, boosts, source in served
+        Candidate(no, "", group, parts, boosts=tuple(boosts), source=source, put=put, chance=chance)
+        for no, group, parts, boosts, source, put, chance in served
     ]
     if asked != _asked(question):
         del known[question.start :]
@@ -86,6 +87,8 @@ def rest(question: Question, paged: Paged) -> Question:
         start=0,
         rows=paged.lacks(question.start + question.rows),
         rules=rules.behind(question.rules, before.count),
+        # What fills a hole may come to stand at a place that is never left to chance.
+        exploring=NOT_EXPLORING if paged.holes else question.exploring,
         before=before,
     )
 
@@ -104,7 +107,7 @@ def keep(
     changed it since."""
     variants = paged.variants.union(_variants(connection, question, found))
     served = [
-        [one.product_no, one.group_key, one.parts, one.boosts, one.source]
+        [one.product_no, one.group_key, one.parts, one.boosts, one.source, one.put, one.chance]
         for one in paged.served
         if one
     ]

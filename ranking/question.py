@@ -17,6 +17,7 @@ from ranking.catalog.learned_models import Learned
 from ranking.catalog.models import Model
 from ranking.catalog.records import int_array
 from ranking.merchandising import filters
+from ranking.merchandising.exploration import NOT_EXPLORING, Exploring
 from ranking.merchandising.facets import NO_FACETS, Facets
 from ranking.merchandising.filters import Expression, Filter
 from ranking.merchandising.order import Order
@@ -36,7 +37,9 @@ class UnknownProducts(AttuneError):
 class Candidate(NamedTuple):
     """One proposed product; its score is the sum of its named parts. What is not `relevant` no
     rule lifts; `boosts` are the names of the rules that lifted it, `source` is which list a mixed
-    one has it from."""
+    one has it from. `put` says what it owes its place to beside its rank: "boosted", "pinned",
+    "anchored" (or that something is anchored to it), "explored"; `chance` is the probability with
+    which it stands there."""
 
     product_no: int
     product_id: str
@@ -45,6 +48,8 @@ class Candidate(NamedTuple):
     relevant: bool = True
     boosts: tuple[str, ...] = ()
     source: str = ""
+    put: str = ""
+    chance: float = 1.0
 
     @property
     def score(self) -> float:
@@ -63,6 +68,7 @@ class Proposed(list[Candidate]):
         self.others: list[Candidate] = []
         self.search: Search | None = None
         self.by_score: Sequence[Candidate] | None = None
+        self.unexplored: Sequence[Candidate] | None = None
 
     def reordered(self, candidates: Iterable[Candidate]) -> Proposed:
         """The same in another order, which remembers that by score."""
@@ -132,7 +138,8 @@ class Question:
     that `cohort` like. `at` is now to everything; products bought within `bought_days`
     before it are not recommended. `search`, `facets` (what they narrow it by is part of `filter`
     too) and `order` are for a search only; the list begins after `start` products. With a
-    `pagination_id` what was given under it before is not given again.
+    `pagination_id` what was given under it before is not given again. `exploring` leaves some of
+    its places to chance, for products without a history.
     Until `until` (of time.monotonic) further parts of the answer may be begun.
 
     The rest `answer` fills in for the strategies, `limit` among it: how many to propose; `among`
@@ -150,6 +157,7 @@ class Question:
     anchors: Sequence[str] = ()
     anchor_groups: Sequence[str] = ()
     rules: Rules = NO_RULES
+    exploring: Exploring = NOT_EXPLORING
     search: Search = Search()
     facets: Facets = NO_FACETS
     order: Order = ()

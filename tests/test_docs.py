@@ -13,7 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
-from gateway import access
+from gateway import access, site_settings
 from gateway.__main__ import cli
 from gateway.http import create_app, state
 from gateway.settings import TABLE, load
@@ -64,6 +64,15 @@ def test_no_setting_is_documented_that_does_not_exist() -> None:
     documented = {row[0].strip("`") for row in rows(REFERENCE / "settings.md")}
     variables = {word for word in documented if re.fullmatch(r"[A-Z_]{4,}", word)}
     assert variables == {setting.name for setting in TABLE}
+
+
+@pytest.mark.parametrize("page", ["settings.md", "exploration.md"])
+def test_settings_of_a_site_are_documented_with_their_defaults(page: str) -> None:
+    documented = {row[0].strip("`"): row[1] for row in rows(REFERENCE / page)}
+    here = {name for name in site_settings.BY_NAME if name.startswith("exploration")}
+    for name in here if page == "exploration.md" else site_settings.BY_NAME:
+        default = site_settings.BY_NAME[name].default
+        assert default is None or documented[name] == f"{default:g}"
 
 
 # commands ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any
 import click
 import httpx
 
-from gateway import home
+from gateway import access, home, site_settings
 from gateway.commands import console
 from gateway.running import services, supervision
 from gateway.settings import TABLE, Settings, load, sources
@@ -122,9 +122,16 @@ def _greeting(url: str, keys: dict[str, Any] | None) -> list[str]:
 
 
 @click.command()
+@click.argument("site", required=False)
+@click.argument("name", required=False)
+@click.argument("value", required=False)
 @console.json_option
-def settings(as_json: bool) -> None:
-    """List every setting, its value and its meaning."""
+def settings(site: str | None, name: str | None, value: str | None, as_json: bool) -> None:
+    """List every setting, its value and its meaning; with SITE what that site decides for itself,
+    with NAME and VALUE change it ("" takes it back to its default)."""
+    if site is not None:
+        _of_site(site, name, value, as_json)
+        return
     rows = _rows(load(find_services=False))
     if as_json:
         click.echo(json.dumps({"settings": rows}, indent=2))
@@ -135,6 +142,33 @@ def settings(as_json: bool) -> None:
         ([_written(row[name]) for name in columns] for row in rows),
         nothing="There are no settings.",
     )
+
+
+def _of_site(name: str, setting: str | None, value: str | None, as_json: bool) -> None:
+    if (setting is None) != (value is None):
+        raise click.UsageError("a setting is changed by its name and its value")
+    with console.connected() as connection:
+        site = access.site(connection, name)
+        if setting is not None:
+            site = site_settings.change(connection, site, {setting: _read(value)})
+    shown = site_settings.shown(site)
+    if as_json:
+        console.show_json({"site": name} | shown)
+        return
+    console.show_table(
+        ("setting", "value", "default", "meaning"),
+        ([one.name, shown["settings"][one.name], one.default, one.doc]
+         for one in site_settings.TABLE),
+        nothing="There are no settings.",
+    )  # fmt: skip
+
+
+def _read(value: str | None) -> Any:
+    """A number where it spells one; nothing where it is empty."""
+    try:
+        return json.loads(value) if value else None
+    except ValueError:
+        return value
 
 
 def _written(value: Any) -> str:

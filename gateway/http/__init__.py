@@ -44,6 +44,7 @@ BLUEPRINTS = (
     "gateway.http.queries:blueprint",
     "gateway.http.learning:blueprint",
     "gateway.http.affinities:blueprint",
+    "gateway.http.exploration:blueprint",
     "gateway.http.people:blueprint",
     "gateway.http.mappings:blueprint",
     "gateway.http.demo:blueprint",

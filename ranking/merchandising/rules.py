@@ -114,15 +114,15 @@ def dithered(
     if spread is None:
         return list(ranked)
     keyed = [
-        (math.log(rank) + spread.inv_cdf(_chance(asked.seed, name(one))), rank, one)
+        (math.log(rank) + spread.inv_cdf(chance(asked.seed, name(one))), rank, one)
         for rank, one in enumerate(ranked[:DEEPEST], start=before + 1)
     ]
     keyed.sort(key=lambda each: each[:2])
     return [one for _, _, one in keyed] + list(ranked[DEEPEST:])
 
 
-def _chance(seed: str, name: str) -> float:
-    """A number between 0 and 1, both exclusive."""
+def chance(seed: str, name: str) -> float:
+    """A number between 0 and 1, both exclusive, that follows from both."""
     text = f"{seed}\0{name}".encode("utf-8", "surrogatepass")
     return (int.from_bytes(blake2b(text, digest_size=6).digest()) + 0.5) / 2**48
 

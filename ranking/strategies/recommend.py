@@ -41,6 +41,13 @@ def candidates(connection: Connection, question: Question) -> list[Candidate]:
     return popular.filled(connection, question, mixing.best(proposed, question.limit))
 
 
+def alone(connection: Connection, question: Question) -> list[Candidate]:
+    """By interest alone, for products that nobody took beside others yet."""
+    if learned.serves(question):
+        return learned.candidates(connection, question)
+    return popular.filled(connection, question, _near(connection, question))
+
+
 def _near(connection: Connection, question: Question) -> list[Candidate]:
     vector = question.visitor.vector
     if vector is None:

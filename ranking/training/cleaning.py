@@ -30,15 +30,16 @@ SESSION_GAP_S = 30 * 60
 
 class Happened(NamedTuple):
     """One product event: when (unix seconds), the product's row, its kind, the session's name
-    where the sender told one."""
+    where the sender told one, and how many events it stands for."""
 
     at: float
     row: int
     kind: int
     session: str | None
+    weight: float = 1.0
 
 
-Session = tuple[list[int], list[int], list[float]]  # rows, kinds, times
+Session = tuple[list[int], list[int], list[float], list[float]]  # rows, kinds, times, weights
 
 
 @dataclass
@@ -77,7 +78,7 @@ class Cleaning:
         self._visitors += 1
         known = list(_while_human(happened, self.made.left_out))
         for session in _sessions(known):
-            rows, kinds, times = session
+            rows, kinds, times, weights = session
             self.made.left_out.long_session_events += max(0, len(rows) - MOST_OF_SESSION)
             rows = rows[:MOST_OF_SESSION]
             if len(rows) >= SCRIPT:
@@ -85,16 +86,17 @@ class Cleaning:
                 if self._alike[tuple(rows)] > MOST_ALIKE:
                     self.made.left_out.script_sessions += 1
                     continue
-            self.made.sessions.append((rows, kinds[: len(rows)], times[: len(rows)]))
+            end = len(rows)
+            self.made.sessions.append((rows, kinds[:end], times[:end], weights[:end]))
             self.made.visitors.append(self._visitors)
 
     def done(self) -> Cleaned:
         """What is left, nobody of it too much."""
-        total = sum(len(rows) for rows, _, _ in self.made.sessions)
+        total = sum(len(session[0]) for session in self.made.sessions)
         most = max(FEWEST_CUT, int(MOST_OF_ALL * total))
         events: Counter[int] = Counter()
-        for visitor, (rows, _, _) in zip(self.made.visitors, self.made.sessions, strict=True):
-            events[visitor] += len(rows)
+        for visitor, session in zip(self.made.visitors, self.made.sessions, strict=True):
+            events[visitor] += len(session[0])
         heavy = {visitor for visitor, count in events.items() if count > most}
         if not heavy:
             return self.made
@@ -132,7 +134,7 @@ def _while_human(happened: Iterable[Happened], left_out: LeftOut) -> Iterator[Ha
 
 def _sessions(happened: Sequence[Happened]) -> Iterator[Session]:
     """By the sender's names of them, else by gaps of half an hour; immediate repeats of a product
-    are one event, of the strongest kind."""
+    are one event, of the strongest kind and the greatest weight."""
     open_: dict[str, Session] = {}
     made: list[Session] = []
     gap: Session | None = None
@@ -140,10 +142,10 @@ def _sessions(happened: Sequence[Happened]) -> Iterator[Session]:
         if one.session:
             session = open_.get(one.session)
             if session is None:
-                session = open_[one.session] = ([], [], [])
+                session = open_[one.session] = ([], [], [], [])
                 made.append(session)
         elif gap is None or one.at - gap[2][-1] > SESSION_GAP_S:
-            session = gap = ([], [], [])
+            session = gap = ([], [], [], [])
             made.append(session)
         else:
             session = gap
@@ -152,13 +154,15 @@ def _sessions(happened: Sequence[Happened]) -> Iterator[Session]:
 
 
 def _add(session: Session, one: Happened) -> None:
-    rows, kinds, times = session
+    rows, kinds, times, weights = session
     if rows and rows[-1] == one.row:
         kinds[-1] = max(kinds[-1], one.kind)
+        weights[-1] = max(weights[-1], one.weight)
         return
     rows.append(one.row)
     kinds.append(one.kind)
     times.append(one.at)
+    weights.append(one.weight)
 
 
 def _oldest(cleaned: Cleaned, heavy: set[int], most: int) -> set[int]:

@@ -23,7 +23,8 @@ class Corpus:
     """Sessions one after another, the earlier begun first.
 
     `products` counts the catalog's rows; each event has a `row`, a `kind` (of learned.KINDS) and a
-    time in unix seconds. Session n is from `starts[n]` up to `starts[n + 1]`.
+    time in unix seconds. Session n is from `starts[n]` up to `starts[n + 1]`. `weights`: how many
+    events each stands for; None: all for themselves.
     """
 
     products: int
@@ -31,6 +32,7 @@ class Corpus:
     kinds: Ints
     times: np.ndarray[Any, np.dtype[np.float64]]
     starts: Ints
+    weights: Array | None = None
 
     def __len__(self) -> int:
         """How many sessions."""
@@ -55,7 +57,10 @@ class Corpus:
         lengths = self.lengths[numbers]
         starts = np.concatenate([[0], np.cumsum(lengths)])
         take = np.repeat(self.starts[numbers] - starts[:-1], lengths) + np.arange(starts[-1])
-        return Corpus(self.products, self.rows[take], self.kinds[take], self.times[take], starts)
+        weights = None if self.weights is None else self.weights[take]
+        return Corpus(
+            self.products, self.rows[take], self.kinds[take], self.times[take], starts, weights
+        )
 
     def without(self, hidden: np.ndarray[Any, Any]) -> Corpus:
         """The same without the events of these products (a mask over rows); what becomes a repeat
@@ -63,14 +68,16 @@ class Corpus:
         keep = ~hidden[self.rows]
         session = np.repeat(np.arange(len(self)), self.lengths)[keep]
         rows, kinds, times = self.rows[keep], self.kinds[keep], self.times[keep]
+        weights = None if self.weights is None else self.weights[keep]
         if len(rows):
             again = np.concatenate(
                 [[False], (rows[1:] == rows[:-1]) & (session[1:] == session[:-1])]
             )
             rows, kinds, times, session = (one[~again] for one in (rows, kinds, times, session))
+            weights = None if weights is None else weights[~again]
         lengths = np.bincount(session, minlength=len(self))
         starts = np.concatenate([[0], np.cumsum(lengths[lengths > 0])]).astype(np.int64)
-        return Corpus(self.products, rows, kinds, times, starts)
+        return Corpus(self.products, rows, kinds, times, starts, weights)
 
     def counts(self, at: float, half_life: timedelta = HALF_LIFE) -> Array:
         """Events of each product before `at`, each halved by every half-life since."""
@@ -86,17 +93,20 @@ class Corpus:
 
 def gathered(
     products: int,
-    sessions: Sequence[tuple[Sequence[int], Sequence[int], Sequence[float]]],
+    sessions: Sequence[tuple[Sequence[int], Sequence[int], Sequence[float], Sequence[float]]],
 ) -> Corpus:
-    """A corpus of sessions told as (rows, kinds, times), put in order of their beginnings."""
+    """A corpus of sessions told as (rows, kinds, times, weights), put in order of their
+    beginnings."""
     ordered = sorted((one for one in sessions if len(one[0])), key=lambda one: (one[2][0], one[0]))
-    lengths = [len(rows) for rows, _, _ in ordered]
+    lengths = [len(rows) for rows, *_ in ordered]
+    weights = np.array([weight for *_, weights in ordered for weight in weights], np.float32)
     return Corpus(
         products,
-        np.array([row for rows, _, _ in ordered for row in rows], np.int64),
-        np.array([kind for _, kinds, _ in ordered for kind in kinds], np.int64),
-        np.array([time for _, _, times in ordered for time in times], np.float64),
+        np.array([row for rows, *_ in ordered for row in rows], np.int64),
+        np.array([kind for _, kinds, *_ in ordered for kind in kinds], np.int64),
+        np.array([time for _, _, times, _ in ordered for time in times], np.float64),
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        weights if np.any(weights != 1) else None,
     )
 
 

@@ -200,7 +200,7 @@ class Training:
         return (found[number] for number in order)
 
     def _step(self, block: int, sessions: Any) -> float:
-        rows, kinds, there = self._windows(sessions)
+        rows, kinds, there, at = self._windows(sessions)
         candidates, log_odds = self._candidates(rows, there)
         place = np.full(self.corpus.products, -1)
         place[candidates] = np.arange(len(candidates))
@@ -217,7 +217,7 @@ class Training:
             (row, placed.reshape(-1)[context]),
             log_odds,
         )
-        weights = self._weights(sessions, wanted)
+        weights = self._weights(sessions, wanted, at)
         mean = (loss * weights).sum() / weights.sum()
         self.optimizer.zero_grad()
         mean.backward()  # type: ignore[no-untyped-call]
@@ -226,8 +226,8 @@ class Training:
         self._averaged()
         return float(mean.detach())
 
-    def _windows(self, sessions: Any) -> tuple[Any, Any, Any]:
-        """POSITIONS + 1 events of each visit."""
+    def _windows(self, sessions: Any) -> tuple[Any, Any, Any, Any]:
+        """POSITIONS + 1 events of each visit: rows, kinds, whether there is one, its number."""
         lengths = self.lengths[sessions]
         spare = np.maximum(lengths - POSITIONS - 1, 0)
         offset = np.where(
@@ -239,7 +239,7 @@ class Training:
         there = steps < (lengths - offset)[:, np.newaxis]
         at = (self.corpus.starts[:-1][sessions] + offset)[:, np.newaxis] + steps
         at = np.minimum(at, len(self.corpus.rows) - 1)
-        return self.corpus.rows[at], self.corpus.kinds[at], there
+        return self.corpus.rows[at], self.corpus.kinds[at], there, at
 
     def _candidates(self, rows: Any, there: Any) -> tuple[Any, Tensor | None]:
         """The rows that compete, and the logarithm of how likely each was to be among them."""
@@ -279,10 +279,14 @@ class Training:
             torch.from_numpy(number[row] * (POSITIONS + 1) + column),
         )
 
-    def _weights(self, sessions: Any, wanted: Tensor) -> Tensor:
+    def _weights(self, sessions: Any, wanted: Tensor, at: Any) -> Tensor:
+        """By age, and how many events the one that is wanted stands for."""
         age = (self.until - self.begun[sessions]) / DAY_S
         weights = np.exp(-age / self.settings.memory_days).astype(np.float32)
-        return torch.from_numpy(weights)[:, None].expand(wanted.shape)[wanted]
+        by_age = torch.from_numpy(weights)[:, None].expand(wanted.shape)[wanted]
+        if self.corpus.weights is None:
+            return by_age
+        return by_age * torch.from_numpy(self.corpus.weights[at[:, 1:]])[wanted]
 
     @torch.no_grad()
     def _averaged(self) -> None:

@@ -6,16 +6,17 @@ than one of them as rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
 
+from ranking import impressions, positions
 from ranking.catalog import models
 from ranking.catalog.encoder import DIMENSION, Vectors
 from ranking.catalog.learned import KIND_NUMBERS
@@ -50,10 +51,17 @@ class Archive:
     left_out: LeftOut
 
 
+class _Row(NamedTuple):
+    """A product in the corpus, and as answers call it."""
+
+    row: int
+    product_no: int
+
+
 def archive(connection: Connection, site_id: int, at: datetime, told: Told) -> Archive:
     """All of the site's last WINDOW before `at`. The connection is in autocommit."""
     products = connection.execute(SQL.products, {"site_id": site_id}).fetchall()
-    rows = {product_id: row for row, (product_id, _, _) in enumerate(products)}
+    rows = {product_id: _Row(row, number) for row, (product_id, number, _) in enumerate(products)}
     numbers = np.array([product_no for _, product_no, _ in products], np.int64)
     texts = _texts(connection, site_id, numbers)
     corpus, left_out = _corpus(connection, site_id, rows, at, told)
@@ -94,12 +102,13 @@ def _texts(connection: Connection, site_id: int, numbers: Ints) -> Vectors:
 
 
 def _corpus(
-    connection: Connection, site_id: int, rows: dict[str, int], at: datetime, told: Told
+    connection: Connection, site_id: int, rows: dict[str, _Row], at: datetime, told: Told
 ) -> tuple[Corpus, LeftOut]:
     cleaning = Cleaning()
+    looks = impressions.known(connection, site_id).curve
     events = _events(connection, site_id, at, told)
     for _, of_visitor in groupby(events, key=itemgetter(0)):
-        cleaning.visitor(_happened(of_visitor, rows, cleaning.made.left_out))
+        cleaning.visitor(_happened(of_visitor, rows, looks, cleaning.made.left_out))
     cleaned = cleaning.done()
     return gathered(len(rows), cleaned.sessions), cleaned.left_out
 
@@ -127,13 +136,20 @@ def _events(
 
 
 def _happened(
-    of_visitor: Iterator[tuple[Any, ...]], rows: dict[str, int], left_out: LeftOut
+    of_visitor: Iterator[tuple[Any, ...]],
+    rows: dict[str, _Row],
+    looks: Sequence[float],
+    left_out: LeftOut,
 ) -> Iterator[Happened]:
-    """An event of several products as one after the other."""
-    for _, at, kind, product_ids, session in of_visitor:
+    """An event of several products as one after the other. One that came of a list of ours stands
+    for those, too, that nobody could do because they did not look at that place."""
+    for _, at, kind, product_ids, session, first, shown in of_visitor:
         for product_id in product_ids[:MAX_PRODUCTS]:
-            row = rows.get(product_id)
-            if row is None:
+            known = rows.get(product_id)
+            if known is None:
                 left_out.unknown_products += 1
-            else:
-                yield Happened(at, row, KIND_NUMBERS[kind], session)
+                continue
+            weight = 1.0
+            if shown and known.product_no in shown:
+                weight = positions.weight(looks, first + shown.index(known.product_no) + 1)
+            yield Happened(at, known.row, KIND_NUMBERS[kind], session, weight)

@@ -106,6 +106,9 @@ VALID: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/admin/v1/attributes"): ("/admin/v1/attributes", None),
     ("GET", "/admin/v1/queries"): ("/admin/v1/queries", None),
     ("GET", "/admin/v1/models"): ("/admin/v1/models", None),
+    ("GET", "/admin/v1/impressions"): ("/admin/v1/impressions", None),
+    ("GET", "/admin/v1/settings"): ("/admin/v1/settings", None),
+    ("PATCH", "/admin/v1/settings"): ("/admin/v1/settings", {"exclude_bought_days": 30}),
     ("POST", "/admin/v1/models/<version>/promote"): (
         "/admin/v1/models/{model}/promote", None
     ),

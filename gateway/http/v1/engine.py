@@ -19,7 +19,7 @@ from marshmallow.fields import Field
 from marshmallow.validate import Length, Range
 
 import schemas
-from gateway import instant
+from gateway import instant, site_settings
 from gateway.access import Key, Site
 from gateway.http import shapes
 from gateway.http.errors import Refused
@@ -27,7 +27,7 @@ from gateway.http.v1 import cohort, geo, rules
 from ranking.answer import Answer, Ranked
 from ranking.merchandising import filters
 from ranking.merchandising.filters import Expression, FilterError
-from ranking.question import BOUGHT_DAYS, Question
+from ranking.question import Question
 from ranking.visitors.identity import actor_id
 from schemas import payload, v1
 from schemas.errors import Invalid, Problem
@@ -42,7 +42,6 @@ MOST_EXCLUDED = 10_000
 MOST_PROBLEMS = 100
 # Each statement has its own limit, but of one request there may be dozens.
 ANSWER_S = 4.0
-BOUGHT_DAYS_SETTING = "exclude_bought_days"
 
 # Fields by name with the values that ask for nothing.
 NotBuilt = Mapping[str, tuple[Any, ...]]
@@ -127,6 +126,7 @@ PRODUCT = shapes.record(
         "_search_score": shapes.NUMBER,
         "_boosted": shapes.FLAG,
         "_boosted_rules": shapes.many(shapes.TEXT),
+        "_explored": shapes.FLAG,
         "_found": shapes.FLAG,
         "_missing_keywords": shapes.many(shapes.TEXT),
         "_matched_fields": shapes.many(shapes.TEXT),
@@ -198,7 +198,7 @@ def question(strategy: str, asked: dict[str, Any], site: Site, key: Key) -> Ques
         fields=asked.get("fl", ()),
         additional=_additional(asked.get("additional_interactions", [])),
         explain=asked.get("explain", False),
-        bought_days=site.settings.get(BOUGHT_DAYS_SETTING, BOUGHT_DAYS),
+        bought_days=site_settings.of(site, site_settings.BOUGHT_DAYS),
     )
 
 
@@ -255,6 +255,8 @@ def product(one: Ranked) -> dict[str, Any]:
     }
     if named := [name for name in one.boosts if name]:
         shown["_boosted_rules"] = named
+    if one.explored:
+        shown["_explored"] = True
     return shown if one.explanation is None else shown | {"_explanation": one.explanation}
 
 

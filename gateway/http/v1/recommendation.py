@@ -10,7 +10,7 @@ from flask_smorest import Blueprint
 from marshmallow import Schema
 from marshmallow.validate import Length, Range
 
-from gateway import access, instant
+from gateway import access, instant, site_settings
 from gateway.access import Key, Site
 from gateway.http import auth, door, shapes, state
 from gateway.http.errors import NotFound
@@ -19,6 +19,7 @@ from gateway.http.v1.engine import Few, NotBuilt
 from ranking.answer import FALLBACK, answer
 from ranking.audience import Asked
 from ranking.audience import audience as whom
+from ranking.merchandising.exploration import Exploring
 from ranking.merchandising.rules import Dithering
 from ranking.question import Question, UnknownProducts
 from schemas.errors import Problem
@@ -235,7 +236,16 @@ def _question(strategy: str, asked: dict[str, Any], site: Site, key: Key) -> Que
         pagination_id=asked.get("pagination_id", ""),
         start=_start(asked),
         rules=replace(common.rules, dithering=_dithering(asked, common)),
+        exploring=_exploring(asked, common, site),
     )
+
+
+def _exploring(asked: dict[str, Any], common: Question, site: Site) -> Exploring:
+    """The same places and products over the pages of a list, and with the same `seed`; else each
+    answer draws anew."""
+    share = site_settings.of(site, site_settings.EXPLORATION)
+    over_pages = f"{common.actor}/{asked['pagination_id']}" if asked.get("pagination_id") else None
+    return Exploring(share, asked.get("seed") or over_pages or uuid4().hex)
 
 
 def _dithering(asked: dict[str, Any], common: Question) -> Dithering | None:

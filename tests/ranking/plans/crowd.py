@@ -121,6 +121,12 @@ def a_crowd(connection: Connection, name: str, size: int) -> Crowd:
     _give_vectors(connection, site.site_id)
     _give_people(connection, site, size)
     popularity.refresh(connection, site.site_id, NOW)
+    # As if nobody had done anything with them when they came.
+    connection.execute(
+        "insert into newcomers (site_id, product_no, since) "
+        "select site_id, product_no, %s from products where site_id = %s",
+        [NOW, site.site_id],
+    )
     together.refresh(connection, site.site_id, NOW)
     neighbours.refresh(connection, site.site_id, NOW)
     clusters.refresh(connection, site.site_id)

@@ -107,6 +107,12 @@ ASKED: dict[str, Asked] = {
     "recommend_what_a_cohort_likes_by_its_people": ask(
         RECOMMEND, "profiles_pkey vectors_hnsw", user_cohort={"country": "CH"}
     ),
+    "recommend_by_chance_among_the_newest": ask(
+        RECOMMEND, "newcomers_open vectors_pkey", seed="s"
+    ),
+    "similar_by_chance_among_the_newest": ask(
+        SIMILAR, "newcomers_open vectors_pkey", product_id="p17", seed="s"
+    ),
     "trending_in_its_order": ask(TRENDING, "popularity_trending"),
     "trending_of_a_hundredth_by_its_term": ask(
         TRENDING, "products_terms", whole={"popularity": IN_ORDER}, fq="tags:hundredth"
@@ -225,9 +231,12 @@ class Door:
         body = dict(asked.body)
         if asked.path not in ("search/mget", "bulk", "recommendation/audience"):
             body["anonymous_id"] = self._who(name)
+        headers = {"X-API-KEY": self.crowd.secret_key}
+        share = {"exploration": 0.5 if "chance" in name else None}
+        set_ = self.client.patch("/admin/v1/settings", json=share, headers=headers)
+        assert set_.status_code == 200, set_.text
         self.recorder.nodes.clear()
         for _ in range(TIMES):
-            headers = {"X-API-KEY": self.crowd.secret_key}
             answer = self.client.post(f"/v1/{asked.path}", json=body, headers=headers)
             assert answer.status_code == 200, answer.text
         return list(self.recorder.nodes)

@@ -22,6 +22,7 @@ def a_corpus(*sessions: Sequence[int], products: int = 10, apart_s: float = 3600
                 list(rows),
                 [VIEW] * len(rows),
                 [BEGIN + number * apart_s + 60.0 * step for step in range(len(rows))],
+                [1.0] * len(rows),
             )
             for number, rows in enumerate(sessions)
         ],

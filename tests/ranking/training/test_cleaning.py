@@ -38,8 +38,15 @@ def test_the_senders_sessions_are_kept_whatever_the_gaps() -> None:
 
 def test_immediate_repeats_are_one_event_of_the_strongest_kind() -> None:
     events = [*visit(1, kind=2), *visit(1, kind=5, at=1), *visit(2, at=2)]
-    [(found, kinds, _)] = cleaned(events).sessions
+    [(found, kinds, _, _)] = cleaned(events).sessions
     assert (found, kinds) == ([1, 2], [5, 2])
+
+
+def test_a_click_and_the_page_it_leads_to_count_once() -> None:
+    click, page = visit(1, kind=2), visit(1, kind=2, at=1)
+    events = [*(one._replace(weight=2.5) for one in click), *page, *visit(2, at=2)]
+    [(found, _, _, weights)] = cleaned(events).sessions
+    assert (found, weights) == ([1, 2], [2.5, 1.0])
 
 
 def crawler(a_day: int, days: int) -> Iterator[Happened]:

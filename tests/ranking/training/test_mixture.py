@@ -23,7 +23,9 @@ def corpus() -> Corpus:
     for visit in range(400):
         rows = (random.integers(0, 250) + np.cumsum(random.integers(1, 4, 5))) % 250
         kinds = random.integers(0, len(KINDS), 5)
-        visits.append((rows.tolist(), kinds.tolist(), [visit * DAY + n for n in range(5)]))
+        visits.append(
+            (rows.tolist(), kinds.tolist(), [visit * DAY + n for n in range(5)], [1.0] * 5)
+        )
     return gathered(PRODUCTS, visits)
 
 
