@@ -40,7 +40,7 @@ SPANS = {
 }
 NEIGHBOURS = (0.0, 0.5, 1.0, 2.0, 4.0)
 TEXTS = (0.0, 0.1, 0.2, 0.4, 0.8)
-BOOSTS = (0.0, 0.25, 0.5, 1.0, 2.0)
+LIFTS = (0.0, 0.25, 0.5, 1.0, 2.0)
 # Tuned on the last training weeks by `backtest`.
 STAN = Stan(neighbours=200, most=1500, lambda_1=0.5, lambda_2=120.0, lambda_3=3.0)
 
@@ -86,9 +86,9 @@ def _mixes(tried: Tried) -> Iterator[Line]:
     for text in TEXTS:
         mix = usual._replace(text=text)
         yield _line(tried, f"texts {text:g}", mixture.by_mix(reasons, mix))
-    for boost in BOOSTS:
-        scores = mixture.by_mix(reasons, usual, boost)
-        yield _line(tried, f"new products lifted by {boost:g}", scores)
+    for lift in LIFTS:
+        scores = mixture.by_mix(reasons, usual, lift)
+        yield _line(tried, f"new products lifted by {lift:g}", scores)
 
 
 def _line(tried: Tried, about: str, scores: Scores) -> Line:

@@ -25,7 +25,7 @@ from gateway.settings import load
 from ranking import preparation
 from ranking.catalog import nearest, neighbours
 from ranking.catalog.neighbours import Recipe
-from ranking.question import Question
+from ranking.question import NEW_LIFT, Question
 from ranking.strategies import beside, mixing, near, recommend
 from ranking.training import clickstream, evaluate
 from ranking.training.clickstream import Instance
@@ -49,7 +49,7 @@ class Mix(NamedTuple):
     weight: float = recommend.NEIGHBOURS
     temperature: float = recommend.TEMPERATURE
     popularity: float = recommend.POPULARITY
-    fresh: float = recommend.NEW
+    fresh: float = recommend.fresh(NEW_LIFT)
 
 
 class Proposed(NamedTuple):

@@ -127,7 +127,7 @@ def sentences(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {'met' if one['met'] else 'NOT MET'}: {one['name']} {one['value']} ({one['bar']})"
     for one in record["new_products"]:
         yield (
-            f"  new products lifted by {one['boost']:g}: NDCG@10 {one['ndcg@10']:.3f}, where the "
+            f"  new products lifted by {one['lift']:g}: NDCG@10 {one['ndcg@10']:.3f}, where the "
             f"next one is new {one['ndcg@10 of new']:.3f}"
         )
     yield (

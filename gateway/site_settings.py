@@ -23,6 +23,7 @@ from schemas.fields import Number, Reader, Whole, problems
 
 BOUGHT_DAYS = "exclude_bought_days"
 REQUESTS_PER_SECOND = "requests_per_second"
+NEW_LIFT = "new_products_lift"
 EXPLORATION = "exploration"
 EXPLORATION_CHANCES = "exploration_chances"
 
@@ -47,6 +48,8 @@ TABLE = (
                 "For how many days what a visitor bought is not recommended again."),
     SiteSetting(REQUESTS_PER_SECOND, Whole(validate=_between(1, 1_000_000)), None,
                 "What one key may ask for in a second; `keys limit` says it of a single key."),
+    SiteSetting(NEW_LIFT, Number(validate=_between(0, 4)), question.NEW_LIFT,
+                "By how many logits recommendations lift products without a history."),
     SiteSetting(EXPLORATION, Number(validate=_between(0, exploration.MOST_SHARE)), 0.0,
                 "Which share of the free places of a list goes to products without a history."),
     SiteSetting(EXPLORATION_CHANCES, Whole(validate=_between(1, 100_000)), newcomers.ENOUGH,

@@ -28,6 +28,9 @@ from schemas.errors import AttuneError
 from schemas.facts import Event
 
 BOUGHT_DAYS = 90
+# Logits by which products without a history are lifted: one is 2.7 times their odds. What that
+# costs, and what others would, is told by the record of each learned version.
+NEW_LIFT = 1.0
 
 
 class UnknownProducts(AttuneError):
@@ -136,8 +139,8 @@ class Question:
     record fields. `additional` events
     count as if they had happened. Where nothing is known of the visitor the list is what people of
     that `cohort` like. `at` is now to everything; products bought within `bought_days`
-    before it are not recommended. `search`, `facets` (what they narrow it by is part of `filter`
-    too) and `order` are for a search only; the list begins after `start` products. With a
+    before it are not recommended, those without a history are lifted by `new_lift` logits.
+    `search`, `facets` (what they narrow it by is part of `filter` too) and `order` are for a search only; the list begins after `start` products. With a
     `pagination_id` what was given under it before is not given again. `exploring` leaves some of
     its places to chance, for products without a history.
     Until `until` (of time.monotonic) further parts of the answer may be begun.
@@ -169,6 +172,7 @@ class Question:
     cohort: Cohort = ()
     explain: bool = False
     bought_days: int = BOUGHT_DAYS
+    new_lift: float = NEW_LIFT
     endpoint: str = ""
     # by answer
     model: Model | None = None

@@ -26,9 +26,6 @@ SQL = database.queries(__file__)
 STRATEGIES = frozenset(("recommend", "feed"))
 PART, TEXT = "interest", "text"
 
-# Logits that a product without history has more: one trebles its odds. What that costs, and what
-# others would, is told by each version's record.
-NEW_BOOST = 1.0
 POOL = 100  # of the nearest; deeper ones changed no list, see `near.POOL`
 BIAS_AXIS = np.eye(DIMENSION, dtype=np.float32)[WIDTH]
 # Scores a thousand times apart are as far apart as variety counts.
@@ -116,7 +113,7 @@ def _scored(
         cosines=_column([one.cosine for one in named], -np.inf),
         counted=np.array([one.product_no in counted for one in named], bool),
     )
-    parts = mixing.shared(told, model.network.mix, NEW_BOOST)
+    parts = mixing.shared(told, model.network.mix, question.new_lift)
     return [
         Candidate(
             one.product_no,

@@ -36,36 +36,36 @@ class Reasons(NamedTuple):
     counted: np.ndarray[Any, np.dtype[np.bool_]]
 
 
-def shared(told: Reasons, mix: Mix, boost: float) -> dict[str, Array]:
+def shared(told: Reasons, mix: Mix, lift: float) -> dict[str, Array]:
     """The named parts of a score from 0 to 1, which is a mean of three shares weighted by `mix`:
     of the model's softmax, of what others took, of texts.
 
     Nobody can have taken a product that has no history: there the model's share stands for that of
-    the others too, and is lifted by `boost` logits. `interest` is the model's share without
+    the others too, and is lifted by `lift` logits. `interest` is the model's share without
     regard to histories, `history` what these change of it; it may be below nothing.
     """
     whole = 1.0 + mix.neighbours + mix.text
     interest = softmax(told.logits - told.biases, told.counted)
     return {
         "interest": interest / whole,
-        "history": (_model_says(told, mix, boost) - interest) / whole,
+        "history": (_model_says(told, mix, lift) - interest) / whole,
         "neighbours": mix.neighbours * told.shares / whole,
         "text": mix.text * softmax(told.cosines / TEMPERATURE, told.counted) / whole,
     }
 
 
-def scores(told: Reasons, mix: Mix, boost: float) -> Array:
+def scores(told: Reasons, mix: Mix, lift: float) -> Array:
     """What the parts of `shared` come to."""
-    total = _model_says(told, mix, boost) + np.float32(mix.neighbours) * told.shares
+    total = _model_says(told, mix, lift) + np.float32(mix.neighbours) * told.shares
     if mix.text:
         total += np.float32(mix.text) * softmax(told.cosines / TEMPERATURE, told.counted)
     total /= np.float32(1.0 + mix.neighbours + mix.text)
     return total
 
 
-def _model_says(told: Reasons, mix: Mix, boost: float) -> Array:
+def _model_says(told: Reasons, mix: Mix, lift: float) -> Array:
     is_new = told.biases == 0
-    says = softmax(told.logits + np.float32(boost) * is_new, told.counted)
+    says = softmax(told.logits + np.float32(lift) * is_new, told.counted)
     made: Array = says * (1 + np.float32(mix.neighbours) * is_new)
     return made
 

@@ -15,14 +15,10 @@ PART = learned.PART
 # In points of cosine, for the most popular product. .25 was better where nothing else is known,
 # .1 where neighbours are (docs/decisions.md).
 POPULARITY = 0.15
-# And this for a product without any history: more would show a shop's dead stock, and from .25 on
-# it cost hits (docs/decisions.md).
-NEW = 0.15
 # How neighbours and cosines are added, see `mixing.added`. All three were chosen on three weeks of
 # Online Retail before its test cut (`python -m bench neighbours`).
 NEIGHBOURS, TEMPERATURE = 4.0, 0.15
 MORE = mixing.most(NEIGHBOURS, TEMPERATURE)
-WHOLE = near.COSINES + POPULARITY + NEW + MORE
 
 
 def candidates(connection: Connection, question: Question) -> list[Candidate]:
@@ -35,9 +31,8 @@ def candidates(connection: Connection, question: Question) -> list[Candidate]:
     likeness = np.array([_likeness(one) for one in others])
     more = added(likeness - 1.0, np.array([one.share for one in others]))
     for one, adds in zip(others, more.tolist(), strict=True):
-        proposed[one.product_no] = Candidate(
-            one.product_no, one.product_id, one.group_key, mixing.scaled(_points(one, adds), WHOLE)
-        )
+        parts = mixing.scaled(_points(one, adds, question.new_lift), whole(question.new_lift))
+        proposed[one.product_no] = Candidate(one.product_no, one.product_id, one.group_key, parts)
     return popular.filled(connection, question, mixing.best(proposed, question.limit))
 
 
@@ -53,8 +48,24 @@ def _near(connection: Connection, question: Question) -> list[Candidate]:
     if vector is None:
         return []
     return near.found(
-        connection, question, vector, PART, popularity=POPULARITY, fresh=NEW, more=MORE
+        connection,
+        question,
+        vector,
+        PART,
+        popularity=POPULARITY,
+        fresh=fresh(question.new_lift),
+        more=MORE,
     )
+
+
+def whole(lift: float) -> float:
+    """What the parts of one product can come to, in points of cosine."""
+    return near.COSINES + POPULARITY + fresh(lift) + MORE
+
+
+def fresh(lift: float) -> float:
+    """What lifting new products by so many logits is in points of cosine."""
+    return TEMPERATURE * lift
 
 
 def added(cosines: Floats, shares: Floats) -> Floats:
@@ -62,11 +73,11 @@ def added(cosines: Floats, shares: Floats) -> Floats:
     return mixing.added(cosines, shares, weight=NEIGHBOURS, temperature=TEMPERATURE)
 
 
-def _points(one: Beside, adds: float) -> dict[str, float]:
+def _points(one: Beside, adds: float, lift: float) -> dict[str, float]:
     """What each reason comes to, in points of cosine."""
     told = {} if one.similarity is None else {PART: _likeness(one)}
     told[beside.PART] = adds
-    return told | near.asked_for(one.popular, one.new_share, POPULARITY, NEW)
+    return told | near.asked_for(one.popular, one.new_share, POPULARITY, fresh(lift))
 
 
 def _likeness(one: Beside) -> float:

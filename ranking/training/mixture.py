@@ -15,6 +15,7 @@ from ranking.catalog import neighbours
 from ranking.catalog.encoder import Vectors
 from ranking.catalog.learned import KIND_OF, KINDS, Array, Mix, Network
 from ranking.catalog.neighbours import Lines
+from ranking.question import NEW_LIFT
 from ranking.strategies import beside, learned, mixing
 from ranking.strategies.mixing import Reasons
 from ranking.training import measure
@@ -117,17 +118,17 @@ def told(network: Network, vectors: Array, served: Vectors, taken: csr_array) ->
     return reasons
 
 
-def by_mix(reasons: Told, mix: Mix, boost: float = learned.NEW_BOOST) -> Scores:
+def by_mix(reasons: Told, mix: Mix, lift: float = NEW_LIFT) -> Scores:
     """Scores as they serve; what is neither near nor taken beside is not proposed."""
 
     def scores(part: Instances) -> Array:
-        return _proposed(reasons(part), mix, boost)
+        return _proposed(reasons(part), mix, lift)
 
     return scores
 
 
-def _proposed(one: Reasons, mix: Mix, boost: float) -> Array:
-    made: Array = np.where(_is_proposed(one), mixing.scores(one, mix, boost), np.float32(0))
+def _proposed(one: Reasons, mix: Mix, lift: float) -> Array:
+    made: Array = np.where(_is_proposed(one), mixing.scores(one, mix, lift), np.float32(0))
     return made
 
 
@@ -165,12 +166,12 @@ def prices(
 ) -> list[dict[str, float]]:
     """What lifting products without history by so many logits does to these visits: NDCG@10 of
     all, and of those whose target `is_new` (a mask over rows)."""
-    tried = [(mix, boost) for boost in PRICED]
+    tried = [(mix, lift) for lift in PRICED]
     gains = np.concatenate([_gains(reasons, one, servable, tried) for one in asked], axis=1)
     new = np.concatenate([is_new[one.targets] for one in asked])
     return [
-        {"boost": boost, "ndcg@10": _mean(of_boost), "ndcg@10 of new": _mean(of_boost[new])}
-        for boost, of_boost in zip(PRICED, gains, strict=True)
+        {"lift": lift, "ndcg@10": _mean(of_lift), "ndcg@10 of new": _mean(of_lift[new])}
+        for lift, of_lift in zip(PRICED, gains, strict=True)
     ]
 
 
@@ -181,14 +182,14 @@ def _mean(gains: Array) -> float:
 def _gains(
     reasons: Told, asked: Instances, servable: Mask, tried: Sequence[tuple[Mix, float]]
 ) -> Array:
-    """What each mix with its boost gives each visit [tried, n]."""
+    """What each mix with its lift gives each visit [tried, n]."""
     found = [np.zeros((len(tried), 0), np.float32)]
     for part in measure.parts(asked, len(servable)):
         one = reasons(part)
         columns = _columns(_is_proposed(one) & servable)
         few = _of(one, columns)
         is_target = columns == part.targets[:, np.newaxis]
-        each = [_gain(mixing.scores(few, mix, boost), is_target) for mix, boost in tried]
+        each = [_gain(mixing.scores(few, mix, lift), is_target) for mix, lift in tried]
         found.append(np.array(each))
     return np.concatenate(found, axis=1)
 

@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from ranking.catalog import popularity
 from ranking.catalog.encoder import Vectors
 from ranking.catalog.learned import KINDS, Array
+from ranking.question import NEW_LIFT
 from ranking.strategies import near, recommend
 from ranking.training import mixture
 from ranking.training.corpus import Corpus, Instances
@@ -30,11 +31,11 @@ def served(
     taken: csr_array,
     at: float,
     *,
-    fresh: float = recommend.NEW,
+    lift: float = NEW_LIFT,
 ) -> Scores:
     """Scores by text vectors as text-1 serves them (zeros: none), by what others took, and by
-    popularity as of `at`; products without history are lifted by `fresh` points."""
-    popular = popular_points(corpus, at, fresh)
+    popularity as of `at`; products without history are lifted by `lift` logits."""
+    popular = popular_points(corpus, at, recommend.fresh(lift))
 
     def scores(part: Instances) -> Array:
         cosines = mixture.cosines(part, texts)

@@ -244,7 +244,7 @@ class _Run:
 
     def _judge(self, fitted: _Fitted) -> None:
         self.told("judging", 0, 1)
-        theirs = stage0.served(self.served, self.before, self.taken, self.cut, fresh=0.0)
+        theirs = stage0.served(self.served, self.before, self.taken, self.cut, lift=0.0)
         tested = self._tested(self.asked, theirs)
         promote.compare(self.verdict, promote.UNTRAINED, tested, must_win=True)
         if sum(len(one.asked) for one in tested):
@@ -269,7 +269,7 @@ class _Run:
         until = _until(self.connection, self.site_id, live.model_id)
         unseen = [one.chosen(one.begun >= until) for one in self.asked]
         theirs = mixture.by_mix(
-            self._reasons(live.network, self._live_vectors(live)), live.network.mix, boost=0.0
+            self._reasons(live.network, self._live_vectors(live)), live.network.mix, lift=0.0
         )
         tested = self._tested(unseen, theirs)
         promote.compare(self.verdict, f"version {live.model_id}", tested, must_win=False)
@@ -291,7 +291,7 @@ class _Run:
             mixture.by_mix(
                 self._reasons(one.network, one.vectors(self.texts, self.counts)),
                 one.network.mix,
-                boost=0.0,
+                lift=0.0,
             )
             for one in reversed(self.by_half)
         ]

@@ -104,7 +104,7 @@ RECORD = {
             "p_not_better": 0.001,
         },
     },
-    "new_products": [{"boost": 1.0, "ndcg@10": 0.2, "ndcg@10 of new": 0.1}],
+    "new_products": [{"lift": 1.0, "ndcg@10": 0.2, "ndcg@10 of new": 0.1}],
     "guardrails": [{"name": "drift of event types", "value": 0.1, "bar": 0.4, "met": True}],
 }  # fmt: skip
 

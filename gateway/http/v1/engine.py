@@ -199,6 +199,7 @@ def question(strategy: str, asked: dict[str, Any], site: Site, key: Key) -> Ques
         additional=_additional(asked.get("additional_interactions", [])),
         explain=asked.get("explain", False),
         bought_days=site_settings.of(site, site_settings.BOUGHT_DAYS),
+        new_lift=site_settings.of(site, site_settings.NEW_LIFT),
     )
 
 

@@ -34,33 +34,33 @@ def told(draw: st.DrawFn) -> Reasons:
 
 
 MIXES = st.builds(Mix, st.floats(0, 5), st.floats(0, 2))
-BOOSTS = st.floats(0, 4)
+LIFTS = st.floats(0, 4)
 
 
-@given(told(), MIXES, BOOSTS)
-def test_a_score_is_the_sum_of_its_parts_from_0_to_1(one: Reasons, mix: Mix, boost: float) -> None:
-    whole = sum(mixing.shared(one, mix, boost).values())
-    assert whole == pytest.approx(mixing.scores(one, mix, boost), abs=1e-6)
+@given(told(), MIXES, LIFTS)
+def test_a_score_is_the_sum_of_its_parts_from_0_to_1(one: Reasons, mix: Mix, lift: float) -> None:
+    whole = sum(mixing.shared(one, mix, lift).values())
+    assert whole == pytest.approx(mixing.scores(one, mix, lift), abs=1e-6)
     assert np.all(whole >= -1e-6) and np.all(whole <= 1 + 1e-6)
 
 
-@given(told(), MIXES, BOOSTS)
-def test_without_a_reason_a_score_is_less_by_its_part(one: Reasons, mix: Mix, boost: float) -> None:
-    parts, before = mixing.shared(one, mix, boost), mixing.scores(one, mix, boost)
+@given(told(), MIXES, LIFTS)
+def test_without_a_reason_a_score_is_less_by_its_part(one: Reasons, mix: Mix, lift: float) -> None:
+    parts, before = mixing.shared(one, mix, lift), mixing.scores(one, mix, lift)
     without = {
         "neighbours": one._replace(shares=np.zeros_like(one.shares)),
         "text": one._replace(cosines=np.full_like(one.cosines, -np.inf)),
     }
     for name, left in without.items():
-        after = mixing.scores(left, mix, boost)
+        after = mixing.scores(left, mix, lift)
         assert before - after == pytest.approx(parts[name], abs=1e-6), name
 
 
-@given(told(), MIXES, BOOSTS, st.floats(0.1, 2))
+@given(told(), MIXES, LIFTS, st.floats(0.1, 2))
 def test_lifting_new_products_lifts_them_alone(
-    one: Reasons, mix: Mix, boost: float, more: float
+    one: Reasons, mix: Mix, lift: float, more: float
 ) -> None:
-    gained = mixing.scores(one, mix, boost + more) - mixing.scores(one, mix, boost)
+    gained = mixing.scores(one, mix, lift + more) - mixing.scores(one, mix, lift)
     is_new = one.biases == 0
     assert np.all(gained[~is_new] <= 1e-6)
     if one.counted[is_new].all():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ranking.catalog import neighbours, popularity
 from ranking.merchandising import filters
+from ranking.question import NEW_LIFT
 from ranking.strategies import mixing, recommend
 from tests.ranking.market import Market
 
@@ -69,7 +70,7 @@ def test_a_product_without_history_gets_its_chance_where_others_have_one(market:
     parts = {one.product_id: one.parts for one in market.ask("v1").products}
     assert set(parts["red hat"]) == {"interest", "popularity"}
     assert set(parts["blue hat"]) == {"interest", "new"}
-    assert parts["blue hat"]["new"] * recommend.WHOLE >= recommend.NEW
+    assert parts["blue hat"]["new"] * recommend.whole(NEW_LIFT) >= recommend.fresh(NEW_LIFT)
 
 
 def test_newer_events_say_more(crowded: Market) -> None:

@@ -57,7 +57,7 @@ def test_a_price_is_what_lists_with_such_a_lift_are_worth(
     is_new = ~corpus.ever()
     mix = Mix(neighbours=1.0, text=0.3)
     for price in mixture.prices(reasons, mix, asked, servable, is_new):
-        scores = mixture.by_mix(reasons, mix, price["boost"])
+        scores = mixture.by_mix(reasons, mix, price["lift"])
         gains = np.concatenate([measure.lists(scores, one, servable).gains() for one in asked])
         assert price["ndcg@10"] == pytest.approx(gains.mean(), abs=1e-3)
 
