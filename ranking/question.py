@@ -140,9 +140,10 @@ class Question:
     count as if they had happened. Where nothing is known of the visitor the list is what people of
     that `cohort` like. `at` is now to everything; products bought within `bought_days`
     before it are not recommended, those without a history are lifted by `new_lift` logits.
-    `search`, `facets` (what they narrow it by is part of `filter` too) and `order` are for a search only; the list begins after `start` products. With a
-    `pagination_id` what was given under it before is not given again. `exploring` leaves some of
-    its places to chance, for products without a history.
+    `search`, `facets` (what they narrow it by is part of `filter` too) and `order` are for a search
+    only; the list begins after `start` products. With a `pagination_id` what was given under it
+    before is not given again. `exploring` leaves some of its places to chance, for products without
+    a history.
     Until `until` (of time.monotonic) further parts of the answer may be begun.
 
     The rest `answer` fills in for the strategies, `limit` among it: how many to propose; `among`
