@@ -28,7 +28,7 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 CUT = NOW - timedelta(days=5)
 SETS = ["abcd", "efgh", "ijkl"]
 TITLES = {product: f"Thing {product}" for products in SETS for product in products}
-METHODS = [judged.OURS, *(name for name in judged.SIMPLE if name != judged.TEXT)]
+METHODS = [judged.OURS, judged.UNTRAINED, *(name for name in judged.SIMPLE if name != judged.TEXT)]
 
 Run = Callable[..., Result]
 
@@ -149,18 +149,31 @@ def test_a_site_is_foretold_by_its_own_last_days(run: Run, visited: Shop, tmp_pa
     assert "Thing a" in page.read_text(encoding="utf-8")
 
 
-def test_what_visitors_see_does_not_change(run: Run, visited: Shop) -> None:
+def test_what_visitors_see_does_not_change(
+    run: Run, visited: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ranking.training.train.FEWEST_SESSIONS", 50)
+    monkeypatch.setattr("ranking.training.train.SHORTEST_SPAN", timedelta(days=1))
+    tables = ("popularity", "popularity_sites", "neighbours", "answers", "models",
+              "training_checkpoints", "profiles")  # fmt: skip
+
     def kept() -> list[Any]:
         with visited.pool.connection() as connection:
             return [
                 connection.execute(
-                    sql.SQL("select * from {} order by 1, 2").format(sql.Identifier(table))
-                ).fetchall()
-                for table in ("popularity", "popularity_sites", "neighbours", "answers")
-            ]  # fmt: skip
+                    "select relname from pg_class where relkind in ('r', 'i') order by 1"
+                ).fetchall(),
+                *(
+                    connection.execute(
+                        sql.SQL("select * from {} order by 1, 2").format(sql.Identifier(table))
+                    ).fetchall()
+                    for table in tables
+                ),
+            ]
 
     before = kept()
-    run("shop", "--json")
+    [training] = json.loads(run("shop", "--json").stdout)["trainings"]
+    assert training["record"]["held_out_from"] < datetime.now(UTC).isoformat()
     assert kept() == before
 
 
@@ -196,8 +209,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
         sessions.setdefault(click.session_id, []).append(click)
     train = [c for s in sessions.values() if s[0].ts < cut for c in s if c.product_id != "l"]
     split = Split(train, [s for s in sessions.values() if s[0].ts >= cut])
+    asked = judged.instances_of(split)
     methods, _ = judged.simple_methods(list(TITLES), split, cut, {}, ["stan"], lambda *told: None)
-    ours = {judged.OURS: methods["stan"]}
+    ours = {judged.OURS: {k: [methods["stan"](some)] for k, some in asked.items()}}
     found = judged.judge(list(TITLES), split, cut, ours, {}, lambda *told: None)
     titles = TITLES | {"a": "<script>alert(1)</script>"}
     path = tmp_path_factory.mktemp("report") / "report.html"
