@@ -11,7 +11,8 @@ from typing import Any
 
 from prometheus_client import Counter
 
-from ranking.training import promote
+from ranking.catalog import learned_models
+from ranking.training import checkpoint, promote
 from ranking.training.promote import NoSuchVersion
 from schemas.database import Connection
 
@@ -33,26 +34,27 @@ def train(
     *,
     seed: int = 0,
     epochs: int | None = None,
+    scheduled: bool = False,
     told: Told = lambda stage, done, of: None,
 ) -> dict[str, Any]:
-    """Train on what happened before `at`; the report: `outcome` (promoted, refused, skipped,
-    busy), and the version with its record, or the reason."""
+    """Train on what happened before `at`; the report: `outcome` (promoted, held, refused, skipped,
+    busy), and the version with its record, or the reason. A `scheduled` one is held where somebody
+    went back to an earlier version."""
     from ranking.training import train as training
     from ranking.training.network import Settings
 
     settings = Settings(seed=seed) if epochs is None else Settings(seed=seed, epochs=epochs)
-    found = training.train(connection, site_id, at, settings=settings, told=told)
+    found = training.train(
+        connection, site_id, at, settings=settings, scheduled=scheduled, told=told
+    )
     report = _report(found.model_id, found.promoted, found.record, found.skipped, found.busy)
     TRAININGS.labels(report["outcome"]).inc()
     return report
 
 
 def forget(connection: Connection, site_id: int) -> None:
-    """Neither serve what was learned nor go on from it: as before the first training."""
-    from ranking.training import checkpoint
-
-    while changed(connection, site_id, None) is not None:
-        pass
+    """Keep nothing of what was learned, nor go on from it: as before the first training."""
+    learned_models.forget(connection, site_id)
     checkpoint.forget(connection, site_id)
 
 
@@ -68,10 +70,14 @@ def _report(
     if skipped:
         return {"outcome": "skipped", "reason": skipped}
     return {
-        "outcome": "promoted" if promoted else "refused",
+        "outcome": "promoted" if promoted else "held" if _is_held(record) else "refused",
         "version": model_id,
         "record": record,
     }
+
+
+def _is_held(record: dict[str, Any] | None) -> bool:
+    return bool(record and "held" in record)
 
 
 def versions(connection: Connection, site_id: int) -> list[dict[str, Any]]:
@@ -102,6 +108,8 @@ def verdict(record: dict[str, Any]) -> str:
     """A record's verdict in one line."""
     if "verdict" not in record:
         return str(record.get("method", ""))
+    if "held" in record:
+        return f"better, but {record['held']}"
     if record["reasons"]:
         return "refused: " + "; ".join(record["reasons"])
     return "better: " + ", ".join(_gains(record))
@@ -130,11 +138,10 @@ def sentences(report: Mapping[str, Any]) -> Iterator[str]:
             f"  new products lifted by {one['lift']:g}: NDCG@10 {one['ndcg@10']:.3f}, where the "
             f"next one is new {one['ndcg@10 of new']:.3f}"
         )
-    yield (
-        "It is live."
-        if report["outcome"] == "promoted"
-        else "Refused: " + "; ".join(record["reasons"])
-    )
+    yield {
+        "promoted": "It is live.",
+        "held": f"It is better, but {record.get('held')}.",
+    }.get(report["outcome"]) or "Refused: " + "; ".join(record["reasons"])
 
 
 def _gains(record: dict[str, Any], rival: str = promote.UNTRAINED) -> Iterator[str]:

@@ -13,7 +13,7 @@ from itertools import product
 from typing import Any
 from uuid import UUID
 
-from gateway import access, ingest, inspection
+from gateway import access, ingest, inspection, learning
 from gateway.access import Site
 from gateway.ingest import Pool
 from gateway.inspection import Unknown
@@ -196,7 +196,7 @@ def is_known(connection: Connection, site: Site, sent_id: str) -> bool:
 
 def erase_all(pool: Pool, site: Site) -> Iterator[int]:
     """Erase everybody of a site, as a platform asks that was left by its shop (Shopify's
-    `shop/redact`); gives how many ids went so far, after each piece."""
+    `shop/redact`), and what was learned from them; gives how many ids went so far, after each piece."""
     with pool.connection() as connection:
         source = access.api_source(connection, site.site_id)
     where: dict[str, Any] = {"site": site.site_id, "after": UUID(int=0), "limit": ERASED_AT_ONCE}
@@ -205,7 +205,7 @@ def erase_all(pool: Pool, site: Site) -> Iterator[int]:
         with pool.connection() as connection:
             found = connection.execute(SQL.known_ids, where).fetchall()
         if not found:
-            return
+            break
         lists = {
             f"{name}_ids": [sent_id for _, kind, sent_id in found if kind == name] for name in KINDS
         }
@@ -214,6 +214,8 @@ def erase_all(pool: Pool, site: Site) -> Iterator[int]:
         erased += len(found)
         where["after"] = found[-1][0]
         yield erased
+    with pool.connection() as connection:
+        learning.forget(connection, site.site_id)
 
 
 def requests(connection: Connection, site: Site, *, limit: int) -> list[dict[str, Any]]:

@@ -171,7 +171,9 @@ class _Stopped(Exception):
 
 def _train(connection: Connection, site_id: int) -> Report:
     try:
-        return learning.train(connection, site_id, instant.now(), told=_unless_stopping)
+        return learning.train(
+            connection, site_id, instant.now(), scheduled=True, told=_unless_stopping
+        )
     except _Stopped:  # as if another one ran: its turn comes again at once
         return {"outcome": "busy", "reason": "the trainer was stopped"}
 

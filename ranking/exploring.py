@@ -84,9 +84,12 @@ def _newcomers(
 
 
 def _put(one: Candidate, instead_of: Candidate, chance: float) -> Candidate:
-    """It scores as what stood there did, by a part that says why."""
-    lift = max(0.0, instead_of.score - one.score)
-    return one._replace(parts=one.parts | {PART: lift}, put=PUT, chance=chance)
+    """It scores as what stood there did: what its parts lack is one more that says why. Where they
+    say more, since they are shares among new products alone, they are scaled down."""
+    less = min(1.0, instead_of.score / one.score) if one.score > 0 else 1.0
+    parts = {name: less * value for name, value in one.parts.items()}
+    lift = max(0.0, instead_of.score - sum(parts.values()))
+    return one._replace(parts=parts | {PART: lift}, put=PUT, chance=chance)
 
 
 def _with_chances(

@@ -189,11 +189,23 @@ def begin(connection: Connection, site_id: int, network: Network, content: bytes
     return Learned(model, network)
 
 
+def forget(connection: Connection, site_id: int) -> None:
+    """Keep of no version what it has learned, nor serve any."""
+    site = {"site_id": site_id, "name": NAME}
+    with connection.transaction():
+        connection.execute(SQL.lock_models, site)
+        connection.execute(SQL.forget_learned, site)
+    drop_left_over(connection, site_id)
+    uncache(connection, site_id)
+
+
 def drop_left_over(connection: Connection, site_id: int) -> None:
-    """Tables that nothing goes back to."""
-    rows = connection.execute(SQL.left_over_learned, {"site_id": site_id, "name": NAME}).fetchall()
-    for (table,) in rows:
-        _drop(connection, table)
+    """Tables that nothing goes back to. No version goes live meanwhile: it might be one of them."""
+    site = {"site_id": site_id, "name": NAME}
+    with connection.transaction():
+        connection.execute(SQL.lock_models, site)
+        for (table,) in connection.execute(SQL.left_over_learned, site).fetchall():
+            _drop(connection, table)
 
 
 def _drop(connection: Connection, table: str) -> None:

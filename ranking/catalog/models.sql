@@ -258,6 +258,29 @@ update models set state = 'live',
     else current_timestamp end
 where site_id = %(site_id)s and model_id = %(model_id)s
 
+-- name: go_back
+-- What was gone back from is not gone back to.
+update models set state = 'retired', promoted_at = null,
+  record = record || jsonb_build_object('rolled_back_at', current_timestamp)
+where site_id = %(site_id)s and name = %(name)s and state = 'live'
+
+-- name: rest
+-- It could serve, and waits for somebody to promote it.
+update models set state = 'retired' where site_id = %(site_id)s and model_id = %(model_id)s
+
+-- name: forget_learned
+update models set state = 'failed', promoted_at = null, params = null
+where site_id = %(site_id)s and name = %(name)s
+
+-- name: held
+-- Whether somebody went back since a version was last promoted.
+select exists (
+  select from models
+  where site_id = %(site_id)s and name = %(name)s
+    and (record->>'rolled_back_at')::timestamptz > (
+      select coalesce(max(promoted_at), '-infinity') from models
+      where site_id = %(site_id)s and name = %(name)s))
+
 -- name: before
 -- The version that a rollback goes back to: the one that was live before, and not since.
 select model_id from models

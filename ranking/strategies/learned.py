@@ -68,10 +68,19 @@ def candidates(connection: Connection, question: Question) -> list[Candidate]:
         max(POOL, question.limit),
         question.excluded,
     )
-    named = _named(connection, question, model, vector, [one.product_no for one in near])
-    counted = {one.product_no for one in near[:POOL]}
+    # What earlier pages were given still counts, so that shares are of the same whole on all pages.
+    given = set(question.before.given)
+    numbers = [*(one.product_no for one in near), *given]
+    named = _named(connection, question, model, vector, numbers)
+    near_ones = set(numbers)
+    likeliest = sorted(
+        (one for one in named if one.product_no in near_ones and one.logit is not None),
+        key=lambda one: (-(one.logit or 0.0), one.product_no),
+    )
+    counted = {one.product_no for one in likeliest[:POOL]}
     scored = _scored(named, counted, model, question)
-    best = mixing.best({one.product_no: one for one in scored}, question.limit)
+    new = {one.product_no: one for one in scored if one.product_no not in given}
+    best = mixing.best(new, question.limit)
     return popular.filled(connection, question, best)
 
 
@@ -132,7 +141,10 @@ def _column(values: Sequence[float | None], missing: float) -> Any:
 
 def _told(one: Named, parts: dict[str, float]) -> dict[str, float]:
     """Under the names that people read; what says nothing of this product is left out."""
-    told = {PART: parts["interest"], "popularity" if one.bias else "new": parts["history"]}
+    told = {
+        PART: parts["interest"],
+        "popularity" if one.bias or one.share else "new": parts["history"],
+    }
     if one.share:
         told[beside.PART] = parts["neighbours"]
     if one.cosine is not None and parts["text"]:

@@ -64,7 +64,8 @@ def scores(told: Reasons, mix: Mix, lift: float) -> Array:
 
 
 def _model_says(told: Reasons, mix: Mix, lift: float) -> Array:
-    is_new = told.biases == 0
+    # What was taken beside others since the model was trained is new to the model alone.
+    is_new = (told.biases == 0) & (told.shares == 0)
     says = softmax(told.logits + np.float32(lift) * is_new, told.counted)
     made: Array = says * (1 + np.float32(mix.neighbours) * is_new)
     return made

@@ -112,7 +112,7 @@ def told(network: Network, vectors: Array, served: Vectors, taken: csr_array) ->
             vectors[:, -1],
             shares(part, taken),
             cosines(part, served),
-            among_the_first(logits, learned.POOL),
+            among_the_first(logits, learned.POOL) & np.isfinite(logits),
         )
 
     return reasons

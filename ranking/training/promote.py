@@ -206,7 +206,8 @@ def promote(connection: Connection, learned: Learned, *, again: bool = False) ->
                 connection.execute(SQL.wait_briefly)
                 connection.execute(SQL.lock_models, {"site_id": site_id})
                 build.catch_up(connection, learned)
-                connection.execute(SQL.retire, {"site_id": site_id, "name": NAME})
+                retire = SQL.go_back if again else SQL.retire
+                connection.execute(retire, {"site_id": site_id, "name": NAME})
                 row = {"site_id": site_id, "model_id": learned.model_id, "again": again}
                 connection.execute(SQL.go_live, row)
             break
@@ -222,13 +223,17 @@ def promote_by_hand(
 ) -> None:
     """Make any version live whose table is still there, whatever its verdict was. Raises
     NoSuchVersion."""
+    gone = NoSuchVersion(
+        f"version {model_id} has no vectors any more, or never had: `models SITE` lists those "
+        "that can serve"
+    )
     learned = learned_models.version(connection, site_id, model_id)
     if learned is None:
-        raise NoSuchVersion(
-            f"version {model_id} has no vectors any more, or never had: `models SITE` lists those "
-            "that can serve"
-        )
-    promote(connection, learned, again=again)
+        raise gone
+    try:
+        promote(connection, learned, again=again)
+    except psycopg.errors.UndefinedTable:  # dropped while we waited
+        raise gone from None
 
 
 def rollback(connection: Connection, site_id: int) -> int | None:
@@ -244,9 +249,16 @@ def rollback(connection: Connection, site_id: int) -> int | None:
         return int(before[0])
     with connection.transaction():
         connection.execute(SQL.lock_models, {"site_id": site_id})
-        connection.execute(SQL.retire, site)
+        connection.execute(SQL.go_back, site)
     learned_models.uncache(connection, site_id)
     return None
+
+
+def is_held(connection: Connection, site_id: int) -> bool:
+    """Whether somebody went back to an earlier version and promoted none since: then a schedule
+    promotes none either."""
+    row = connection.execute(SQL.held, {"site_id": site_id, "name": NAME}).fetchone()
+    return bool(row and row[0])
 
 
 def versions(connection: Connection, site_id: int) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from ranking.catalog.learned_models import NAME, Learned
 from ranking.catalog.models import SQL
 from ranking.training import build, checkpoint, measure, mixture, promote, reading, stage0
 from ranking.training.checkpoint import Checkpoint
-from ranking.training.corpus import DAY_S, HORIZONS, Corpus, Instances, instances
+from ranking.training.corpus import DAY_S, HORIZONS, Corpus, Instances, Ints, instances
 from ranking.training.network import Settings, Training, repeatable
 from ranking.training.promote import Trial, Verdict
 from schemas import database
@@ -33,7 +33,11 @@ from schemas.database import Connection
 FEWEST_SESSIONS = 500  # of two products or more
 SHORTEST_SPAN = timedelta(days=14)
 
-HELD_OUT = 0.1  # of the sessions, the last ones
+HELD_OUT = 0.1  # of the visits that can be foretold, the last ones
+# Of one day no more visits choose and judge than so many times those of a usual day, or so few: a
+# crawler's hour must not judge what it taught.
+DAY_TIMES, DAY_FEW = 3, 20
+HELD = "somebody went back to an earlier version: `models SITE promote N` lets this one serve"
 LONGEST_HELD_OUT = timedelta(days=21)
 PATIENCE = 2  # epochs without a gain before it stops
 GOING_ON = 4  # most epochs of one that goes on from the last one's checkpoint
@@ -61,9 +65,11 @@ def train(
     at: datetime,
     *,
     settings: Settings | None = None,
+    scheduled: bool = False,
     told: Told = lambda stage, done, of: None,
 ) -> Outcome:
-    """Train the site on what happened before `at`, and promote the version if it is better.
+    """Train the site on what happened before `at`, and promote the version if it is better. Where
+    somebody went back to an earlier version, a `scheduled` training leaves promoting to them.
 
     The connection is in autocommit. One at a time over all machines. Killed at any point it leaves
     the live version as it was.
@@ -73,7 +79,7 @@ def train(
             return Outcome(busy=True)
         settings = settings or Settings()
         with repeatable(settings):
-            return _Run(connection, site_id, at, settings, told).outcome()
+            return _Run(connection, site_id, at, settings, told, scheduled).outcome()
 
 
 @contextmanager
@@ -118,13 +124,20 @@ class _Best:
 
 class _Run:
     def __init__(
-        self, connection: Connection, site_id: int, at: datetime, settings: Settings, told: Told
+        self,
+        connection: Connection,
+        site_id: int,
+        at: datetime,
+        settings: Settings,
+        told: Told,
+        scheduled: bool,
     ) -> None:
         self.connection = connection
         self.site_id = site_id
         self.at = at
         self.settings = settings
         self.told = told
+        self.scheduled = scheduled
         self.began = time.monotonic()
         self.verdict = Verdict()
 
@@ -209,10 +222,11 @@ class _Run:
 
     def _asked(self) -> list[Instances]:
         """Instances of the visits held out, by k."""
+        visits = self.after.chosen(usual(self.after, self.before))
         most = min(MOST_VISITS, MOST_COMPARED // max(1, len(self.archive.product_nos)))
-        last = max(0, len(self.after) - 1)
+        last = max(0, len(visits) - 1)
         some = np.unique(np.linspace(0, last, max(1, most)).astype(np.int64))
-        return [instances(self.after.chosen(some), k) for k in HORIZONS]
+        return [instances(visits.chosen(some), k) for k in HORIZONS]
 
     def _half(self, half: int) -> list[Instances]:
         """Those of every second visit."""
@@ -362,9 +376,19 @@ class _Run:
 
     def _promoted(self, learned: Learned, fitted: _Fitted) -> Outcome:
         record = self._record(fitted)
+        if self.scheduled and promote.is_held(self.connection, self.site_id):
+            return self._held(learned, record)
         build.ready(self.connection, learned, record)
         promote.promote(self.connection, learned)
         return Outcome(learned.model_id, True, record)
+
+    def _held(self, learned: Learned, record: dict[str, Any]) -> Outcome:
+        record |= {"held": HELD}
+        build.ready(self.connection, learned, record)
+        row = {"site_id": self.site_id, "model_id": learned.model_id}
+        self.connection.execute(SQL.rest, row)
+        learned_models.drop_left_over(self.connection, self.site_id)
+        return Outcome(learned.model_id, False, record)
 
     def _queries(self, fitted: _Fitted, counts: Array) -> Array:
         """Vectors [n, 65] of visitors as they were in the last days, to measure the table with."""
@@ -428,9 +452,24 @@ def lacking(corpus: Corpus) -> str | None:
 
 def cut(corpus: Corpus) -> float:
     """When the sessions that are held out begin: the last HELD_OUT of them, or the last days."""
-    last = float(corpus.begun[-1])
-    by_share = float(np.quantile(corpus.begun, 1 - HELD_OUT))
-    return max(by_share, last - LONGEST_HELD_OUT.total_seconds())
+    begun = corpus.begun[usual(corpus, corpus)]
+    by_share = float(np.quantile(begun, 1 - HELD_OUT))
+    return max(by_share, float(begun[-1]) - LONGEST_HELD_OUT.total_seconds())
+
+
+def usual(corpus: Corpus, known: Corpus) -> Ints:
+    """The numbers of sessions that something can be foretold of, of each day no more than
+    DAY_TIMES as many as on half of the days that are `known`, spread over the day."""
+    long = np.flatnonzero(corpus.lengths > 1)
+    days = corpus.begun[long] // DAY_S
+    of_days = np.unique(known.begun[known.lengths > 1] // DAY_S, return_counts=True)[1]
+    most = max(DAY_FEW, DAY_TIMES * int(np.median(of_days))) if len(of_days) else DAY_FEW
+    chosen = []
+    for day in np.unique(days):
+        of_day = long[days == day]
+        some = np.linspace(0, len(of_day) - 1, min(most, len(of_day))).astype(np.int64)
+        chosen.append(of_day[some])
+    return np.concatenate(chosen) if chosen else np.zeros(0, np.int64)
 
 
 def whitening(raw: Array) -> dict[str, Array]:

@@ -69,5 +69,7 @@ def archived(market: Market, visits: Iterable[Visit], step_s: float = 60.0) -> N
     popularity.refresh(market.connection, market.site_id, market.now)
 
 
-def train(market: Market, **settings: object) -> Outcome:
-    return training.train(market.connection, market.site_id, market.now, settings=QUICK)
+def train(market: Market, *, scheduled: bool = False) -> Outcome:
+    return training.train(
+        market.connection, market.site_id, market.now, settings=QUICK, scheduled=scheduled
+    )

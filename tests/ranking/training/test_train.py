@@ -21,6 +21,7 @@ from tests.ranking.training.shops import (
     visits_by_chance,
     visits_by_colour,
 )
+from tests.ranking.training.versions import a_version
 
 MANY = 2_000
 
@@ -215,6 +216,53 @@ def test_what_changed_while_a_version_rested_is_caught_up(trained: Market) -> No
     assert "red clock" not in found
 
 
+def promoted(market: Market, seed: int) -> int:
+    """A version that nobody judged."""
+    learned = a_version(market.connection, market.site_id, seed)
+    promote.promote(market.connection, learned)
+    return learned.model_id
+
+
+def test_what_was_gone_back_from_is_not_gone_back_to(market: Market) -> None:
+    market.stock("red mug", "blue hat")
+    first, second = promoted(market, 1), promoted(market, 2)
+    assert promote.rollback(market.connection, market.site_id) == first
+    third = promoted(market, 3)
+    assert promote.rollback(market.connection, market.site_id) == first
+    assert {second, third} <= {
+        one["model_id"]
+        for one in promote.versions(market.connection, market.site_id)
+        if one["can_serve"] and one["state"] == "retired"
+    }
+
+
+def test_a_schedule_promotes_nothing_over_a_rollback(trained: Market) -> None:
+    promote.rollback(trained.connection, trained.site_id)
+    outcome = train(trained, scheduled=True)
+    assert not outcome.promoted and live(trained) is None
+    assert outcome.record is not None and "went back" in outcome.record["held"]
+    assert outcome.model_id is not None
+    promote.promote_by_hand(trained.connection, trained.site_id, outcome.model_id)
+    assert train(trained, scheduled=True).promoted
+
+
+def test_a_training_by_hand_promotes_after_a_rollback(trained: Market) -> None:
+    promote.rollback(trained.connection, trained.site_id)
+    assert train(trained).promoted
+
+
+def test_what_is_forgotten_serves_no_more(trained: Market) -> None:
+    learned_models.forget(trained.connection, trained.site_id)
+    assert live(trained) is None
+    for one in promote.versions(trained.connection, trained.site_id):
+        assert not one["can_serve"] or one["name"] == "text-1"
+    kept = trained.connection.execute(
+        "select count(params) from models where site_id = %s and name = 'learned-1'",
+        [trained.site_id],
+    ).fetchone()
+    assert kept == (0,)
+
+
 def test_nothing_to_go_back_from_is_said(market: Market) -> None:
     with pytest.raises(NoSuchVersion):
         promote.rollback(market.connection, market.site_id)
@@ -273,6 +321,24 @@ def test_one_visitor_with_very_many_events_teaches_nothing(
     archived(market, machine)
     outcome = train(market)
     assert outcome.skipped is not None and "too few" in outcome.skipped
+
+
+def test_a_burst_does_not_judge_what_it_taught(market: Market) -> None:
+    """Visits at random for weeks, then hundreds in the last hour that all do the same."""
+    stocked(market)
+    archived(market, visits_by_chance(MANY))
+    hour = ((f"bot{n}", n / 700 / 24, what) for n, (_, _, what) in enumerate(visits_by_colour(700)))
+    archived(market, hour)
+    assert refused(market)
+
+
+def test_visits_of_one_event_do_not_move_the_cut(market: Market) -> None:
+    """A crawler without cookies is a new visitor at each page."""
+    stocked(market)
+    archived(market, visits_by_colour(MANY))
+    archived(market, ((f"crawler{n}", n / 300 / 24, ["red mug"]) for n in range(300)))
+    outcome = train(market)
+    assert outcome.promoted, outcome.record
 
 
 def test_many_machines_that_look_at_the_same_are_refused(market: Market) -> None:
