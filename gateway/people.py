@@ -196,7 +196,8 @@ def is_known(connection: Connection, site: Site, sent_id: str) -> bool:
 
 def erase_all(pool: Pool, site: Site) -> Iterator[int]:
     """Erase everybody of a site, as a platform asks that was left by its shop (Shopify's
-    `shop/redact`), and what was learned from them; gives how many ids went so far, after each piece."""
+    `shop/redact`), and what was learned from them; gives how many ids went so far, after each
+    piece."""
     with pool.connection() as connection:
         source = access.api_source(connection, site.site_id)
     where: dict[str, Any] = {"site": site.site_id, "after": UUID(int=0), "limit": ERASED_AT_ONCE}
