@@ -115,14 +115,15 @@ def verdict(record: dict[str, Any]) -> str:
     return "better: " + ", ".join(_gains(record))
 
 
-def sentences(report: Mapping[str, Any]) -> Iterator[str]:
-    """What a training came to, for a person."""
+def sentences(report: Mapping[str, Any], *, foretold: bool = False) -> Iterator[str]:
+    """What a training came to, for a person; `foretold`: nothing of it was kept."""
     if "reason" in report:
         yield f"Nothing was trained: {report['reason']}."
         return
     record = report["record"]
+    who = "A version" if foretold else f"Version {report['version']}"
     yield (
-        f"Version {report['version']} learned from {record['events']:,} events in "
+        f"{who} learned from {record['events']:,} events in "
         f"{record['sessions']:,} sessions, {record['epochs']} times through, in "
         f"{record['seconds']:.0f} s; tested on those since {record['held_out_from']}."
     )
@@ -130,22 +131,35 @@ def sentences(report: Mapping[str, Any]) -> Iterator[str]:
         for gain in _gains(record, rival):
             yield f"  against {rival}, {gain}"
         if "p_not_better" in figures:
-            yield f"  chance that it is no better than {rival}: {figures['p_not_better']:.4f}"
+            yield (
+                f"  if it were no better than {rival}, chance alone would do as well with a "
+                f"probability of {figures['p_not_better']:.4f}"
+            )
     for one in record["guardrails"]:
-        yield f"  {'met' if one['met'] else 'NOT MET'}: {one['name']} {one['value']} ({one['bar']})"
+        met = "met" if one["met"] else "NOT MET"
+        yield f"  {met}: {one['name']} {one['value']}, bar {one['bar']}"
     for one in record["new_products"]:
         yield (
             f"  new products lifted by {one['lift']:g}: NDCG@10 {one['ndcg@10']:.3f}, where the "
             f"next one is new {one['ndcg@10 of new']:.3f}"
         )
-    yield {
-        "promoted": "It is live.",
-        "held": f"It is better, but {record.get('held')}.",
-    }.get(report["outcome"]) or "Refused: " + "; ".join(record["reasons"])
+    yield _ending(report, foretold)
+
+
+def _ending(report: Mapping[str, Any], foretold: bool) -> str:
+    record = report["record"]
+    if report["outcome"] == "promoted":
+        return "It would be live." if foretold else "It is live."
+    if report["outcome"] == "held":
+        return f"It is better, but {record['held']}."
+    again = (
+        ". What answered before still does; more visits prove more, it is tried again in four hours"
+    )
+    return "Refused: " + "; ".join(record["reasons"]) + ("" if foretold else again) + "."
 
 
 def _gains(record: dict[str, Any], rival: str = promote.UNTRAINED) -> Iterator[str]:
     for k, figures in record["compared"].get(rival, {}).items():
         if isinstance(figures, dict):
-            ours, theirs = figures["hit_rate@10"]
-            yield f"{k}: HR@10 {ours:.3f} against {theirs:.3f}"
+            (found, other), (ours, theirs) = figures["hit_rate@10"], figures["ndcg@10"]
+            yield (f"{k}: NDCG@10 {ours:.3f} to {theirs:.3f}, HR@10 {found:.3f} to {other:.3f}")

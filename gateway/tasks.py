@@ -165,11 +165,18 @@ def _clusters(connection: Connection, site_id: int) -> Report:
     return clusters.refresh(connection, site_id)
 
 
+MOST_WAITING = 0.05  # of the texts, to be encoded before a training
+
+
 class _Stopped(Exception):
     """The role was asked to end while it trained."""
 
 
 def _train(connection: Connection, site_id: int) -> Report:
+    # A catalog that is being loaded says nothing yet: its turn comes again.
+    waiting = embeddings.waiting(connection, site_id)
+    if waiting > MOST_WAITING * embeddings.with_text(connection, site_id):
+        return {"outcome": "busy", "reason": f"{waiting} texts are still to be encoded"}
     try:
         return learning.train(
             connection, site_id, instant.now(), scheduled=True, told=_unless_stopping

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 WRITTEN = click.Path(dir_okay=False, writable=True, path_type=Path)
 ARCHIVE_NEEDS = "give a SITE, or of an archive --catalog, --events and --cut"
+NOT_LIVE = "“Attune” is what a version trained before the cut would have listed, if proved better."
 FORCED_COLD = (
     "One product in twenty, chosen by its id, was treated as new: everything known of it before "
     "the cut was put aside, so that new products can be judged."
@@ -112,6 +113,10 @@ def _of_site(
         notes.append(
             f"{found.left_out} times what was taken next can no longer be had; those were left out."
         )
+    notes.append(
+        f"{NOT_LIVE} {learning.now_live(found.live)} A training at another moment may end "
+        "otherwise than the one told of below."
+    )
     return found.judged, About(name, found.titles, notes)
 
 
@@ -163,7 +168,7 @@ def _progress() -> Iterator[Told]:
         bars.update(stages[stage], completed=done, total=total)
 
     with bars:
-        yield told
+        yield told if sys.stderr.isatty() else console.stages()
 
 
 def _json(found: Judged) -> dict[str, Any]:
@@ -201,7 +206,7 @@ def _show(found: Judged) -> None:
             f"{one.tried} settings): {one.untuned:.3f} -> {one.hit_rate:.3f} with {one.method}"
         )
     for report in found.trainings:
-        click.echo("\n".join(learning.sentences(report)))
+        click.echo("\n".join(learning.sentences(report, foretold=True)))
     compared = [one for one in found.comparisons() if len(one["k"]) > 1]
     columns = ["against", "metric", "theirs", "ours", "difference", "from", "to", "p", "McNemar p"]
     console.show_table(columns, [_compared(one) for one in compared], "there is nothing to compare")

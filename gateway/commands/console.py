@@ -156,3 +156,15 @@ def money(amount: Any, currency: str | None) -> str:
 def text(value: Any) -> str:
     """The same for rich, to which a sender's `[bold]` must not be markup."""
     return escape(plain(value))
+
+
+def stages() -> Callable[[str, int, int], None]:
+    """Says each stage of long work on stderr once, where that is no terminal to draw on."""
+    said = set[str]()
+
+    def told(stage: str, done: int, of: int) -> None:
+        if stage not in said:
+            said.add(stage)
+            click.echo(f"{stage} ...", err=True)
+
+    return told

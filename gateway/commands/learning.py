@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -54,7 +55,7 @@ def _shown() -> Iterator[Callable[[str, int, int], None]]:
                 stages[stage] = bar.add_task(stage, total=of or None)
             bar.update(stages[stage], completed=done, total=of or None)
 
-        yield told
+        yield told if sys.stderr.isatty() else console.stages()
 
 
 @click.command()
@@ -83,12 +84,13 @@ def _list(versions: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         console.show_json({"models": versions})
         return
-    names = ["version", "name", "state", "trained until", "promoted", "verdict"]
+    names = ["version", "name", "state", "can serve", "trained until", "promoted", "verdict"]
     rows = [
         [
             one["model_id"],
             one["name"],
             one["state"],
+            "yes" if one["can_serve"] else "no",
             one["record"].get("until", ""),
             one["promoted_at"] or "",
             learning.verdict(one["record"]),

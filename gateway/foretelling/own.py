@@ -18,7 +18,7 @@ from gateway.importing.forecast import NOT_CLICKS, OPTIONS
 from gateway.settings import Settings
 from ranking.catalog import neighbours, popularity
 from ranking.catalog.models import MODEL_NAME
-from ranking.training import clickstream, judged
+from ranking.training import clickstream, judged, promote
 from ranking.training.clickstream import HORIZONS, Click, Instance, Split
 from ranking.training.judged import Judged, Told
 from schemas import database
@@ -40,12 +40,14 @@ class NotEnough(AttuneError):
 
 @dataclass(frozen=True)
 class Own:
-    """What was found, with titles by product id; `left_out`: how many targets cannot be had now."""
+    """What was found, with titles by product id; `left_out`: how many targets cannot be had now;
+    `live`: the number of the learned version that answers now."""
 
     judged: Judged
     titles: dict[str, str]
     cut: datetime
     left_out: int
+    live: int | None
 
 
 def run(
@@ -53,6 +55,7 @@ def run(
 ) -> Own:
     """Judge the lists of a site by its own last weeks. Raises NotEnough."""
     with closing(database.connect(settings.database_url, options=OPTIONS)) as connection:
+        live = promote.live_id(connection, site_id)
         titles = dict(connection.execute(SQL.catalog, {"site_id": site_id}).fetchall())
         split, cut = _split(connection, site_id, cut)
         instances, left_out = _asked(split, titles)
@@ -64,7 +67,7 @@ def run(
         found = judged.judge(
             list(titles), split, cut.timestamp(), ours, texts, told, instances=instances
         )
-        return Own(replace(found, trainings=trainings), titles, cut, left_out)
+        return Own(replace(found, trainings=trainings), titles, cut, left_out, live)
 
 
 def _split(connection: Connection, site_id: int, cut: datetime | None) -> tuple[Split, datetime]:

@@ -27,7 +27,7 @@ SURE = 0.05
 
 NAMES = {
     OURS: "Attune",
-    judged.UNTRAINED: "Attune on its first day",
+    judged.UNTRAINED: "Attune without training",
     judged.POPULAR: "Bestsellers of all time",
     LATELY: "Bestsellers of the last 7 days",
     "item-knn": "Bought together (item-kNN)",
@@ -36,7 +36,7 @@ NAMES = {
     TEXT: "Similar texts",
 }
 KINDS = {
-    OURS: "ours", judged.UNTRAINED: "ours tuned", judged.POPULAR: "m1", LATELY: "m2",
+    OURS: "ours", judged.UNTRAINED: "m7", judged.POPULAR: "m1", LATELY: "m2",
     "item-knn": "m3", "vmis-knn": "m4", "stan": "m5", TEXT: "m6",
 }  # fmt: skip
 AGE_NAMES = (NEW, *(name for name, _ in AGES))
@@ -93,7 +93,7 @@ def _told(found: Judged, about: About, made_at: datetime) -> dict[str, Any]:
         "by_age": _by_slice(found, found.age, AGE_NAMES, "By the age of the product"),
         "examples": examples(found, about.titles),
         "tuned": [(name_of(one.name), one) for one in found.tuned],
-        "trainings": [list(learning.sentences(one)) for one in found.trainings],
+        "trainings": [list(learning.sentences(one, foretold=True)) for one in found.trainings],
         "known": KNOWN,
     }  # fmt: skip
 
@@ -133,7 +133,7 @@ def _sentence(one: Compared, ks: Sequence[int]) -> str:
     said = (
         f"Of 100 visitors who had touched {known}, {100 * one.first:.0f} took something next that "
         f"was among the ten products Attune would have shown; among the ten bestsellers of the "
-        f"week before it were {100 * one.second:.0f}."
+        f"week before the cut were {100 * one.second:.0f}."
     )
     if one.low <= 0 <= one.high:
         return f"{said} The difference may be chance."

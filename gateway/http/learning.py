@@ -43,7 +43,7 @@ def models() -> Response:
 @blueprint.post("/models/<version>/promote")
 @blueprint.doc(responses=shapes.ok(LIVE))
 def promote(version: str) -> Response:
-    """Make that learned version live, whatever its verdict was."""
+    """Make that learned version live, if it can serve."""
     key = authenticate("admin:write")
     parameters.only()
     if not _VERSION.fullmatch(version):

@@ -221,11 +221,11 @@ def promote(connection: Connection, learned: Learned, *, again: bool = False) ->
 def promote_by_hand(
     connection: Connection, site_id: int, model_id: int, *, again: bool = False
 ) -> None:
-    """Make any version live whose table is still there, whatever its verdict was. Raises
+    """Make any version live that can serve: not refused, nor older than the last two. Raises
     NoSuchVersion."""
     gone = NoSuchVersion(
-        f"version {model_id} has no vectors any more, or never had: `models SITE` lists those "
-        "that can serve"
+        f"no learned version {model_id} can serve: it was refused, or is older than the last two, "
+        "or there is none; `models SITE` says which can"
     )
     learned = learned_models.version(connection, site_id, model_id)
     if learned is None:

@@ -82,7 +82,7 @@ def test_a_version_is_named_where_one_is_meant(shop: Shop, words: list[str]) -> 
 def test_an_unknown_version_is_a_sentence(shop: Shop) -> None:
     found = CliRunner().invoke(cli, ["models", shop.site.name, "promote", "99"])
     assert found.exit_code == 1
-    assert "version 99 has no vectors" in found.output
+    assert "no learned version 99 can serve" in found.output
 
 
 def test_training_too_little_says_what_is_needed(shop: Shop) -> None:
@@ -112,14 +112,14 @@ RECORD = {
 def test_a_training_is_told_in_sentences() -> None:
     told = "\n".join(learning.sentences({"outcome": "promoted", "version": 3, "record": RECORD}))
     assert "Version 3 learned from 4,000 events in 1,000 sessions" in told
-    assert "k=1: HR@10 0.300 against 0.200" in told
+    assert "k=1: NDCG@10 0.200 to 0.100, HR@10 0.300 to 0.200" in told
     assert told.endswith("It is live.")
 
 
 def test_a_refusal_says_why() -> None:
     refused = RECORD | {"verdict": "refused", "reasons": ["not proved better than text-1: p = 0.4"]}
     told = list(learning.sentences({"outcome": "refused", "version": 3, "record": refused}))
-    assert told[-1] == "Refused: not proved better than text-1: p = 0.4"
+    assert told[-1].startswith("Refused: not proved better than text-1: p = 0.4. What answered")
     assert learning.verdict(refused).startswith("refused: not proved")
 
 
