@@ -254,14 +254,14 @@ where site_id = %(site_id)s and name = %(name)s and model_id = %(model_id)s
 -- name: go_live
 -- What is gone back to keeps its time, so that the next step back goes further.
 update models set state = 'live',
-  promoted_at = case when %(again)s then coalesce(promoted_at, current_timestamp)
-    else current_timestamp end
+  promoted_at = case when %(again)s then coalesce(promoted_at, clock_timestamp())
+    else clock_timestamp() end
 where site_id = %(site_id)s and model_id = %(model_id)s
 
 -- name: go_back
 -- What was gone back from is not gone back to.
 update models set state = 'retired', promoted_at = null,
-  record = record || jsonb_build_object('rolled_back_at', current_timestamp)
+  record = record || jsonb_build_object('rolled_back_at', clock_timestamp())
 where site_id = %(site_id)s and name = %(name)s and state = 'live'
 
 -- name: rest

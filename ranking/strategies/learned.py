@@ -143,7 +143,7 @@ def _told(one: Named, parts: dict[str, float]) -> dict[str, float]:
     """Under the names that people read; what says nothing of this product is left out."""
     told = {
         PART: parts["interest"],
-        "popularity" if one.bias or one.share else "new": parts["history"],
+        "popularity" if one.bias else "new": parts["history"],
     }
     if one.share:
         told[beside.PART] = parts["neighbours"]

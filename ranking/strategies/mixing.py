@@ -40,35 +40,42 @@ def shared(told: Reasons, mix: Mix, lift: float) -> dict[str, Array]:
     """The named parts of a score from 0 to 1, which is a mean of three shares weighted by `mix`:
     of the model's softmax, of what others took, of texts.
 
-    Nobody can have taken a product that has no history: there the model's share stands for that of
-    the others too, and is lifted by `lift` logits. `interest` is the model's share without
-    regard to histories, `history` what these change of it; it may be below nothing.
+    Nobody can have taken a product that has no history: there the model's share, lifted by `lift`
+    logits, stands for that of the others too. `interest` is the model's share without regard to
+    histories, `history` what these change of it; it may be below nothing.
     """
     whole = 1.0 + mix.neighbours + mix.text
     interest = softmax(told.logits - told.biases, told.counted)
+    says = _model_says(told, lift)
+    stands_in = np.where(told.biases == 0, mix.neighbours * says, 0)
     return {
         "interest": interest / whole,
-        "history": (_model_says(told, mix, lift) - interest) / whole,
-        "neighbours": mix.neighbours * told.shares / whole,
+        "history": (says + stands_in - interest) / whole,
+        "neighbours": mix.neighbours * _taken(told, says) / whole,
         "text": mix.text * softmax(told.cosines / TEMPERATURE, told.counted) / whole,
     }
 
 
 def scores(told: Reasons, mix: Mix, lift: float) -> Array:
     """What the parts of `shared` come to."""
-    total = _model_says(told, mix, lift) + np.float32(mix.neighbours) * told.shares
+    says = _model_says(told, lift)
+    taken = np.where(told.biases == 0, np.maximum(says, told.shares), told.shares)
+    total = says + np.float32(mix.neighbours) * taken.astype(np.float32)
     if mix.text:
         total += np.float32(mix.text) * softmax(told.cosines / TEMPERATURE, told.counted)
     total /= np.float32(1.0 + mix.neighbours + mix.text)
     return total
 
 
-def _model_says(told: Reasons, mix: Mix, lift: float) -> Array:
-    # What was taken beside others since the model was trained is new to the model alone.
-    is_new = (told.biases == 0) & (told.shares == 0)
-    says = softmax(told.logits + np.float32(lift) * is_new, told.counted)
-    made: Array = says * (1 + np.float32(mix.neighbours) * is_new)
-    return made
+def _model_says(told: Reasons, lift: float) -> Array:
+    return softmax(told.logits + np.float32(lift) * (told.biases == 0), told.counted)
+
+
+def _taken(told: Reasons, says: Array) -> Array:
+    """What others took; of a product that was new when the model was trained what is more than the
+    share that stands for it already."""
+    more = np.maximum(told.shares - says, 0)
+    return np.where(told.biases == 0, more, told.shares)
 
 
 def softmax(logits: Array, counted: np.ndarray[Any, Any]) -> Array:
