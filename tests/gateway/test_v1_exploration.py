@@ -574,6 +574,15 @@ def test_a_span_of_many_lists_is_counted_piece_by_piece(
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "since", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"], ids=["first", "last"]
+)
+def test_a_time_outside_of_the_calendar_is_refused(explorer: Explorer, since: str) -> None:
+    status, answered = explorer.admin("GET", "impressions", since=since)
+    assert status == 422
+    assert [one["pointer"] for one in answered["problems"]] == ["/since"]
+
+
 def test_old_weeks_are_forgotten(explorer: Explorer, clock: time_machine.Coordinates) -> None:
     explorer.list()
     clock.shift(timedelta(hours=1))
