@@ -157,10 +157,23 @@ def test_a_site_sets_what_it_wants_and_takes_it_back(explorer: Explorer) -> None
         ({"exploration": "much"}, "/exploration"),
         ({"exploration_chances": 0}, "/exploration_chances"),
         ({"explore": 1}, "/explore"),
+        ({"explore": None}, "/explore"),
+        ({"": 1}, "/"),
+        ({"exploration": 0.1, "a/b": None}, "/a~1b"),
         ({}, ""),
         ([], ""),
     ],
-    ids=["too much", "no number", "too few", "unknown", "nothing", "no object"],
+    ids=[
+        "too much",
+        "no number",
+        "too few",
+        "unknown",
+        "unknown taken back",
+        "no name",
+        "one of two",
+        "nothing",
+        "no object",
+    ],
 )
 def test_what_cannot_be_set_is_said(explorer: Explorer, sent: Any, pointer: str) -> None:
     status, answered = explorer.admin("PATCH", "settings", sent)
