@@ -48,6 +48,13 @@ class BadArchive(AttuneError):
     """A line of the archive that the pipeline refuses."""
 
 
+class Busy(AttuneError):
+    """Another training runs in this database, and one runs at a time."""
+
+    def __init__(self) -> None:
+        super().__init__("another training runs, and one runs at a time: try again once it ended")
+
+
 @dataclass(frozen=True)
 class Scratch:
     """A site of its own in a schema that is dropped afterwards."""
@@ -179,7 +186,8 @@ def ours(
     """Our lists by method and k, before anything is trained and after, with each of so many seeds;
     and the reports of the trainings.
 
-    A training is the trainer role's: what it does not prove to be better never answers.
+    A training is the trainer role's: what it does not prove to be better never answers. Raises
+    Busy where another one runs.
     """
     ask = partial(_ranked, connection, site_id, cut, told)
     untrained = {k: [ask(judged.UNTRAINED, some)] for k, some in instances.items()}
@@ -188,6 +196,8 @@ def ours(
     for seed in range(seeds):
         learning.forget(connection, site_id)
         report = learning.train(connection, site_id, cut, seed=seed, told=told)
+        if report["outcome"] == "busy":
+            raise Busy
         trainings.append(report)
         is_live = report["outcome"] == "promoted"
         for k, some in instances.items():

@@ -19,7 +19,7 @@ from ranking.catalog import newcomers
 from ranking.merchandising import exploration
 from schemas.database import Connection
 from schemas.errors import Invalid, Problem
-from schemas.fields import Number, Reader, Whole, problems
+from schemas.fields import Number, Reader, Whole, escape, problems
 
 BOUGHT_DAYS = "exclude_bought_days"
 REQUESTS_PER_SECOND = "requests_per_second"
@@ -56,6 +56,8 @@ TABLE = (
                 "After how many times seen such a product has had its chance."),
 )  # fmt: skip
 BY_NAME = {setting.name: setting for setting in TABLE}
+UNKNOWN = f"There is no such setting: choose among {', '.join(BY_NAME)}."
+MOST_PROBLEMS = 10
 READER = Reader(Schema.from_dict({one.name: one.field for one in TABLE})())
 
 
@@ -83,6 +85,9 @@ def checked(changes: Any) -> Mapping[str, Any]:
     """The changes as they are kept; raises Invalid."""
     if type(changes) is not dict or not changes:
         raise Invalid([Problem("", f"Send an object with some of: {', '.join(BY_NAME)}.")])
+    # What means absent, as null and an empty name do, would pass the reader under any name.
+    if unknown := [name for name in changes if name not in BY_NAME]:
+        raise Invalid([Problem(f"/{escape(name)}", UNKNOWN) for name in unknown[:MOST_PROBLEMS]])
     try:
         read = READER.read(changes)
     except ValidationError as error:

@@ -286,7 +286,7 @@ def _purge(connection: Connection, site_id: int) -> Report:
         "searched": searched.purge(connection, now - searched.WINDOW),
         "imports": importer.purge(connection, now - IMPORTS_KEPT),
         "impressions": impressions.purge(
-            connection, now - timedelta(days=load().retention_impressions_days)
+            connection, now - timedelta(days=load().retention_impressions_days), now
         ),
         "snapshots": snapshot.purge(connection, now - SNAPSHOTS_KEPT),
         "paged_lists": pages.purge(connection, now - pages.IDLE),

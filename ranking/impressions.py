@@ -25,8 +25,14 @@ LATE = timedelta(minutes=30)
 SKEW = timedelta(minutes=1)  # a browser's clock against ours
 OLDEST = timedelta(days=30)  # that the first count goes back, and each estimate
 SLICE = timedelta(hours=1)
+LISTS_A_SLICE = 20_000
 MOST_SLICES = 500  # in one run; the next one goes on
-MOST_LISTS = 100_000  # an estimate looks at
+# An estimate looks through so many lists, takes so many of one visitor, so that nobody makes the
+# estimate alone, and ends at so many places, so that its memory does not grow with the lists.
+MOST_LISTS = 300_000
+MOST_OF_ONE = 10
+MOST_PLACES = 1_000_000
+ROWS_A_READ = 20_000
 ESTIMATE_EVERY = timedelta(days=1)
 PRIOR = 20.0  # looks, until which a product's rate is rather that of all
 
@@ -78,12 +84,12 @@ def _settled(connection: Connection, site_id: int, goal: datetime) -> int | None
     row = connection.execute(SQL.site, {"site_id": site_id}).fetchone()
     assert row is not None, "refresh() has begun the site"
     site = Known(*row)
-    where = {"site_id": site_id, "since": site.settled_until, "goal": goal}
-    [first] = connection.execute(SQL.next_list, where).fetchone() or (None,)
+    where = {"site_id": site_id, "since": site.settled_until, "goal": goal, "most": LISTS_A_SLICE}
+    first, last = connection.execute(SQL.next_lists, where).fetchone() or (None, None)
     if first is None:
         connection.execute(SQL.settled, {"site_id": site_id, "until": max(goal, row[0])})
         return None
-    until = min(goal, first + SLICE)
+    until = min(last, first + SLICE)
     parameters = {
         "site_id": site_id,
         "since": first - timedelta(microseconds=1),
@@ -109,16 +115,28 @@ def estimate(connection: Connection, site_id: int, at: datetime) -> list[float]:
         "late": LATE,
         "clicks": list(CLICKS),
         "most": MOST_LISTS,
+        "most_of_one": MOST_OF_ONE,
+        "most_places": MOST_PLACES,
         "places": positions.COUNTED,
     }
-    with connection.transaction(), connection.cursor(binary=True) as cursor:
-        cursor.execute(SQL.joined_by_hash)
-        rows = cursor.execute(SQL.at_places, parameters).fetchall()
-    columns = np.array(rows, np.int64).reshape(-1, 4).T
+    columns = _at_places(connection, parameters)
     looks = positions.estimated(positions.Shown(*columns))
     known_of = looks if columns[3].sum() else None
     connection.execute(SQL.estimated, {"site_id": site_id, "looks": known_of, "at": at})
     return looks
+
+
+def _at_places(connection: Connection, parameters: dict[str, Any]) -> np.ndarray[Any, Any]:
+    """Products, places, how often shown and clicked: four rows. Read piece by piece, for they would
+    take ten times as much as Python's numbers."""
+    pieces = [np.zeros((4, 0), np.int32)]
+    with connection.transaction():
+        connection.execute(SQL.joined_by_hash)
+        with connection.cursor("at_places", binary=True) as cursor:
+            cursor.execute(SQL.at_places, parameters)
+            while rows := cursor.fetchmany(ROWS_A_READ):
+                pieces.append(np.array(rows, np.int32).T)
+    return np.concatenate(pieces, axis=1)
 
 
 def known(connection: Connection, site_id: int) -> Known:
@@ -168,8 +186,10 @@ def week(at: datetime) -> date:
     return day - timedelta(days=day.weekday())
 
 
-def purge(connection: Connection, before: datetime) -> int:
-    """Forget weeks that ended before then."""
+def purge(connection: Connection, before: datetime, at: datetime) -> int:
+    """Forget weeks that ended before then, and whose chances of which day are counted."""
+    yesterday = at.astimezone(UTC).date() - timedelta(days=1)
+    connection.execute(SQL.purge_chances, {"day": yesterday})
     parameters = {"before": week(before)}
     gone = connection.execute(SQL.purge_products, parameters).rowcount
     return gone + connection.execute(SQL.purge_places, parameters).rowcount

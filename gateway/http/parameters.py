@@ -35,16 +35,17 @@ def text(name: str) -> str | None:
 
 
 def instant(name: str) -> datetime | None:
-    """An ISO 8601 date or time; without a zone it is UTC."""
+    """An ISO 8601 date or time, in UTC; without a zone it is UTC."""
     value = text(name)
     if value is None:
         return None
     try:
         # A '+' that was not encoded arrives as a blank.
         found = datetime.fromisoformat(value.replace(" ", "+") if "T" in value else value)
-    except ValueError:
+        # Overflows where it is before the year 1, or after 9999, in UTC.
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise _refused(name, "it must be an ISO 8601 time, such as 2026-01-31T12:00:00Z") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def count(name: str, default: int, *, least: int = 1, most: int = 1000) -> int:

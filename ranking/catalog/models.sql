@@ -222,11 +222,12 @@ where site_id = %(site_id)s and exists (
   where p.site_id = v.site_id and p.product_no = v.product_no and p.deleted)
 
 -- name: lock_training
--- One training at a time over all machines of this database: it takes all of what a machine has.
-select pg_try_advisory_lock(hashtext('ranking.training ' || current_schema()))
+-- One training at a time over all machines of this database: it takes all of what a machine has. In
+-- whatever schema, for a backtest's tables are in one of its own.
+select pg_try_advisory_lock(hashtextextended('ranking.training', 0))
 
 -- name: unlock_training
-select pg_advisory_unlock(hashtext('ranking.training ' || current_schema()))
+select pg_advisory_unlock(hashtextextended('ranking.training', 0))
 
 -- name: refuse
 update models set state = 'failed', record = %(record)s

@@ -16,15 +16,19 @@ select set_config('enable_nestloop', 'off', true)
 
 -- name: count
 -- Chances of lists that are settled, and of those given since: what came of them is not told yet.
-with given as (
-  select u.product_no, sum((%(looks)s::real[])[
-      least(u.at + a.first_place, cardinality(%(looks)s::real[]))::int]) as chances
+-- Of a visitor one a day for each product.
+with best as (
+  select u.product_no, max((%(looks)s::real[])[
+      least(u.at + a.first_place, cardinality(%(looks)s::real[]))::int]) as chance
   from answers a
   cross join lateral unnest(a.product_nos) with ordinality as u(product_no, at)
   where a.site_id = %(site_id)s and a.answered_at > %(settled)s and a.answered_at <= %(at)s
     and a.propensities is not null and a.first_place is not null
     and substr(a.put, u.at::int, 1) = 'e'
-  group by u.product_no
+  group by u.product_no, a.actor_id, (a.answered_at at time zone 'UTC')::date
+),
+given as (
+  select product_no, sum(chance) as chances from best group by product_no
 ),
 settled as (
   select product_no, sum(chances) as chances from shown_products

@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from heapq import nsmallest
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -267,16 +269,30 @@ DOUBT = 1.0  # one imaginary event that says nothing (additive smoothing), so th
 def _interests(told: Sequence[Told], products: Mapping[str, Known]) -> list[Interest]:
     """Per kind the strongest names, each weighing its share of all that was told in favour."""
     total = sum(one.weight for one in told if one.weight > 0)
-    behind: defaultdict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
-    for place, one in enumerate(told):
-        for key, part in _names(one, products).items():
-            behind[key].append((place, one.weight * part))
-    summed = {key: sum(says for _, says in events) for key, events in behind.items()}
-    kinds: defaultdict[str, list[Interest]] = defaultdict(list)
-    for key, weight in sorted(summed.items(), key=lambda item: (-item[1], item[0])):
-        if weight > NEGLIGIBLE and len(kinds[key[0]]) < MAX_TAGS:
-            kinds[key[0]].append(_interest(*key, behind[key], total))
-    return [interest for kind in sorted(kinds) for interest in kinds[kind]]
+    named = [_names(one, products) for one in told]
+    kinds: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for one, names_of in zip(told, named, strict=True):
+        for (kind, name), part in names_of.items():
+            kinds[kind][name] = kinds[kind].get(name, 0.0) + one.weight * part
+    return [
+        _interest(kind, name, _behind((kind, name), told, named), total)
+        for kind in sorted(kinds)
+        for name, weight in nsmallest(
+            MAX_TAGS, kinds[kind].items(), key=lambda one: (-one[1], one[0])
+        )
+        if weight > NEGLIGIBLE
+    ]
+
+
+def _behind(
+    key: tuple[str, str], told: Sequence[Told], named: Sequence[Mapping[tuple[str, str], float]]
+) -> list[tuple[int, float]]:
+    """The events that a name is true of, by their places, with what each says of it."""
+    return [
+        (place, one.weight * names_of[key])
+        for place, (one, names_of) in enumerate(zip(told, named, strict=True))
+        if key in names_of
+    ]
 
 
 def _interest(kind: str, name: str, behind: Sequence[tuple[int, float]], total: float) -> Interest:
@@ -300,25 +316,26 @@ def _names(told: Told, products: Mapping[str, Known]) -> dict[tuple[str, str], f
     shares: defaultdict[tuple[str, str], float] = defaultdict(float)
     known = [products[p] for p in told.product_ids if p in products]
     for product in known:
-        for key in set(_product_names(product)):
+        for key in _product_names(product):
             shares[key] += 1 / len(known)
     return shares
 
 
-def _product_names(product: Known) -> Iterator[tuple[str, str]]:
-    if product.brand:
-        yield "brand", product.brand
-    if product.style:
-        yield "style", product.style
-    for tag in product.tags:
-        yield "tag", tag
-    for attribute in product.attributes:
-        yield "attribute", attribute
-    for path in product.categories:
-        for level in range(1, len(path) + 1):
-            yield "category", " > ".join(path[:level])
-    for word in names.words(product.title or ""):
-        yield "word", word
+def _product_names(product: Known) -> set[tuple[str, str]]:
+    """The first of each kind: no product, however much is told of it, makes a profile slow."""
+    kinds: dict[str, Iterable[str]] = {
+        "brand": [product.brand] if product.brand else (),
+        "style": [product.style] if product.style else (),
+        "tag": product.tags,
+        "attribute": product.attributes,
+        "category": _levels(product.categories),
+        "word": names.words(product.title or ""),
+    }
+    return {(kind, name) for kind, called in kinds.items() for name in islice(called, names.MOST)}
+
+
+def _levels(paths: Iterable[Sequence[str]]) -> Iterator[str]:
+    return (" > ".join(path[:level]) for path in paths for level in range(1, len(path) + 1))
 
 
 # prices -----------------------------------------------------------------------------------------

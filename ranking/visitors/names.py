@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-LONGEST = 60  # characters of an attribute's value: a longer one is a text
-MOST_ATTRIBUTES = 24  # of a product
+LONGEST = 60  # characters of an attribute's name, and of its value: a longer one is a text
+MOST = 24  # of a kind that one product is called by; the first ones
 FIELDS = ("color", "size", "material")
 NOT_TASTE = frozenset(("currency",))
 
@@ -33,9 +33,12 @@ def attributes(fields: Mapping[str, Any], custom: Any) -> list[str]:
     if isinstance(custom, dict):
         told |= {name: value for name, value in custom.items() if name not in NOT_TASTE}
     found = dict.fromkeys(
-        f"{name}: {value.strip()}" for name, many in told.items() for value in _telling(many)
+        f"{name}: {value.strip()}"
+        for name, many in told.items()
+        if len(name) <= LONGEST
+        for value in _telling(many)
     )
-    return list(found)[:MOST_ATTRIBUTES]
+    return list(found)[:MOST]
 
 
 def _telling(many: Any) -> Iterator[str]:

@@ -49,7 +49,7 @@ PARTS = {name: sql.SQL(SQL.statements[name]) for name in ("happened", "bought", 
 READ, OWN = (SQL.fill(name, **PARTS).as_string(None).encode() for name in ("read", "own"))
 
 # Part of every fingerprint: raise it with any change in what a profile is made of.
-RECIPE = 4
+RECIPE = 5
 # Enough for 50 touched products; more only where the same few are looked at again and again.
 MOST_EVENTS = 200
 MOST_PURCHASES = 200

@@ -108,20 +108,33 @@ and coalesce(e.data->'context'->'custom_context'->>'channel', '') <> 'miso_api'
 
 -- name: products
 -- pending: there is a text that its vector does not stand for yet. Only of products that shape the
--- vector, and of those that are priced, is more than the number read.
+-- vector, and of those that are priced, is more than the number read; of one of which very much is
+-- told, what may be among the first names of a kind.
 select p.product_id, p.product_no,
        w.telling and p.text_hash is not null and v.text_hash is distinct from p.text_hash as pending,
        v.vector::vector as vector,
        case when w.telling or w.priced then coalesce(p.sale_price, p.original_price) end as price,
-       case when w.telling or w.priced then upper(p.record->'custom_attributes'->>'currency') end
+       case when w.telling or w.priced then upper(r.record->'custom_attributes'->>'currency') end
          as currency,
        c.cluster_id,
        case when w.telling then json_build_array(
-         p.record->'title', p.record->'brand', p.record->'tags', p.record->'categories', k.label,
-         json_build_object('color', p.record->'color', 'size', p.record->'size',
-           'material', p.record->'material'), p.record->'custom_attributes') end::text as told
+         r.record->'title', r.record->'brand',
+         jsonb_path_query_array(nullif(r.record->'tags', 'null'), '$[0 to 23]'),
+         jsonb_path_query_array(nullif(r.record->'categories', 'null'), '$[0 to 23]'), k.label,
+         json_build_object('color', r.record->'color', 'size', r.record->'size',
+           'material', r.record->'material'),
+         case when pg_column_size(r.record->'custom_attributes') <= 4096
+             or jsonb_typeof(r.record->'custom_attributes') <> 'object'
+           then r.record->'custom_attributes'
+           else (select jsonb_object_agg(few.key, few.value) from (
+             select key, value from jsonb_each(r.record->'custom_attributes')
+             where length(key) <= 60 and pg_column_size(value) <= 1024 limit 96) few)
+         end) end::text as told
 from jsonb_to_recordset(%(wanted)s) as w(product_id text, telling boolean, priced boolean)
 join products p on p.site_id = %(site_id)s and p.product_id = w.product_id
+cross join lateral (
+  -- Unpacked once: where much is told of a product that is what takes the time.
+  select case when w.telling or w.priced then p.record #> '{{}}' end as record offset 0) r
 left join {vectors} v on w.telling and v.site_id = p.site_id and v.product_no = p.product_no
 left join product_clusters c on (w.telling or w.priced)
   and c.site_id = p.site_id and c.product_no = p.product_no

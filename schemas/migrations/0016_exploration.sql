@@ -26,7 +26,7 @@ create table shown_products (
   seen int not null,
   clicked int not null,
   looks real not null,                      -- the places it stood at, each by how likely it is looked at
-  chances real not null,                    -- seen, or where clients do not tell, looks
+  chances real not null,                    -- see `chances`
   primary key (site_id, product_no, week)
 ) with (fillfactor = 80);
 create index shown_products_week on shown_products (week);
@@ -42,6 +42,18 @@ create table shown_places (
   clicked int not null,
   primary key (site_id, endpoint, place, week)
 ) with (fillfactor = 80);
+
+-- What of these days is already counted as chances of new products: a visitor counts once a day for
+-- each. Forgotten after a day.
+create table chances (
+  site_id int not null,
+  day date not null,                        -- of the lists, UTC
+  product_no int not null,
+  visitor int not null,                     -- a hash, which finds nobody
+  chance real not null,                     -- 1: seen; where clients do not tell, looks
+  primary key (site_id, day, product_no, visitor)
+);
+create index chances_day on chances (day);
 
 -- Products that began without any history, where a site gives such products a chance.
 create table newcomers (

@@ -19,6 +19,7 @@ from gateway.__main__ import cli
 from gateway.foretelling import report
 from gateway.foretelling.report import About
 from ranking.catalog import embeddings
+from ranking.catalog.models import SQL
 from ranking.training import judged
 from ranking.training.clickstream import Click, Split
 from tests.conftest import Shop
@@ -175,6 +176,19 @@ def test_what_visitors_see_does_not_change(
     [training] = json.loads(run("shop", "--json").stdout)["trainings"]
     assert training["record"]["held_out_from"] < datetime.now(UTC).isoformat()
     assert kept() == before
+
+
+@pytest.mark.parametrize("of", ["a site", "an archive"])
+def test_a_training_that_runs_elsewhere_is_said(
+    run: Run, visited: Shop, archive: list[str], of: str
+) -> None:
+    with visited.pool.connection() as trainer:
+        trainer.execute(SQL.lock_training)
+        try:
+            said = run(*(["shop"] if of == "a site" else archive), status=1).output
+        finally:
+            trainer.execute(SQL.unlock_training)
+    assert "another training runs" in said
 
 
 def test_what_can_no_longer_be_had_is_left_out_and_said(

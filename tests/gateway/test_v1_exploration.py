@@ -157,10 +157,23 @@ def test_a_site_sets_what_it_wants_and_takes_it_back(explorer: Explorer) -> None
         ({"exploration": "much"}, "/exploration"),
         ({"exploration_chances": 0}, "/exploration_chances"),
         ({"explore": 1}, "/explore"),
+        ({"explore": None}, "/explore"),
+        ({"": 1}, "/"),
+        ({"exploration": 0.1, "a/b": None}, "/a~1b"),
         ({}, ""),
         ([], ""),
     ],
-    ids=["too much", "no number", "too few", "unknown", "nothing", "no object"],
+    ids=[
+        "too much",
+        "no number",
+        "too few",
+        "unknown",
+        "unknown taken back",
+        "no name",
+        "one of two",
+        "nothing",
+        "no object",
+    ],
 )
 def test_what_cannot_be_set_is_said(explorer: Explorer, sent: Any, pointer: str) -> None:
     status, answered = explorer.admin("PATCH", "settings", sent)
@@ -332,9 +345,9 @@ def test_the_budget_goes_to_the_next_once_products_had_their_chance(
 ) -> None:
     explorer.set(exploration=0.5, exploration_chances=2)
     assert explorer.task()["open"] == len(NEW)
-    for _ in range(40):
-        data = explorer.list()
-        explorer.tells(seen("somebody", data, *ids(data)))
+    for number in range(40):
+        data = explorer.list(anonymous_id=f"w{number}")
+        explorer.tells(seen(f"w{number}", data, *ids(data)))
     assert explorer.task()["waiting"] > 0  # not settled, yet given as many as they are to have
     clock.shift(timedelta(hours=1))
     told = explorer.task()
@@ -351,6 +364,94 @@ def test_the_budget_goes_to_the_next_once_products_had_their_chance(
     assert not explorer.explored() & done
     explorer.set(exploration_chances=1_000)
     assert explorer.task()["done"] == 0
+
+
+def chances(explorer: Explorer) -> dict[str, float]:
+    """What new products have had, by their ids."""
+    statement = (
+        "select product_id, chances from products join newcomers using (site_id, product_no)"
+    )
+    return {name: had for name, had in rows(explorer.shop.pool, statement) if had}
+
+
+def test_a_visitor_counts_once_a_day_for_each_product(
+    explorer: Explorer, clock: time_machine.Coordinates
+) -> None:
+    explorer.set(exploration=0.5, exploration_chances=2)
+    explorer.task()
+    for _ in range(2):
+        for _ in range(30):
+            data = explorer.list()
+            explorer.tells(seen("somebody", data, *ids(data)))
+        assert explorer.task()["waiting"] == 0
+        clock.shift(timedelta(hours=1))
+        told = explorer.task()
+        assert (told["waiting"], told["done"]) == (0, 0)
+    had = chances(explorer)
+    assert had
+    assert set(had.values()) == {1.0}
+    clock.shift(timedelta(days=1))
+    for _ in range(30):
+        data = explorer.list()
+        explorer.tells(seen("somebody", data, *ids(data)))
+    clock.shift(timedelta(hours=1))
+    assert explorer.task()["done"] > 0
+
+
+def test_the_best_of_a_visitors_lists_is_what_counts(
+    explorer: Explorer, clock: time_machine.Coordinates
+) -> None:
+    explorer.set(**HALF)
+    explorer.task()
+    for _ in range(10):
+        explorer.list()
+    clock.shift(timedelta(hours=1))
+    explorer.task()
+    looked = chances(explorer)
+    assert min(looked.values()) < 1
+    shown = set()
+    for _ in range(10):
+        data = explorer.list()
+        explorer.tells(seen("somebody", data, *ids(data)))
+        explores = any("_explored" in one for one in data["products"])
+        shown |= {one for one in ids(data) if explores and one.startswith("new-")}
+    clock.shift(timedelta(hours=1))
+    explorer.task()
+    assert chances(explorer) == looked | dict.fromkeys(shown, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("search/search", {"q": "fresh", "rows": 12}), (LIST, {"fq": 'product_id:"new-2"'})],
+    ids=["a search", "a list of one"],
+)
+def test_lists_that_explore_nothing_are_no_chances(
+    explorer: Explorer, clock: time_machine.Coordinates, path: str, body: dict[str, Any]
+) -> None:
+    explorer.set(**HALF)
+    explorer.task()
+    for number in range(3):
+        data = explorer.list(path, anonymous_id=f"w{number}", **body)
+        assert "new-2" in ids(data)
+        explorer.tells(seen(f"w{number}", data, *ids(data)))
+    clock.shift(timedelta(hours=1))
+    assert explorer.task()["lists"] == 3
+    assert chances(explorer) == {}
+
+
+def test_whose_chances_are_counted_is_forgotten(
+    explorer: Explorer, clock: time_machine.Coordinates
+) -> None:
+    explorer.set(**HALF)
+    explorer.task()
+    explorer.explored()
+    clock.shift(timedelta(hours=1))
+    explorer.task()
+    explorer.task("purge", EVERY_SITE)
+    assert rows(explorer.shop.pool, "select 1 from chances")
+    clock.shift(timedelta(days=2))
+    explorer.task("purge", EVERY_SITE)
+    assert not rows(explorer.shop.pool, "select 1 from chances")
 
 
 # what becomes of lists --------------------------------------------------------------------------
@@ -435,6 +536,64 @@ def test_another_sites_lists_are_not_counted(
         assert impressions.report(
             connection, other, since=datetime.now(UTC) - timedelta(days=9), limit=5
         )["products"] == []  # fmt: skip
+
+
+def looks_of(explorer: Explorer, clock: time_machine.Coordinates, *visitors: str) -> list[float]:
+    """How likely places are looked at, once each clicked on all from the ninth place on."""
+    for number, who in enumerate(visitors):
+        data = explorer.list(rows=20, anonymous_id=who, dithering=1000, seed=str(number))
+        explorer.tells(seen(who, data, *ids(data)[8:], type="click"))
+    clock.shift(timedelta(hours=1))
+    explorer.task()
+    with explorer.shop.pool.connection() as connection:
+        return impressions.known(connection, explorer.site_id).curve
+
+
+def test_one_visitor_does_not_move_the_places(
+    explorer: Explorer, clock: time_machine.Coordinates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(impressions, "MOST_OF_ONE", 2)
+    assumed = impressions.Known().curve
+    curve = looks_of(explorer, clock, *["one"] * 40)
+    assert curve == pytest.approx(assumed, rel=0.1)
+    clock.shift(timedelta(days=1))
+    many = looks_of(explorer, clock, *(f"w{number}" for number in range(40)))
+    assert all(there > 1.2 * here for here, there in zip(curve[8:12], many[8:12], strict=True))
+
+
+def test_an_estimate_ends_at_so_many_places(
+    explorer: Explorer, clock: time_machine.Coordinates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(impressions, "MOST_PLACES", 25)
+    one = looks_of(explorer, clock, "a", "b", "c")
+    monkeypatch.setattr(impressions, "MOST_PLACES", 100)
+    clock.shift(timedelta(days=1))
+    assert looks_of(explorer, clock) != one
+
+
+def test_a_span_of_many_lists_is_counted_piece_by_piece(
+    explorer: Explorer, clock: time_machine.Coordinates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(impressions, "LISTS_A_SLICE", 3)
+    for _ in range(8):
+        data = explorer.list(rows=4)
+        explorer.tells(seen("v", data, ids(data)[0], type="click"))
+        clock.shift(timedelta(seconds=1))
+    clock.shift(timedelta(hours=1))
+    assert explorer.task()["lists"] == 8
+    _, report = explorer.admin("GET", "impressions")
+    assert {one["place"]: told_of(one) for one in report["places"]} == {
+        1: (8, 8, 8), 2: (8, 0, 0), 3: (8, 0, 0), 4: (8, 0, 0)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "since", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"], ids=["first", "last"]
+)
+def test_a_time_outside_of_the_calendar_is_refused(explorer: Explorer, since: str) -> None:
+    status, answered = explorer.admin("GET", "impressions", since=since)
+    assert status == 422
+    assert [one["pointer"] for one in answered["problems"]] == ["/since"]
 
 
 def test_old_weeks_are_forgotten(explorer: Explorer, clock: time_machine.Coordinates) -> None:

@@ -233,6 +233,31 @@ def test_attributes_are_interests_where_they_are_words(market: Market) -> None:
     }  # fmt: skip
 
 
+def test_of_one_product_the_first_names_of_each_kind_count(market: Market) -> None:
+    long = {"k" * 61: "too long", "note": "n" * 5000} | {
+        f"k{at:02}": f"v{at:02}" for at in range(99)
+    }
+    market.product(
+        "m1",
+        title=" ".join(f"w{chr(97 + at // 26)}{chr(97 + at % 26)}" for at in range(99)),
+        tags=[f"t{at:02}" for at in range(99)],
+        categories=[[f"c{at:02}", "below"] for at in range(99)],
+        custom_attributes=long,
+    )
+    market.product("m2", title="wdu wdt", tags=["t98", "t23"], categories=[["c98"], ["c11"]])
+    market.happens("v1", (VIEW, "m1"), (VIEW, "m2"))
+    counts = {
+        (one.kind, one.name): len(one.behind) for one in market.profile("v1").contents.interests
+    }
+    assert [counts[key] for key in (("tag", "t23"), ("category", "c11"))] == [2, 2]
+    assert [counts[key] for key in (("tag", "t98"), ("category", "c98"), ("word", "wdu"))] == [
+        1,
+        1,
+        1,
+    ]
+    assert counts["attribute", "k00: v00"] == 1
+
+
 @pytest.fixture
 def styled(market: Market) -> Market:
     """A catalog of two prices, large enough for clusters."""
