@@ -117,7 +117,7 @@ def recovered(condition: Callable[[], bool], passed: Callable[[], float], what: 
 
 
 NOBODY = dict.fromkeys(
-    ("delivery", "products", "users", "feed"), "00000000-0000-7000-8000-000000000000"
+    ("delivery", "products", "users", "feed", "model"), "00000000-0000-7000-8000-000000000000"
 )
 
 
