@@ -97,10 +97,11 @@ def _counted(on: Stage, connection: Connection) -> Iterator[Line]:
     at = datetime.now(UTC) - timedelta(minutes=20)
     connection.execute("delete from answers where site_id = %s", [on.site.site_id])
     connection.execute(
-        "insert into answers (site_id, answered_at, miso_id, endpoint, product_nos, scores, "
-        "first_place) select %s, %s::timestamptz + n * interval '10 ms', gen_random_uuid(), "
-        "'user_to_products', array(select 1 + (random() * %s)::int from generate_series(1, 10) "
-        "where n > 0), array_fill(0.5::real, array[10]), 0 from generate_series(1, %s) n",
+        "insert into answers (site_id, answered_at, miso_id, actor_id, endpoint, product_nos, "
+        "scores, first_place) select %s, %s::timestamptz + n * interval '10 ms', "
+        "gen_random_uuid(), gen_random_uuid(), 'user_to_products', "
+        "array(select 1 + (random() * %s)::int from generate_series(1, 10) where n > 0), "
+        "array_fill(0.5::real, array[10]), 0 from generate_series(1, %s) n",
         [on.site.site_id, at, PRODUCTS - 2, COUNTED],
     )
     rows = connection.execute(
