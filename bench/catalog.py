@@ -29,9 +29,9 @@ from ranking.catalog import (
     popularity,
     products,
 )
-from ranking.catalog.learned import KINDS, WIDTH, written
+from ranking.catalog.learned import KINDS, WIDTH, whitened, written
 from ranking.catalog.neighbours import Neighbours
-from ranking.training import build, promote, train
+from ranking.training import build, promote
 from ranking.training.corpus import Corpus
 from ranking.training.network import Settings, Training
 from schemas.database import Connection
@@ -158,12 +158,12 @@ def learned(pool: ConnectionPool[Connection], site_id: int) -> None:
     """A learned version goes live that has learned nothing yet: it serves as any other does. Half
     of the products have a history, which says that they are taken often."""
     raw = _encoded()
-    fitted = train.whitening(raw)
+    fitted = fitting.whitening(raw)
     one_visit = Corpus(
         len(raw), np.arange(len(raw)), np.zeros(len(raw), np.int64),
         np.arange(len(raw), dtype=np.float64), np.array([0, len(raw)]),
     )  # fmt: skip
-    network = Training(one_visit, train.whitened(raw, fitted), Settings()).network(fitted)
+    network = Training(one_visit, whitened(raw, fitted), Settings()).network(fitted)
     looked_at = network.of_texts(raw[:QUERIES])
     queries = [network.visitor(one[np.newaxis], np.array([VIEW])) for one in looked_at]
     history = np.append(np.zeros(WIDTH), 1.0).astype(np.float32)

@@ -18,7 +18,7 @@ from bench.report import Line, at_most, known, note
 from bench.stage import Stage, stage
 from gateway import instant
 from ranking.catalog.learned import KINDS, STEPS, WIDTH, Network
-from ranking.training import promote, train
+from ranking.training import gate, train
 from ranking.training.corpus import DAY_S, Corpus
 from ranking.training.network import Settings, Training, repeatable
 from schemas import database
@@ -85,7 +85,7 @@ def _events(on: Stage, corpus: Corpus, at: datetime) -> None:
 def _trained(url: str, site_id: int, at: datetime) -> tuple[float, float, dict[str, Any]]:
     """Seconds, most memory in MiB, and the record. These visits are made up so plainly that
     neighbours alone know all of it: it goes live without being better."""
-    promote.BETTER_P, promote.WORSE_P = 2.0, -1.0
+    gate.BETTER_P, gate.WORSE_P = 2.0, -1.0
     with database.connect(url, options=database.INGEST_OPTIONS) as connection:
         connection.execute("set statement_timeout = 0")
         began = time.monotonic()

@@ -21,11 +21,12 @@ from bench.diversity import CHOOSING
 from bench.quality import CUT
 from bench.report import Line, known, note
 from gateway.importing import common_format, files
-from ranking.catalog import encoder
+from ranking.catalog import encoder, fitting
 from ranking.catalog.encoder import DIMENSION, Encoder, Vectors
-from ranking.catalog.learned import KIND_NUMBERS, Array, Mix, Network
+from ranking.catalog.learned import KIND_NUMBERS, Array, Mix, Network, whitened
+from ranking.strategies import learned, mixing
 from ranking.strategies.mixing import Reasons
-from ranking.training import clickstream, measure, mixture, sessions, stage0, train
+from ranking.training import clickstream, measure, mixture, sessions, stage0
 from ranking.training.baselines import Stan
 from ranking.training.clickstream import Click
 from ranking.training.corpus import HORIZONS, Corpus, Instances, gathered, instances
@@ -81,6 +82,7 @@ def _mixes(tried: Tried) -> Iterator[Line]:
         mix = usual._replace(neighbours=neighbours)
         yield _line(tried, f"neighbours {neighbours:g}", mixture.by_mix(reasons, mix))
     yield _line(tried, "STAN's visits as neighbours", mixture.by_mix(_by_stan(tried), usual))
+    yield _line(tried, "an interest for each event", mixture.by_mix(_by_each(tried), usual))
     if not tried.served.any():
         return
     for text in TEXTS:
@@ -122,8 +124,8 @@ def _tried(name: str, cut: float, end: float) -> Tried:
     for click in split.train:
         by_session.setdefault(click.session_id, []).append(click)
     before = _corpus(rows, list(by_session.values()))
-    fitted = train.whitening(texts)
-    served = train.whitened(texts, fitted)
+    fitted = fitting.whitening(texts)
+    served = whitened(texts, fitted)
     settings = Settings()
     with repeatable(settings):
         training = Training(before, served, settings)
@@ -186,5 +188,30 @@ def _by_stan(tried: Tried) -> mixture.Told:
                 scores[context] = 0.0
                 shares[row, columns] = scores / max(scores.sum(), 1e-9)
         return reasons(part)._replace(shares=shares)
+
+    return told
+
+
+# several interests --------------------------------------------------------------------------------
+
+
+def _by_each(tried: Tried) -> mixture.Told:
+    """The same reasons, but the model is asked for each event alone and for all together, and its
+    share of a product is the mean of theirs."""
+    reasons = mixture.told(tried.network, tried.vectors, tried.served, tried.taken)
+    network, products = tried.network, tried.vectors[:, :-1]
+
+    def told(part: Instances) -> Reasons:
+        usual = reasons(part)
+        everything = np.ones(usual.logits.shape, bool)
+        likely = [mixing.softmax(usual.logits, everything)]
+        for at in range(part.k):
+            events, kinds = products[part.rows[:, at : at + 1]], part.kinds[:, at : at + 1]
+            visitors = network.visitors(events, kinds, np.ones(len(part), np.int64))
+            likely.append(mixing.softmax(visitors @ products.T + usual.biases, everything))
+        logits = np.log(np.maximum(np.mean(likely, axis=0), mixing.TINY)).astype(np.float32)
+        np.put_along_axis(logits, part.rows, -np.inf, axis=1)
+        counted = mixture.among_the_first(logits, learned.POOL) & np.isfinite(logits)
+        return usual._replace(logits=logits, counted=counted)
 
     return told

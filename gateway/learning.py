@@ -12,7 +12,7 @@ from typing import Any
 from prometheus_client import Counter
 
 from ranking.catalog import learned_models
-from ranking.training import checkpoint, promote
+from ranking.training import checkpoint, gate, promote
 from ranking.training.promote import NoSuchVersion
 from schemas.database import Connection
 
@@ -158,7 +158,7 @@ def _ending(report: Mapping[str, Any], foretold: bool) -> str:
     return "Refused: " + "; ".join(record["reasons"]) + ("" if foretold else again) + "."
 
 
-def _gains(record: dict[str, Any], rival: str = promote.UNTRAINED) -> Iterator[str]:
+def _gains(record: dict[str, Any], rival: str = gate.UNTRAINED) -> Iterator[str]:
     for k, figures in record["compared"].get(rival, {}).items():
         if isinstance(figures, dict):
             (found, other), (ours, theirs) = figures["hit_rate@10"], figures["ndcg@10"]

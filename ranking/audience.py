@@ -25,7 +25,8 @@ from ranking.merchandising import filters
 from ranking.question import UnknownProducts
 from ranking.strategies import near
 from ranking.visitors import profile
-from ranking.visitors.interests import NEGLIGIBLE, Contents
+from ranking.visitors.interests import NEGLIGIBLE
+from ranking.visitors.people import Person, people
 from schemas import database
 from schemas.database import Connection
 
@@ -39,8 +40,6 @@ MOST_MADE, MAKING_S = 200, 1.0
 MOST_REASONS = 3
 MORE_EACH_TRY = 4
 LEAST_SHARE = 0.005
-
-_CONTENTS = msgspec.json.Decoder(Contents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ def audience(connection: Connection, asked: Asked) -> list[Fan]:
     limit = asked.rows
     while True:
         near_it = _nearest(connection, model, asked, vector, limit)
-        fans = _fans(connection, asked, near_it, numbers)
+        fans = _fans(connection, model, asked, near_it, numbers)
         if len(fans) >= asked.rows or len(near_it) < limit:
             return _told(connection, model, vector, fans[: asked.rows])
         limit *= MORE_EACH_TRY
@@ -131,46 +130,43 @@ def _nearest(
     return connection.execute(SQL.nearest, parameters).fetchall()
 
 
-_Fan = tuple[str, str, float, Contents]
+_Fan = tuple[float, Person]
 
 
 def _fans(
     connection: Connection,
+    model: Model,
     asked: Asked,
     near_it: Sequence[tuple[UUID, float]],
     numbers: frozenset[int],
 ) -> list[_Fan]:
-    parameters = {"site_id": asked.site_id, "visitors": [visitor for visitor, _ in near_it]}
-    rows = connection.execute(SQL.known, parameters)
-    known = {
-        visitor: (kind, sent_id, _CONTENTS.decode(data)) for visitor, data, kind, sent_id in rows
-    }
+    known = people(connection, model, [visitor for visitor, _ in near_it])
     return [
-        (kind, sent_id, similarity, contents)
+        (similarity, known[visitor])
         for visitor, similarity in near_it
         if visitor in known
-        for kind, sent_id, contents in [known[visitor]]
-        if asked.buyers or numbers.isdisjoint(number for number, _ in contents.bought)
+        if asked.buyers
+        or numbers.isdisjoint(number for number, _ in known[visitor].contents.bought)
     ]
 
 
 def _told(connection: Connection, model: Model, vector: Vector, fans: Sequence[_Fan]) -> list[Fan]:
     """With reasons; what all their events stand for is read at once."""
-    events = [event for *_, contents in fans for event in contents.events]
+    events = [event for _, person in fans for event in person.contents.events]
     vectors = iter(profile.event_vectors(connection, model, events))
     told = []
-    for kind, sent_id, similarity, contents in fans:
+    for similarity, person in fans:
         # As many of the vectors as there are events; the rest are the next ones'.
         weighted = [
             np.zeros_like(vector) if each is None else event.weight * each
-            for event, each in zip(contents.events, vectors, strict=False)
+            for event, each in zip(person.contents.events, vectors, strict=False)
         ]
         length = float(np.linalg.norm(np.sum(weighted, axis=0))) or 1.0
         shares = [float(each @ vector) / length for each in weighted]
         because = [
-            msgspec.to_builtins(contents.events[at]) | {"share": shares[at]}
+            msgspec.to_builtins(person.contents.events[at]) | {"share": shares[at]}
             for at in np.argsort([-share for share in shares])[:MOST_REASONS]
             if shares[at] > LEAST_SHARE
         ]
-        told.append(Fan(kind, sent_id, near.share(similarity), because))
+        told.append(Fan(person.kind, person.sent_id, near.share(similarity), because))
     return told

@@ -11,17 +11,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
-
-import msgspec
-import numpy as np
 
 from ranking.catalog import models, records
 from ranking.catalog.models import Model
 from ranking.strategies import near
 from ranking.visitors import profile
-from ranking.visitors.interests import Contents, Interest, Vector
+from ranking.visitors.interests import Interest
+from ranking.visitors.people import Person, people
 from ranking.visitors.profile import Profile
 from schemas import database
 from schemas.database import Connection
@@ -36,16 +34,6 @@ SHOWN_PRODUCTS = 10
 SHOWN_INTERESTS = 8
 # What is in common if it is in common: a word of a title says less than these.
 TOLD = ("brand", "category", "style", "tag", "attribute")
-
-_CONTENTS = msgspec.json.Decoder(Contents)
-
-
-class _Person(NamedTuple):
-    visitor_id: UUID
-    data: str
-    vector: Any
-    kind: str
-    sent_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +60,7 @@ def similar_users(
         return []
     shared = _candidates(connection, model, visitor, actor, at)
     _make_profiles(connection, model, list(shared), at)
-    where = {"site_id": site_id, "visitors": list(shared), "model_id": model.model_id}
-    with connection.cursor(binary=True) as cursor:
-        people = [_Person(*row) for row in cursor.execute(SQL.people, where)]
-    return list(_told(visitor, people, shared, limit))
+    return list(_told(visitor, people(connection, model, shared), shared, limit))
 
 
 def _candidates(
@@ -109,23 +94,20 @@ def _make_profiles(
 
 
 def _told(
-    visitor: Profile, people: Sequence[_Person], shared: Mapping[UUID, list[str]], limit: int
+    visitor: Profile, others: Mapping[UUID, Person], shared: Mapping[UUID, list[str]], limit: int
 ) -> Iterator[Similar]:
     assert visitor.vector is not None, "who has none is like nobody"
-    vectors: Sequence[Vector] = [one.vector.to_numpy() for one in people]
-    cosines = [float(visitor.vector @ vector) for vector in vectors]
-    order = np.lexsort(([str(one.visitor_id) for one in people], [-one for one in cosines]))
-    for at in order[:limit]:
-        if cosines[at] <= 0:
+    cosines = {other: float(visitor.vector @ one.vector) for other, one in others.items()}
+    for other in sorted(others, key=lambda other: (-cosines[other], str(other)))[:limit]:
+        if cosines[other] <= 0:
             return
-        one = people[at]
-        theirs = _CONTENTS.decode(one.data).interests
+        one = others[other]
         yield Similar(
             kind=one.kind,
             id=one.sent_id,
-            score=near.share(cosines[at]),
-            product_ids=shared[one.visitor_id][:SHOWN_PRODUCTS],
-            interests=in_common(visitor.contents.interests, theirs),
+            score=near.share(cosines[other]),
+            product_ids=shared[other][:SHOWN_PRODUCTS],
+            interests=in_common(visitor.contents.interests, one.contents.interests),
         )
 
 

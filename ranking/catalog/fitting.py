@@ -135,6 +135,17 @@ def half_whitening(mean: np.ndarray, covariance: np.ndarray) -> tuple[Vectors, V
     return mean.astype(np.float32), rotation.astype(np.float32)
 
 
+def whitening(raw: Vectors) -> dict[str, Vectors]:
+    """The half-whitening of a catalog's texts (zeros: none) by the names of a learned model's
+    weights; empty where they are too few for one."""
+    there = raw[np.any(raw != 0, axis=1)].astype(np.float64)
+    if len(there) < FIT_FROM:
+        return {}
+    mean = there.mean(axis=0)
+    mean_, rotation = half_whitening(mean, there.T @ there / len(there) - np.outer(mean, mean))
+    return {"mean": mean_, "rotation": rotation}
+
+
 # building -----------------------------------------------------------------------------------------
 
 

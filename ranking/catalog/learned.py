@@ -113,18 +113,9 @@ class Network:
 
     # products
 
-    def whitened(self, raw: Vectors) -> Vectors:
-        """Raw text vectors [n, 384] as the tower takes them: half-whitened, of unit length; zeros
-        (no text) stay."""
-        if "rotation" not in self.weights:
-            return unit(raw)
-        there = np.any(raw != 0, axis=-1, keepdims=True)
-        moved: Vectors = unit((raw - self.weights["mean"]) @ self.weights["rotation"]) * there
-        return moved
-
     def of_texts(self, raw: Vectors) -> Array:
         """P(t) of raw text vectors: what products without history are, and queries."""
-        return self.tower(self.whitened(raw))
+        return self.tower(whitened(raw, self.weights))
 
     def tower(self, texts: Vectors) -> Array:
         """P(t) [n, 64] of whitened text vectors [n, 384]."""
@@ -196,6 +187,16 @@ class Network:
         vectors = w["scale"] * (parts + (parts @ w["inner"] * awake) @ w["outer"])
         shares: Array = products @ vectors.T
         return shares
+
+
+def whitened(raw: Vectors, weights: Mapping[str, Array]) -> Vectors:
+    """Raw text vectors [n, 384] as the tower takes them: half-whitened, where the weights know how,
+    and of unit length; zeros (no text) stay."""
+    if "rotation" not in weights:
+        return unit(raw)
+    there = np.any(raw != 0, axis=-1, keepdims=True)
+    moved: Vectors = unit((raw - weights["mean"]) @ weights["rotation"]) * there
+    return moved
 
 
 def _check(weights: Mapping[str, Array]) -> None:

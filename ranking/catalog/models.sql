@@ -294,11 +294,6 @@ limit 1
 select model_id, promoted_at from models
 where site_id = %(site_id)s and name = %(name)s and state = 'live'
 
--- name: trained_until
--- Of the newest version that was tried, promoted or not.
-select max((record->>'until')::timestamptz) from models
-where site_id = %(site_id)s and name = %(name)s and record ? 'until'
-
 -- name: left_over_learned
 -- Tables of versions that are neither live nor could be gone back to: refused ones, and those
 -- before the last two.

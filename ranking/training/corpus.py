@@ -137,6 +137,10 @@ class Instances:
             self.begun[which],
         )
 
+    def half(self, half: int) -> Instances:
+        """Those of the even visits (0) or of the odd ones (1)."""
+        return self.chosen(self.sessions % 2 == half)
+
     @classmethod
     def joined(cls, some: Sequence[Instances]) -> Instances:
         """All of these, of one k."""

@@ -21,6 +21,7 @@ CHUNK, CHUNK_NUMBERS = 256, 4_000_000
 
 # Scores [n, products] of a chunk of instances.
 Scores = Callable[[Instances], Array]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,11 @@ class Lists:
             np.concatenate([one.rows for one in some]), np.concatenate([one.ranks for one in some])
         )
 
-    def hits(self, length: int = FIRST) -> np.ndarray[Any, Any]:
+    def chosen(self, which: Mask) -> Lists:
+        """Those of these instances alone."""
+        return Lists(self.rows[which], self.ranks[which])
+
+    def hits(self, length: int = FIRST) -> Mask:
         return (self.ranks > 0) & (self.ranks <= length)
 
     def gains(self, length: int = FIRST) -> Array:
@@ -46,7 +51,12 @@ class Lists:
         return gains.astype(np.float32)
 
 
-def lists(scores: Scores, asked: Instances, servable: np.ndarray[Any, Any]) -> Lists:
+def mean(values: Array | Mask) -> float:
+    """Of all visits, as it is told; 0 of none."""
+    return round(float(np.mean(values)), 4) if len(values) else 0.0
+
+
+def lists(scores: Scores, asked: Instances, servable: Mask) -> Lists:
     """What is shown for each instance, of the products that are `servable` (a mask)."""
     found = [_first(scores(part), part, servable) for part in parts(asked, len(servable))]
     length = min(LIST_LENGTH, len(servable))
@@ -61,7 +71,7 @@ def parts(asked: Instances, products: int) -> list[Instances]:
     return [asked.chosen(slice(at, at + chunk)) for at in range(0, len(asked), chunk)]
 
 
-def _first(scores: Array, part: Instances, servable: np.ndarray[Any, Any]) -> Ints:
+def _first(scores: Array, part: Instances, servable: Mask) -> Ints:
     scores = np.where(servable, scores, -np.inf)
     np.put_along_axis(scores, part.rows, -np.inf, axis=1)
     length = min(LIST_LENGTH, scores.shape[1])

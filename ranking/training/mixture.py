@@ -21,7 +21,7 @@ from ranking.strategies.mixing import Reasons
 from ranking.training import measure
 from ranking.training.corpus import Corpus, Instances, Ints
 from ranking.training.evaluate import FIRST
-from ranking.training.measure import Scores
+from ranking.training.measure import Mask, Scores, mean
 from ranking.visitors.interests import STEP, TYPE_WEIGHTS
 
 # One type stands for its kind.
@@ -40,7 +40,6 @@ SURE = 2.0  # standard errors of the paired gain
 PRICED = (0.0, 0.5, 1.0, 2.0)  # logits, of which a version's record tells what they cost
 
 Told = Callable[[Instances], Reasons]
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 def weights(asked: Instances) -> Array:
@@ -170,13 +169,9 @@ def prices(
     gains = np.concatenate([_gains(reasons, one, servable, tried) for one in asked], axis=1)
     new = np.concatenate([is_new[one.targets] for one in asked])
     return [
-        {"lift": lift, "ndcg@10": _mean(of_lift), "ndcg@10 of new": _mean(of_lift[new])}
+        {"lift": lift, "ndcg@10": mean(of_lift), "ndcg@10 of new": mean(of_lift[new])}
         for lift, of_lift in zip(PRICED, gains, strict=True)
     ]
-
-
-def _mean(gains: Array) -> float:
-    return round(float(gains.mean()), 4) if len(gains) else 0.0
 
 
 def _gains(

@@ -77,13 +77,6 @@ def archive(connection: Connection, site_id: int, at: datetime, told: Told) -> A
     )
 
 
-def is_news(connection: Connection, site_id: int, since: datetime, at: datetime) -> bool:
-    """Whether anything was received since then that training would read."""
-    parameters = {"site_id": site_id, "since": since, "at": at, "types": list(KIND_NUMBERS)}
-    row = connection.execute(SQL.is_news, parameters).fetchone()
-    return bool(row and row[0])
-
-
 def _texts(connection: Connection, site_id: int, numbers: Ints) -> Vectors:
     made = np.zeros((len(numbers), DIMENSION), np.float32)
     row_of = {int(number): row for row, number in enumerate(numbers)}

@@ -39,10 +39,3 @@ select product_no, vector from {texts}
 where site_id = %(site_id)s and product_no > %(after)s
 order by product_no
 limit %(limit)s
-
--- name: is_news
--- Whether anything happened since then that training would read.
-select exists (
-  select from events e
-  where e.site_id = %(site_id)s and e.received_at > %(since)s and e.occurred_at < %(at)s
-    and e.type = any(%(types)s::event_type[]) and cardinality(e.product_ids) > 0)

@@ -7,10 +7,10 @@ version's table → promote. The trainer role, `train SITE` and `backtest` call 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -18,32 +18,32 @@ import numpy as np
 
 from ranking.catalog import fitting, learned_models, models
 from ranking.catalog.encoder import Vectors
-from ranking.catalog.learned import DIMENSION, WHITENING, Array, Mix, Network, written
-from ranking.catalog.learned_models import NAME, Learned
+from ranking.catalog.learned import DIMENSION, WHITENING, Array, Mix, Network, whitened, written
+from ranking.catalog.learned_models import Learned
 from ranking.catalog.models import SQL
-from ranking.training import build, checkpoint, measure, mixture, promote, reading, stage0
+from ranking.training import (
+    build,
+    checkpoint,
+    gate,
+    heldout,
+    measure,
+    mixture,
+    promote,
+    reading,
+    stage0,
+)
 from ranking.training.checkpoint import Checkpoint
-from ranking.training.corpus import DAY_S, HORIZONS, Corpus, Instances, Ints, instances
+from ranking.training.corpus import HORIZONS, Corpus, Instances, instances
+from ranking.training.gate import Shown, Verdict
+from ranking.training.measure import Scores
 from ranking.training.network import Settings, Training, repeatable
-from ranking.training.promote import Trial, Verdict
 from schemas import database
 from schemas.database import Connection
 
-# Less says too little to learn from, or to prove anything with.
-FEWEST_SESSIONS = 500  # of two products or more
-SHORTEST_SPAN = timedelta(days=14)
-
-HELD_OUT = 0.1  # of the visits that can be foretold, the last ones
-# Of one day no more visits choose and judge than so many times those of a usual day, or so few: a
-# crawler's hour must not judge what it taught.
-DAY_TIMES, DAY_FEW = 3, 20
-HELD = "somebody went back to an earlier version: `models SITE promote N` lets this one serve"
-LONGEST_HELD_OUT = timedelta(days=21)
 PATIENCE = 2  # epochs without a gain before it stops
 GOING_ON = 4  # most epochs of one that goes on from the last one's checkpoint
 RECALL_QUERIES = 200
-# Visits that choose and judge, and those times products: more would tell little, and cost minutes.
-MOST_VISITS, MOST_COMPARED = 4_000, 200_000_000
+HELD = "somebody went back to an earlier version: `models SITE promote N` lets this one serve"
 
 Told = Callable[[str, int, int], None]  # (stage, done, of; 0: nobody knows)
 
@@ -143,10 +143,10 @@ class _Run:
 
     def outcome(self) -> Outcome:
         self.archive = reading.archive(self.connection, self.site_id, self.at, self.told)
-        if reason := lacking(self.archive.corpus):
+        if reason := heldout.lacking(self.archive.corpus):
             return Outcome(skipped=reason)
-        self.cut = cut(self.archive.corpus)
-        self.whitening = whitening(self.archive.texts)
+        self.held = heldout.held_out(self.archive.corpus, self.archive.hidden)
+        self.whitening = fitting.whitening(self.archive.texts)
         self.texts = whitened(self.archive.texts, self.whitening)
         self.served = self._as_text_1_serves()
         fitted = self._on_all_but_the_last()
@@ -165,14 +165,11 @@ class _Run:
     def _on_all_but_the_last(self) -> _Fitted:
         """With as many epochs as suit the visits held out; beside it what suits either half of
         them, by which the other half judges."""
-        corpus = self.archive.corpus
-        before = corpus.chosen(corpus.begun < self.cut).without(self.archive.hidden)
-        self.before, self.after = before, corpus.chosen(corpus.begun >= self.cut)
-        self.taken = mixture.taken_beside(before, self.cut)
-        self.asked = self._asked()
+        held = self.held
+        self.taken = mixture.taken_beside(held.before, held.cut)
         self.start = self._start()
-        training = Training(before, self.texts, self.settings, self.start)
-        self.counts = before.counts(self.cut)
+        training = Training(held.before, self.texts, self.settings, self.start)
+        self.counts = held.before.counts(held.cut)
         bests = [_Best(), _Best(), _Best()]  # by either half of the visits, and by all of them
         most = min(GOING_ON, self.settings.epochs) if self.start else self.settings.epochs
         began = time.monotonic()
@@ -187,19 +184,19 @@ class _Run:
                 break
         *self.by_half, fitted = (
             self._mixed(best.made, asked)
-            for best, asked in zip(bests, (*map(self._half, (0, 1)), self.asked), strict=True)
+            for best, asked in zip(bests, (held.half(0), held.half(1), held.asked), strict=True)
         )
         self._keep(fitted)
         return fitted
 
-    def _mixed(self, fitted: _Fitted, asked: list[Instances]) -> _Fitted:
+    def _mixed(self, fitted: _Fitted, asked: Sequence[Instances]) -> _Fitted:
         """With the weights beside it that suit these visits."""
         reasons = self._reasons(fitted.network, fitted.vectors(self.texts, self.counts))
         return fitted.mixed(mixture.chosen(reasons, asked, self.archive.available))
 
     def _start(self) -> tuple[Network, Array] | None:
         """What the last training had learned by its cut. Its texts' whitening comes with it."""
-        cut_at = datetime.fromtimestamp(self.cut, UTC)
+        cut_at = datetime.fromtimestamp(self.held.cut, UTC)
         self.last = checkpoint.last(self.connection, self.site_id, cut_at)
         if self.last is None or ("rotation" in self.last.network.weights) != bool(self.whitening):
             self.last = None
@@ -212,7 +209,7 @@ class _Run:
 
     def _keep(self, best: _Fitted) -> None:
         made = Checkpoint(
-            datetime.fromtimestamp(self.cut, UTC),
+            datetime.fromtimestamp(self.held.cut, UTC),
             self.last.trainings + 1 if self.last else 1,
             best.network,
             self.archive.product_nos,
@@ -220,27 +217,15 @@ class _Run:
         )
         checkpoint.save(self.connection, self.site_id, made)
 
-    def _asked(self) -> list[Instances]:
-        """Instances of the visits held out, by k."""
-        visits = self.after.chosen(usual(self.after, self.before))
-        most = min(MOST_VISITS, MOST_COMPARED // max(1, len(self.archive.product_nos)))
-        last = max(0, len(visits) - 1)
-        some = np.unique(np.linspace(0, last, max(1, most)).astype(np.int64))
-        return [instances(visits.chosen(some), k) for k in HORIZONS]
-
-    def _half(self, half: int) -> list[Instances]:
-        """Those of every second visit."""
-        return [one.chosen(one.sessions % 2 == half) for one in self.asked]
-
     def _gains(self, fitted: _Fitted) -> tuple[float, float, float]:
         """Mean NDCG@10 over all k of what the model alone proposes: to either half of the visits,
         and to all."""
         scores = measure.by_network(fitted.network, fitted.vectors(self.texts, self.counts))
         gains = np.concatenate(
-            [measure.lists(scores, one, self.archive.available).gains() for one in self.asked]
+            [measure.lists(scores, one, self.archive.available).gains() for one in self.held.asked]
         )
-        half = np.concatenate([one.sessions % 2 for one in self.asked])
-        return _mean(gains[half == 0]), _mean(gains[half == 1]), _mean(gains)
+        half = np.concatenate([one.sessions % 2 for one in self.held.asked])
+        return measure.mean(gains[half == 0]), measure.mean(gains[half == 1]), measure.mean(gains)
 
     def _reasons(self, network: Network, vectors: Array) -> mixture.Told:
         return mixture.told(network, vectors, self.served, self.taken)
@@ -258,35 +243,47 @@ class _Run:
 
     def _judge(self, fitted: _Fitted) -> None:
         self.told("judging", 0, 1)
-        theirs = stage0.served(self.served, self.before, self.taken, self.cut, lift=0.0)
-        tested = self._tested(self.asked, theirs)
-        promote.compare(self.verdict, promote.UNTRAINED, tested, must_win=True)
-        if sum(len(one.asked) for one in tested):
-            promote.guard(self.verdict, tested, len(self.archive.product_nos))
-        drift = promote.drift(_kinds(self.before), _kinds(self.after))
-        self.verdict.guard("drift of event types", drift, promote.DRIFT_MOST, most=True)
-        self._judge_live()
+        held, servable = self.held, self.archive.available
+        shown = gate.crossed(held.asked, [self._scores(one) for one in self.by_half], servable)
+        self._judge_untrained(shown)
+        self._judge_live(shown)
+        drift = gate.drift(_kinds(held.before), _kinds(held.after))
+        self.verdict.guard("drift of event types", drift, gate.DRIFT_MOST, most=True)
         self.prices = mixture.prices(
             self._reasons(fitted.network, fitted.vectors(self.texts, self.counts)),
             fitted.network.mix,
-            self.asked,
-            self.archive.available,
-            ~self.before.ever(),
+            held.asked,
+            servable,
+            ~held.before.ever(),
         )
         self.told("judging", 1, 1)
 
-    def _judge_live(self) -> None:
+    def _scores(self, fitted: _Fitted) -> Scores:
+        """As they serve, but nothing lifts new products: by how much they are is the site's
+        choice, not the model's merit."""
+        reasons = self._reasons(fitted.network, fitted.vectors(self.texts, self.counts))
+        return mixture.by_mix(reasons, fitted.network.mix, lift=0.0)
+
+    def _judge_untrained(self, shown: Sequence[Shown]) -> None:
+        """Against what is served where nothing was trained."""
+        held = self.held
+        theirs = stage0.served(self.served, held.before, self.taken, held.cut, lift=0.0)
+        tested = gate.trials(shown, theirs, self.archive.available, held.before.ever())
+        gate.compare(self.verdict, gate.UNTRAINED, tested, must_win=True)
+        if sum(len(one.asked) for one in tested):
+            gate.guard(self.verdict, tested, len(self.archive.product_nos))
+
+    def _judge_live(self, shown: Sequence[Shown]) -> None:
         """Against the live version, on visits that it has not seen either."""
         live = learned_models.live(self.connection, self.site_id)
         if live is None:
             return
         until = _until(self.connection, self.site_id, live.model_id)
-        unseen = [one.chosen(one.begun >= until) for one in self.asked]
-        theirs = mixture.by_mix(
-            self._reasons(live.network, self._live_vectors(live)), live.network.mix, lift=0.0
-        )
-        tested = self._tested(unseen, theirs)
-        promote.compare(self.verdict, f"version {live.model_id}", tested, must_win=False)
+        reasons = self._reasons(live.network, self._live_vectors(live))
+        theirs = mixture.by_mix(reasons, live.network.mix, lift=0.0)
+        unseen = [one.since(until) for one in shown]
+        tested = gate.trials(unseen, theirs, self.archive.available, self.held.before.ever())
+        gate.compare(self.verdict, f"version {live.model_id}", tested, must_win=False)
 
     def _live_vectors(self, live: Learned) -> Array:
         """The live version's vectors by row; what it has none of is never shown by it."""
@@ -296,33 +293,6 @@ class _Run:
         missing = np.zeros(DIMENSION, np.float32)
         missing[-1] = -1e6
         return np.stack([known.get(int(one), missing) for one in self.archive.product_nos])
-
-    def _tested(self, asked: list[Instances], theirs: measure.Scores) -> list[Trial]:
-        """Every visit by what suited the other half of them best. Nothing lifts new products: by
-        how much they are is the site's choice, not the model's merit."""
-        ever, servable = self.before.ever(), self.archive.available
-        ours = [
-            mixture.by_mix(
-                self._reasons(one.network, one.vectors(self.texts, self.counts)),
-                one.network.mix,
-                lift=0.0,
-            )
-            for one in reversed(self.by_half)
-        ]
-        tested = []
-        for one in asked:
-            halves = [one.chosen(one.sessions % 2 == half) for half in (0, 1)]
-            every = Instances.joined(halves)
-            lists = [measure.lists(*pair, servable) for pair in zip(ours, halves, strict=True)]
-            tested.append(
-                Trial(
-                    every,
-                    ~ever[every.targets],
-                    measure.Lists.joined(lists),
-                    measure.lists(theirs, every, servable),
-                )
-            )
-        return tested
 
     # the version
 
@@ -359,9 +329,9 @@ class _Run:
         queries = self._queries(fitted, counts)
         learned = build.indexed(self.connection, learned, queries)
         recall = build.recall(self.connection, learned, queries)
-        self.verdict.guard("recall@24 of its index", recall, promote.RECALL_LEAST)
+        self.verdict.guard("recall@24 of its index", recall, gate.RECALL_LEAST)
         took = build.latency_ms(self.connection, learned.model, queries)
-        bar = max(promote.LATENCY_MS, promote.LATENCY_TIMES * self._latency_of_texts())
+        bar = max(gate.LATENCY_MS, gate.LATENCY_TIMES * self._latency_of_texts())
         self.verdict.guard("ms that half of the searches take", took, bar, most=True)
         if not self.verdict.is_good:
             return self._refuse(learned, fitted)
@@ -397,7 +367,7 @@ class _Run:
             fitted.network.visitors(
                 vectors[:, :-1][asked.rows], asked.kinds, np.full(len(asked), asked.k)
             )
-            for asked in (instances(self.after, k) for k in HORIZONS)
+            for asked in (instances(self.held.after, k) for k in HORIZONS)
             if len(asked)
         ]
         if not made:
@@ -413,7 +383,7 @@ class _Run:
             "method": "learned from clicks",
             "from": _told_time(corpus.times.min()),
             "until": self.at.isoformat(),
-            "held_out_from": _told_time(self.cut),
+            "held_out_from": _told_time(self.held.cut),
             "sessions": len(corpus),
             "events": corpus.events,
             "products": len(archive.product_nos),
@@ -428,72 +398,6 @@ class _Run:
             "seconds": round(time.monotonic() - self.began, 1),
             **self.verdict.told(),
         }
-
-
-# the archive --------------------------------------------------------------------------------------
-
-
-def lacking(corpus: Corpus) -> str | None:
-    """What an archive lacks to be trained on, as a sentence; None where nothing."""
-    sessions = int((corpus.lengths > 1).sum())
-    if sessions < FEWEST_SESSIONS:
-        return (
-            f"{sessions} sessions of two products or more are too few to learn from: "
-            f"{FEWEST_SESSIONS} are needed"
-        )
-    days = float(corpus.begun.max() - corpus.begun.min()) / DAY_S
-    if days < SHORTEST_SPAN.days:
-        return (
-            f"the sessions begin within {days:.1f} days: {SHORTEST_SPAN.days} are needed to test "
-            "on days that were not trained on"
-        )
-    return None
-
-
-def cut(corpus: Corpus) -> float:
-    """When the sessions that are held out begin: the last HELD_OUT of them, or the last days."""
-    begun = corpus.begun[usual(corpus, corpus)]
-    by_share = float(np.quantile(begun, 1 - HELD_OUT))
-    return max(by_share, float(begun[-1]) - LONGEST_HELD_OUT.total_seconds())
-
-
-def usual(corpus: Corpus, known: Corpus) -> Ints:
-    """The numbers of sessions that something can be foretold of, of each day no more than
-    DAY_TIMES as many as on half of the days that are `known`, spread over the day."""
-    long = np.flatnonzero(corpus.lengths > 1)
-    days = corpus.begun[long] // DAY_S
-    of_days = np.unique(known.begun[known.lengths > 1] // DAY_S, return_counts=True)[1]
-    most = max(DAY_FEW, DAY_TIMES * int(np.median(of_days))) if len(of_days) else DAY_FEW
-    chosen = []
-    for day in np.unique(days):
-        of_day = long[days == day]
-        some = np.linspace(0, len(of_day) - 1, min(most, len(of_day))).astype(np.int64)
-        chosen.append(of_day[some])
-    return np.concatenate(chosen) if chosen else np.zeros(0, np.int64)
-
-
-def whitening(raw: Array) -> dict[str, Array]:
-    """The half-whitening of the catalog's texts; empty where they are too few for one."""
-    there = raw[np.any(raw != 0, axis=1)].astype(np.float64)
-    if len(there) < fitting.FIT_FROM:
-        return {}
-    mean = there.mean(axis=0)
-    mean_, rotation = fitting.half_whitening(
-        mean, there.T @ there / len(there) - np.outer(mean, mean)
-    )
-    return {"mean": mean_, "rotation": rotation}
-
-
-def whitened(raw: Array, fitted: dict[str, Array]) -> Array:
-    """Raw text vectors by what `whitening` made; zeros (no text) stay."""
-    there = np.any(raw != 0, axis=1, keepdims=True)
-    moved = (raw - fitted["mean"]) @ fitted["rotation"] if fitted else raw
-    made: Array = (models.unit(moved) * there).astype(np.float32)
-    return made
-
-
-def _mean(gains: Array) -> float:
-    return float(gains.mean()) if len(gains) else 0.0
 
 
 def _kinds(corpus: Corpus) -> np.ndarray[Any, Any]:
@@ -514,10 +418,3 @@ def _told_mix(mix: Mix) -> dict[str, float]:
 
 def _told_time(at: float) -> str:
     return datetime.fromtimestamp(float(at), UTC).isoformat(timespec="seconds")
-
-
-def trained_until(connection: Connection, site_id: int) -> datetime | None:
-    """Until when the newest version was trained, promoted or not."""
-    row = connection.execute(SQL.trained_until, {"site_id": site_id, "name": NAME}).fetchone()
-    found: datetime | None = row[0] if row else None
-    return found

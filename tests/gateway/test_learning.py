@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from gateway import learning
 from gateway.__main__ import cli
 from ranking.catalog import learned_models
-from ranking.training import promote
+from ranking.training import gate
 from tests.conftest import Shop
 from tests.ranking.training.versions import a_version
 
@@ -99,7 +99,7 @@ RECORD = {
     "events": 4000, "sessions": 1000, "epochs": 5, "seconds": 61.2,
     "held_out_from": "2026-11-01T00:00:00+00:00", "verdict": "good", "reasons": [],
     "compared": {
-        promote.UNTRAINED: {
+        gate.UNTRAINED: {
             "k=1": {"n": 9, "hit_rate@10": [0.3, 0.2], "ndcg@10": [0.2, 0.1]},
             "p_not_better": 0.001,
         },

@@ -10,7 +10,7 @@ import pytest
 
 from ranking.catalog import fitting, learned_models, models, neighbours
 from ranking.catalog.learned import KINDS, WIDTH, written
-from ranking.training import mixture, promote, reading
+from ranking.training import gate, mixture, promote, reading
 from ranking.training import train as training
 from ranking.training.corpus import Instances
 from ranking.training.promote import NoSuchVersion
@@ -50,7 +50,7 @@ def test_what_the_archive_tells_goes_live(trained: Market) -> None:
     record = version["record"]
     assert record["verdict"] == "good"
     assert record["events"] > 3 * MANY
-    assert set(record["compared"][promote.UNTRAINED]) == {"k=1", "k=2", "k=3", "p_not_better"}
+    assert set(record["compared"][gate.UNTRAINED]) == {"k=1", "k=2", "k=3", "p_not_better"}
     assert {one["name"] for one in record["guardrails"]} >= {
         "recall@24 of its index", "ms that half of the searches take", "drift of event types",
     }  # fmt: skip
@@ -185,8 +185,8 @@ def test_a_large_catalog_has_an_index_that_finds_what_it_must(
     learned = live(market)
     assert learned is not None and learned.model.has_index
     [recall] = [one for one in outcome.record["guardrails"] if one["name"].startswith("recall")]
-    assert recall["value"] >= recall["bar"] == promote.RECALL_LEAST
-    monkeypatch.setattr(promote, "RECALL_LEAST", 1.1)
+    assert recall["value"] >= recall["bar"] == gate.RECALL_LEAST
+    monkeypatch.setattr(gate, "RECALL_LEAST", 1.1)
     assert "recall@24 of its index" in " ".join(train(market).record["reasons"])  # type: ignore[index]
 
 
@@ -336,7 +336,7 @@ def test_a_burst_does_not_judge_what_it_taught(market: Market) -> None:
     until = (market.now - timedelta(days=1)).isoformat()
     assert record["held_out_from"] < until
     # Of the last day as many as three usual days have, and what the days before it had.
-    assert record["compared"][promote.UNTRAINED]["k=1"]["n"] < 300
+    assert record["compared"][gate.UNTRAINED]["k=1"]["n"] < 300
 
 
 def test_visits_of_one_event_do_not_move_the_cut(market: Market) -> None:
@@ -366,8 +366,8 @@ def test_a_killed_training_leaves_what_is_live(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ranking.training.build.fill", killed)
-    monkeypatch.setattr(promote, "compare", lambda *_, **__: None)
-    monkeypatch.setattr(promote, "guard", lambda *_, **__: None)
+    monkeypatch.setattr(gate, "compare", lambda *_, **__: None)
+    monkeypatch.setattr(gate, "guard", lambda *_, **__: None)
     with pytest.raises(KeyboardInterrupt):
         train(trained)
     after = live(trained)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ranking.training import promote
+from ranking.training import gate
 from ranking.training.corpus import Instances
+from ranking.training.gate import Trial, Verdict
 from ranking.training.measure import Lists
-from ranking.training.promote import Trial, Verdict
 
 PRODUCTS = 300
 
@@ -39,7 +39,7 @@ def a_test(ours: float, theirs: float, n: int = 400, k: int = 1, cold: float = 0
 
 def judged(*tested: Trial, must_win: bool = True) -> Verdict:
     verdict = Verdict()
-    promote.compare(verdict, "text-1", tested, must_win=must_win)
+    gate.compare(verdict, "text-1", tested, must_win=must_win)
     return verdict
 
 
@@ -57,7 +57,7 @@ def test_what_is_not_proved_better_is_refused(ours: float) -> None:
 def test_equal_lists_prove_nothing() -> None:
     one = a_test(0.3, 0.3)
     same = Trial(one.asked, one.is_cold, one.ours, one.ours)
-    assert promote.chance_of_no_gain([same]) == 1.0
+    assert gate.chance_of_no_gain([same]) == 1.0
 
 
 def test_a_gain_over_all_does_not_pay_for_a_loss_somewhere() -> None:
@@ -66,7 +66,7 @@ def test_a_gain_over_all_does_not_pay_for_a_loss_somewhere() -> None:
 
 
 def test_few_visits_prove_nothing() -> None:
-    verdict = judged(a_test(0.9, 0.0, n=promote.FEWEST - 1))
+    verdict = judged(a_test(0.9, 0.0, n=gate.FEWEST - 1))
     assert "visits to test on" in verdict.reasons[0]
 
 
@@ -79,14 +79,14 @@ def test_a_successor_need_not_be_better_but_not_worse() -> None:
 def test_chance_is_half_by_chance() -> None:
     """Under no difference p is uniform: over many tests small ones are as rare as they say."""
     small = sum(
-        promote.chance_of_no_gain([a_test(0.3, 0.3, n=100, k=seed)]) < 0.1 for seed in range(1, 61)
+        gate.chance_of_no_gain([a_test(0.3, 0.3, n=100, k=seed)]) < 0.1 for seed in range(1, 61)
     )
     assert small <= 15  # 6 expected; 15 would be 1 in 10,000
 
 
 def guarded(*tested: Trial) -> list[str]:
     verdict = Verdict()
-    promote.guard(verdict, tested, PRODUCTS)
+    gate.guard(verdict, tested, PRODUCTS)
     return verdict.reasons
 
 
@@ -120,7 +120,7 @@ def test_three_products_everywhere_are_seen() -> None:
 
 
 def test_drift_is_the_part_that_moved() -> None:
-    assert promote.drift(np.array([10, 0]), np.array([0, 3])) == 1.0
-    assert promote.drift(np.array([3, 1]), np.array([6, 2])) == 0.0
-    assert promote.drift(np.array([1, 1]), np.array([1, 0])) == pytest.approx(0.5)
-    assert promote.drift(np.array([1, 1]), np.array([0, 0])) == 1.0
+    assert gate.drift(np.array([10, 0]), np.array([0, 3])) == 1.0
+    assert gate.drift(np.array([3, 1]), np.array([6, 2])) == 0.0
+    assert gate.drift(np.array([1, 1]), np.array([1, 0])) == pytest.approx(0.5)
+    assert gate.drift(np.array([1, 1]), np.array([0, 0])) == 1.0
