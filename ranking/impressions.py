@@ -157,6 +157,7 @@ def report(
     the rate with the places they stood at taken out, `corrected_rate`: as often it would be clicked
     at the first place. Whole weeks, that of `since` among them."""
     site = known(connection, site_id)
+    until = site.settled_until
     parameters = {
         "site_id": site_id,
         "since": week(since),
@@ -173,7 +174,7 @@ def report(
         one["looks"] = site.curve[min(one["place"], len(site.curve)) - 1]
     return {
         "since": week(since).isoformat(),
-        "counted_until": site.settled_until.isoformat() if site.settled_until else None,
+        "counted_until": until.isoformat(timespec="seconds") if until else None,
         "looks_estimated": site.looks is not None,
         "places": of_places,
         "products": of_products,

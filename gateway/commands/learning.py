@@ -84,14 +84,14 @@ def _list(versions: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         console.show_json({"models": versions})
         return
-    names = ["version", "name", "state", "can serve", "trained until", "promoted", "verdict"]
+    names = ["version", "name", "state", "can serve", "newest event", "promoted", "verdict"]
     rows = [
         [
             one["model_id"],
             one["name"],
             one["state"],
             "yes" if one["can_serve"] else "no",
-            one["record"].get("until", ""),
+            one["record"].get("newest", ""),
             one["promoted_at"] or "",
             learning.verdict(one["record"]),
         ]

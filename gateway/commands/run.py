@@ -20,6 +20,7 @@ from gateway.running import services, supervision
 from gateway.settings import TABLE, Settings, load, sources
 from gateway.telemetry import logs
 from schemas import database
+from schemas.errors import Invalid
 
 STAGES = ["migrate", "demo", "announce"]
 READY_TIMEOUT_S = 600.0
@@ -150,7 +151,10 @@ def _of_site(name: str, setting: str | None, value: str | None, as_json: bool) -
     with console.connected() as connection:
         site = access.site(connection, name)
         if setting is not None:
-            site = site_settings.change(connection, site, {setting: _read(value)})
+            try:
+                site = site_settings.change(connection, site, {setting: _read(value)})
+            except Invalid as error:
+                raise click.ClickException(f"{setting}: {error}") from None
     shown = site_settings.shown(site)
     if as_json:
         console.show_json({"site": name} | shown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -17,7 +17,17 @@ from gateway.foretelling.charts import Series
 from ranking.training import judged
 from ranking.training.clickstream import Instance
 from ranking.training.compare import Compared
-from ranking.training.judged import AFTER_EVENTS, AGES, LATELY, NEW, OURS, TEXT, TUNED, Judged
+from ranking.training.judged import (
+    AFTER_EVENTS,
+    AGES,
+    LATELY,
+    NEW,
+    OURS,
+    TEXT,
+    TUNED,
+    UNTRAINED,
+    Judged,
+)
 
 EXAMPLES = {"only ours": 3, "both": 2, "only the other": 1, "neither": 2}
 SHOWN = 10
@@ -27,7 +37,7 @@ SURE = 0.05
 
 NAMES = {
     OURS: "Attune",
-    judged.UNTRAINED: "Attune without training",
+    UNTRAINED: "Attune without training",
     judged.POPULAR: "Bestsellers of all time",
     LATELY: "Bestsellers of the last 7 days",
     "item-knn": "Bought together (item-kNN)",
@@ -36,7 +46,7 @@ NAMES = {
     TEXT: "Similar texts",
 }
 KINDS = {
-    OURS: "ours", judged.UNTRAINED: "m7", judged.POPULAR: "m1", LATELY: "m2",
+    OURS: "ours", UNTRAINED: "m7", judged.POPULAR: "m1", LATELY: "m2",
     "item-knn": "m3", "vmis-knn": "m4", "stan": "m5", TEXT: "m6",
 }  # fmt: skip
 AGE_NAMES = (NEW, *(name for name, _ in AGES))
@@ -63,12 +73,11 @@ def _environment() -> Environment:
     made.filters["share"] = lambda value: f"{100 * value:.1f}"
     made.filters["signed"] = lambda value: f"{100 * value:+.1f}"
     made.filters["p"] = chance
+    made.filters["settings"] = settings_of
     return made
 
 
 def _told(found: Judged, about: About, made_at: datetime) -> dict[str, Any]:
-    rivals = [method for method in found.lists if method not in (OURS, LATELY)]
-    after = [method for method in rivals if any(k in found.lists[method] for k in AFTER_EVENTS)]
     return {
         "about": about,
         "made_at": made_at.strftime("%Y-%m-%d %H:%M UTC"),
@@ -78,7 +87,7 @@ def _told(found: Judged, about: About, made_at: datetime) -> dict[str, Any]:
         "new_products": len(found.cold),
         "headline": headline(found),
         "gain": found.compared(OURS, LATELY, ks=(KNOWN,)),
-        "best": _best(found, after),
+        "best": _best(found, (KNOWN,)),
         "verdicts": list(_verdicts(found)),
         "rows": found.rows(),
         "names": {method: name_of(method) for method in found.lists},
@@ -116,6 +125,16 @@ def chance(p: float) -> str:
     return f"about {p:.3f}" if p < 0.1 else f"about {p:.2f}"
 
 
+def settings_of(method: Any) -> str:
+    """A method's settings in words: `neighbours 200, lambda 1 .5`."""
+    told = asdict(method)
+    return ", ".join(f"{name.replace('_', ' ')} {_value(one)}" for name, one in told.items())
+
+
+def _value(value: Any) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else f"{value:g}"
+
+
 # words ------------------------------------------------------------------------------------------
 
 
@@ -124,30 +143,35 @@ def headline(found: Judged) -> str:
     for ks in ((KNOWN,), (1,), AFTER_EVENTS):
         one = found.compared(OURS, LATELY, ks=ks)
         if one is not None:
-            return _sentence(one, ks)
+            return _sentence(one, ks, _best(found, ks))
     return "There were too few visits after the cut to say anything."
 
 
-def _sentence(one: Compared, ks: Sequence[int]) -> str:
+def _sentence(one: Compared, ks: Sequence[int], best: dict[str, Any] | None) -> str:
     known = {1: "one product", 2: "two products"}.get(ks[0], "some") if len(ks) == 1 else "some"
     said = (
         f"Of 100 visitors who had touched {known}, {100 * one.first:.0f} took something next that "
         f"was among the ten products Attune would have shown; among the ten bestsellers of the "
-        f"week before the cut were {100 * one.second:.0f}."
+        f"week before the cut were {100 * one.second:.0f}"
     )
+    if best is not None:
+        named, theirs = best["name"], 100 * best["compared"].second
+        said += f", and among those of the best other method ({named}) {theirs:.0f}"
+    said += "."
     if one.low <= 0 <= one.high:
-        return f"{said} The difference may be chance."
+        return f"{said} What it has before the bestsellers may be chance."
     more = "more" if one.difference > 0 else "fewer"
     ends = sorted((abs(100 * one.low), abs(100 * one.high)))
     return (
-        f"{said} That is {abs(100 * one.difference):.0f} {more} of every 100; allowing for chance, "
-        f"between {ends[0]:.0f} and {ends[1]:.0f} {more}."
+        f"{said} Attune's are {abs(100 * one.difference):.0f} {more} of every 100 than the "
+        f"bestsellers'; allowing for chance, between {ends[0]:.0f} and {ends[1]:.0f} {more}."
     )
 
 
-def _best(found: Judged, rivals: Sequence[str]) -> dict[str, Any] | None:
-    """The strongest of the other methods on these visits, with how ours compares."""
-    compared = {one: found.compared(OURS, one) for one in rivals}
+def _best(found: Judged, ks: Sequence[int]) -> dict[str, Any] | None:
+    """The strongest method that is not ours on these visits, with how ours compares."""
+    rivals = [method for method in found.lists if method not in (OURS, UNTRAINED, LATELY)]
+    compared = {one: found.compared(OURS, one, ks=ks) for one in rivals}
     known = {name: one for name, one in compared.items() if one is not None}
     if not known:
         return None

@@ -116,7 +116,9 @@ def _last_days(connection: Connection, site_id: int) -> tuple[int, datetime, lis
     clicks = {"site_id": site_id, "at": datetime.now(UTC), "not_clicks": NOT_CLICKS}
     newest = connection.execute(SQL.newest, clicks).fetchone()[0]  # type: ignore[index]
     if newest is None:
-        raise _Unknowable("no event names a product")
+        raise _Unknowable(
+            "no event that is kept names a product (those before RETENTION_EVENTS_DAYS are not)"
+        )
     found: list[Instance] = []
     for days in DAYS:
         cut = newest - timedelta(days=days)

@@ -56,8 +56,8 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
 
 class Mix(NamedTuple):
     """How much what others took in the same sessions, and likeness of texts, count beside the
-    model's own 1. These were best on three weeks of Online Retail before its test cut
-    (docs/decisions.md); a training looks whether others suit its site better."""
+    model's own 1. Chosen on three weeks of Online Retail before its test cut (docs/decisions.md);
+    a training looks whether others suit its site better."""
 
     neighbours: float = 2.0
     text: float = 0.2

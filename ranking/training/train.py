@@ -382,6 +382,7 @@ class _Run:
         return {
             "method": "learned from clicks",
             "from": _told_time(corpus.times.min()),
+            "newest": _told_time(corpus.times.max()),
             "until": self.at.isoformat(),
             "held_out_from": _told_time(self.held.cut),
             "sessions": len(corpus),

@@ -190,7 +190,7 @@ def test_the_command_line_sets_the_same(explorer: Explorer) -> None:
     assert json.loads(told.output)["settings"]["exploration"] == 0.25
     refused = CliRunner().invoke(cli, ["settings", name, "exploration", "9"])
     assert refused.exit_code == 1
-    assert "0.5" in refused.output
+    assert "exploration: It is from 0 to 0.5." in refused.output
 
 
 # places left to chance --------------------------------------------------------------------------
