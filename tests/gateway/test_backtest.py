@@ -153,8 +153,8 @@ def test_a_site_is_foretold_by_its_own_last_days(run: Run, visited: Shop, tmp_pa
 def test_what_visitors_see_does_not_change(
     run: Run, visited: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ranking.training.train.FEWEST_SESSIONS", 50)
-    monkeypatch.setattr("ranking.training.train.SHORTEST_SPAN", timedelta(days=1))
+    monkeypatch.setattr("ranking.training.heldout.FEWEST_SESSIONS", 50)
+    monkeypatch.setattr("ranking.training.heldout.SHORTEST_SPAN", timedelta(days=1))
     tables = ("popularity", "popularity_sites", "neighbours", "answers", "models",
               "training_checkpoints", "profiles")  # fmt: skip
 
