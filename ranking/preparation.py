@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import psycopg
 
-from ranking.catalog import learned_models, models, records, spelling, words
+from ranking.catalog import models, records, spelling, words
 from ranking.catalog.models import Model
 from ranking.catalog.nearest import Vector
 from ranking.catalog.spelling import Spelling
@@ -59,8 +59,7 @@ def prepared(connection: Connection, question: Question) -> Question:
     if others is not None:
         return replace(question, visitor=replace(who, vector=others), by_cohort=True)
     if question.strategy in learned.STRATEGIES and who.taste is not None:
-        live = learned_models.live(connection, question.site_id)
-        return replace(question, learned=live)
+        return replace(question, learned=who.learned)
     return question
 
 

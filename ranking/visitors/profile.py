@@ -71,11 +71,12 @@ _FIRST = UUID(int=0)
 @dataclass(frozen=True, slots=True)
 class Profile:
     """`vector` None: nothing is known that a list could lean to. `taste` is the same in the space
-    of the learned model; None too where none is live."""
+    of `learned`, the model that was live as it was read; None too where none was."""
 
     visitor_id: UUID | None = None
     vector: Vector | None = None
     taste: Vector | None = None
+    learned: Learned | None = None
     contents: Contents = field(default_factory=Contents)
 
 
@@ -115,7 +116,7 @@ def current(
     found = _read(connection, parameters) if actor else None
     if found and found.data is not None:
         KEPT.inc()
-        return _stored(found)
+        return _stored(found, learned)
     MADE.inc()
     happened = [*_imagined(additional), *_decoded(found)]
     made, complete = _make(connection, model, happened, _bought(found))
@@ -123,6 +124,7 @@ def current(
         made,
         visitor_id=found.visitor_id if found else None,
         taste=_taste(connection, learned, made) if learned else None,
+        learned=learned,
     )
     if found and found.known and not found.apart and not additional:
         _store(connection, model, profile, found.fingerprint if complete else None, at)
@@ -222,10 +224,11 @@ def _own(connection: Connection, parameters: dict[str, Any], found: _Read) -> _R
     return found._replace(visitor_id=parameters["actor"], happened=row[0], bought=row[1])
 
 
-def _stored(found: _Read) -> Profile:
+def _stored(found: _Read, learned: Learned | None) -> Profile:
     vector = None if found.vector is None else found.vector.to_numpy()
     kept_taste = None if found.taste is None else found.taste.to_numpy()
-    return Profile(found.visitor_id, vector, kept_taste, _CONTENTS.decode(found.data or "{}"))
+    contents = _CONTENTS.decode(found.data or "{}")
+    return Profile(found.visitor_id, vector, kept_taste, learned, contents)
 
 
 def _decoded(found: _Read | None) -> list[Happened]:
