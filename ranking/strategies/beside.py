@@ -18,7 +18,7 @@ SQL = database.queries(__file__)
 
 PART = "neighbours"
 MOST_ANCHORS = 60  # products whose neighbours count
-POOL = 150  # products, the most shared, whatever a filter leaves of them
+POOL = 75  # products, the most shared, whatever a filter leaves of them; 150 changed no list
 
 
 class Beside(NamedTuple):

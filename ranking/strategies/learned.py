@@ -78,7 +78,7 @@ def candidates(connection: Connection, question: Question) -> list[Candidate]:
         key=lambda one: (-(one.logit or 0.0), one.product_no),
     )
     counted = {one.product_no for one in likeliest[:POOL]}
-    scored = _scored(named, counted, model, question)
+    scored = _scored(named, counted, model, question, question.limit + len(given))
     new = {one.product_no: one for one in scored if one.product_no not in given}
     best = mixing.best(new, question.limit)
     return popular.filled(connection, question, best)
@@ -113,8 +113,9 @@ def _named(
 
 
 def _scored(
-    named: Sequence[Named], counted: set[int], model: Learned, question: Question
+    named: Sequence[Named], counted: set[int], model: Learned, question: Question, most: int
 ) -> list[Candidate]:
+    """The `most` likeliest, in no order."""
     told = Reasons(
         logits=_column([one.logit for one in named], -np.inf),
         biases=_column([one.bias for one in named], 0.0),
@@ -123,6 +124,8 @@ def _scored(
         counted=np.array([one.product_no in counted for one in named], bool),
     )
     parts = mixing.shared(told, model.network.mix, question.new_lift)
+    whole = np.sum(list(parts.values()), axis=0)
+    numbers = [one.product_no for one in named]
     return [
         Candidate(
             one.product_no,
@@ -131,7 +134,8 @@ def _scored(
             _told(one, {name: float(values[at]) for name, values in parts.items()}),
             relevant=bool(one.share) or (one.logit or 0.0) > (one.bias or 0.0),
         )
-        for at, one in enumerate(named)
+        for at in np.lexsort((numbers, -whole))[:most].tolist()
+        for one in [named[at]]
     ]
 
 
