@@ -11,8 +11,9 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 AT_ONCE = 0.0  # scheduled for whenever a connection is free
 
@@ -61,6 +62,12 @@ def closed(port: int, requests: Callable[[], bytes], *, connections: int, second
             yield AT_ONCE
 
     return _run(port, requests, due(), connections)
+
+
+def each(port: int, requests: Sequence[bytes], *, connections: int) -> Result:
+    """Every request once, as soon as a sender is free."""
+    waiting = iter(requests)
+    return _run(port, lambda: next(waiting), repeat(AT_ONCE, len(requests)), connections)
 
 
 def open_loop(

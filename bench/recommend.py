@@ -53,7 +53,7 @@ def _mixed(on: Stage, first_day: float) -> Iterator[Line]:
     """The same requests where a learned model is live; `first_day` as many a second as before."""
     asked = requests(on)
     with web(on) as port:
-        load.closed(port, asked, connections=CONNECTIONS, seconds=10.0).check()  # warm
+        _warm(on, port)
         rate = load.closed(port, asked, connections=CONNECTIONS, seconds=8.0).check().rate
         steady = load.open_loop(
             port, asked, connections=CONNECTIONS, seconds=SECONDS, rate=RATE
@@ -70,7 +70,7 @@ def _mixed(on: Stage, first_day: float) -> Iterator[Line]:
 def _served(on: Stage) -> Generator[Line, None, float]:
     asked = requests(on)
     with web(on) as port:
-        load.closed(port, asked, connections=CONNECTIONS, seconds=10.0).check()  # warm
+        _warm(on, port)
         alone = load.closed(port, asked, connections=1, seconds=5.0).check()
         rates, baselines = [], []
         for number in range(ROUNDS):
@@ -95,20 +95,25 @@ def _served(on: Stage) -> Generator[Line, None, float]:
     return rate
 
 
+def _warm(on: Stage, port: int) -> None:
+    """Every visitor's profile is made: how many are missing would depend on the machine's speed."""
+    every = [_request(on, number) for number in range(VISITORS)]
+    load.each(port, every, connections=CONNECTIONS).check()
+
+
 def requests(on: Stage) -> Callable[[], bytes]:
     """Makes requests for lists of visitors of `catalog.visits`."""
     chooser = random.Random(catalog.SEED)
-    key = on.keys["publishable_key"]
+    return lambda: _request(on, chooser.randrange(VISITORS))
 
-    def request() -> bytes:
-        body = {"anonymous_id": f"v{chooser.randrange(VISITORS)}", "rows": ROWS}
-        return load.post(
-            f"/v1/recommendation/user_to_products?api_key={key}",
-            json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
-        )
 
-    return request
+def _request(on: Stage, number: int) -> bytes:
+    body = {"anonymous_id": f"v{number}", "rows": ROWS}
+    return load.post(
+        f"/v1/recommendation/user_to_products?api_key={on.keys['publishable_key']}",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
 
 
 def _pgbench(on: Stage) -> float:
