@@ -18,7 +18,7 @@ SQL = database.queries(__file__)
 
 PART = "neighbours"
 MOST_ANCHORS = 60  # products whose neighbours count
-POOL = 75  # products, the most shared, whatever a filter leaves of them; 150 changed no list
+POOL = 50  # products, the most shared, whatever a filter leaves of them: 150 were no better
 
 
 class Beside(NamedTuple):

@@ -3,6 +3,8 @@ that others took in the same sessions."""
 
 from __future__ import annotations
 
+from heapq import nlargest
+
 import numpy as np
 
 from ranking.question import Candidate, Question
@@ -30,8 +32,11 @@ def candidates(connection: Connection, question: Question) -> list[Candidate]:
     others = beside.beside(connection, question)
     likeness = np.array([_likeness(one) for one in others])
     more = added(likeness - 1.0, np.array([one.share for one in others]))
-    for one, adds in zip(others, more.tolist(), strict=True):
-        parts = mixing.scaled(_points(one, adds, question.new_lift), whole(question.new_lift))
+    lift, most = question.new_lift, whole(question.new_lift)
+    points = [_points(one, adds, lift) for one, adds in zip(others, more.tolist(), strict=True)]
+    # Only those that may be listed are worth the names of their parts.
+    for one, of_one in nlargest(question.limit, zip(others, points, strict=True), key=_whole):
+        parts = mixing.scaled(of_one, most)
         proposed[one.product_no] = Candidate(one.product_no, one.product_id, one.group_key, parts)
     return popular.filled(connection, question, mixing.best(proposed, question.limit))
 
@@ -78,6 +83,10 @@ def _points(one: Beside, adds: float, lift: float) -> dict[str, float]:
     told = {} if one.similarity is None else {PART: _likeness(one)}
     told[beside.PART] = adds
     return told | near.asked_for(one.popular, one.new_share, POPULARITY, fresh(lift))
+
+
+def _whole(told: tuple[Beside, dict[str, float]]) -> float:
+    return sum(told[1].values())
 
 
 def _likeness(one: Beside) -> float:
