@@ -53,7 +53,7 @@ def run() -> Iterator[Line]:
                 by_method["vmis-knn", k]["hit_rate@10"], least=1.0,
             )  # fmt: skip
             yield at_least(
-                f"the same, products without history, k = {k}", ours["cold"]["hit_rate@10"],
+                f"products without history HR@10, k = {k}", ours["cold"]["hit_rate@10"],
                 "share", NEW_BARS[k],
             )  # fmt: skip
     covered = by_method["attune", 2]["coverage@20"]
