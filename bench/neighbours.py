@@ -40,6 +40,7 @@ RECIPES: dict[str, tuple[float, ...]] = {
     "half_life_days": (20.0, 40.0, 90.0, 240.0, 2000.0),
     "near_places": (2.0, 3.0, 5.0, 15.0),
     "chance": (0.0, 1.0, 10.0),
+    "sharpness": (1.0, 1.3, 1.6),
 }
 
 

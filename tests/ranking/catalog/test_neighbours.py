@@ -47,7 +47,8 @@ def slowly(sessions: list[list[int]], recipe: Recipe) -> dict[int, dict[int, flo
     shares = {}
     for one, others in pairs.items():
         sure = count[one] / (count[one] + recipe.chance)
-        shares[one] = {o: value / sum(others.values()) * sure for o, value in others.items()}
+        sharp = {other: value**recipe.sharpness for other, value in others.items()}
+        shares[one] = {other: value / sum(sharp.values()) * sure for other, value in sharp.items()}
     return shares
 
 
