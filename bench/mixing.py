@@ -9,7 +9,7 @@ visits.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from gateway.importing import common_format, files
 from ranking.catalog import encoder, fitting
 from ranking.catalog.encoder import DIMENSION, Encoder, Vectors
 from ranking.catalog.learned import KIND_NUMBERS, Array, Mix, Network, whitened
+from ranking.catalog.neighbours import RECIPE
 from ranking.strategies import learned, mixing
 from ranking.strategies.mixing import Reasons
 from ranking.training import clickstream, measure, mixture, sessions, stage0
@@ -40,6 +41,7 @@ SPANS = {
     "serenade-clicks": (datetime(2020, 6, 25, tzinfo=UTC), datetime(2020, 6, 28, tzinfo=UTC)),
 }
 NEIGHBOURS = (0.0, 0.5, 1.0, 2.0, 4.0)
+PLAIN = replace(RECIPE, sharpness=1.0)
 TEXTS = (0.0, 0.1, 0.2, 0.4, 0.8)
 LIFTS = (0.0, 0.25, 0.5, 1.0, 2.0)
 # Tuned on the last training weeks by `backtest`.
@@ -73,11 +75,13 @@ def run() -> Iterator[Line]:
 
 
 def _mixes(tried: Tried) -> Iterator[Line]:
-    reasons = mixture.told(tried.network, tried.vectors, tried.served, tried.taken)
+    reasons, usual = _reasons(tried), Mix()
     yield _line(tried, "the model alone", measure.by_network(tried.network, tried.vectors))
-    first_day = stage0.served(tried.served, tried.before, tried.taken, tried.cut)
-    yield _line(tried, "before any training", first_day)
-    usual = Mix()
+    plain = replace(tried, taken=mixture.taken_beside(tried.before, tried.cut, PLAIN))
+    for about, one in (("", tried), (", counts as they are", plain)):
+        first_day = stage0.served(one.served, one.before, one.taken, one.cut)
+        yield _line(one, f"before any training{about}", first_day)
+        yield _line(one, f"the usual mix{about}", mixture.by_mix(_reasons(one), usual))
     for neighbours in NEIGHBOURS:
         mix = usual._replace(neighbours=neighbours)
         yield _line(tried, f"neighbours {neighbours:g}", mixture.by_mix(reasons, mix))
@@ -91,6 +95,10 @@ def _mixes(tried: Tried) -> Iterator[Line]:
     for lift in LIFTS:
         scores = mixture.by_mix(reasons, usual, lift)
         yield _line(tried, f"new products lifted by {lift:g}", scores)
+
+
+def _reasons(tried: Tried) -> mixture.Told:
+    return mixture.told(tried.network, tried.vectors, tried.served, tried.taken)
 
 
 def _line(tried: Tried, about: str, scores: Scores) -> Line:
@@ -175,7 +183,7 @@ def _kind(name: str) -> int:
 
 def _by_stan(tried: Tried) -> mixture.Told:
     """The same reasons with STAN's scores in the place of the kept neighbours' shares."""
-    reasons = mixture.told(tried.network, tried.vectors, tried.served, tried.taken)
+    reasons = _reasons(tried)
     visits = sessions.of(tried.kept)
     columns = np.array([tried.ids.index(one) for one in visits.ids], np.int64)
 
@@ -198,7 +206,7 @@ def _by_stan(tried: Tried) -> mixture.Told:
 def _by_each(tried: Tried) -> mixture.Told:
     """The same reasons, but the model is asked for each event alone and for all together, and its
     share of a product is the mean of theirs."""
-    reasons = mixture.told(tried.network, tried.vectors, tried.served, tried.taken)
+    reasons = _reasons(tried)
     network, products = tried.network, tried.vectors[:, :-1]
 
     def told(part: Instances) -> Reasons:

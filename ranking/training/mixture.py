@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 from ranking.catalog import neighbours
 from ranking.catalog.encoder import Vectors
 from ranking.catalog.learned import KIND_OF, KINDS, Array, Mix, Network
-from ranking.catalog.neighbours import Lines
+from ranking.catalog.neighbours import Lines, Recipe
 from ranking.question import NEW_LIFT
 from ranking.strategies import beside, learned, mixing
 from ranking.strategies.mixing import Reasons
@@ -51,12 +51,12 @@ def weights(asked: Instances) -> Array:
 # what others took ---------------------------------------------------------------------------------
 
 
-def taken_beside(corpus: Corpus, at: float) -> csr_array:
+def taken_beside(corpus: Corpus, at: float, recipe: Recipe = neighbours.RECIPE) -> csr_array:
     """What `catalog.neighbours` would keep as of `at`: shares [products, products]."""
     lines = Lines(
         corpus.rows, KIND_SAYS[corpus.kinds], corpus.lengths, corpus.times[corpus.starts[1:] - 1]
     )
-    found = list(neighbours.nearest(lines, at, neighbours.RECIPE)) if len(corpus) else []
+    found = list(neighbours.nearest(lines, at, recipe)) if len(corpus) else []
     counts = [len(one.other_nos) for one in found]
     rows = np.repeat([one.product_no for one in found], counts).astype(np.int64)
     columns = np.array([other for one in found for other in one.other_nos], np.int64)
