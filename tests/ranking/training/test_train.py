@@ -69,7 +69,10 @@ def test_a_score_is_the_sum_of_its_parts_and_follows_the_order(trained: Market) 
     assert scores == sorted(scores, reverse=True)
     assert all(0 <= one.score <= 1 for one in products)
     assert all(sum(one.parts.values()) == one.score for one in products)
-    assert {name for one in products for name in one.parts} == {"interest", "popularity", "text"}
+    learned = live(trained)
+    assert learned is not None
+    named = {"interest", "popularity"} | ({"text"} if learned.network.mix.text else set())
+    assert {name for one in products for name in one.parts} == named
 
 
 def test_the_event_behind_a_product_is_all_its_interest(trained: Market) -> None:
