@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from ranking.catalog.records import int_array
+from ranking.visitors.people import NAMED
 from schemas import database
 from schemas.database import Connection
 
@@ -42,7 +43,9 @@ def cluster(
                   "looked_at": LOOKED_AT, "limit": limit}  # fmt: skip
     return _shown(found) | {
         "examples": _examples(connection, site_id, [cluster_id], limit)[cluster_id],
-        "visitors": database.dicts(connection.execute(SQL.visitors, parameters)),
+        "visitors": database.dicts(
+            connection.execute(SQL.fill("visitors", named=NAMED), parameters)
+        ),
     }
 
 

@@ -38,7 +38,7 @@ with lately as (
   order by e.occurred_at desc
   limit %(looked_at)s
 ),
-named as (
+styled as (
   select p.product_id, c.cluster_id from product_clusters c
   join products p on p.site_id = c.site_id and p.product_no = c.product_no
   where c.site_id = %(site_id)s and c.cluster_id = %(cluster_id)s
@@ -47,22 +47,13 @@ fan as (
   select coalesce(m.visitor_id, l.actor_id) as visitor_id, count(*)::int as events
   from lately l
   cross join lateral unnest(l.product_ids) as u(product_id)
-  join named n on n.product_id = u.product_id
+  join styled n on n.product_id = u.product_id
   left join members m on m.site_id = %(site_id)s and m.actor_id = l.actor_id
   group by 1
   order by count(*) desc, 1
   limit %(limit)s
 )
-select known.kind, known.sent_id as id, f.events
-from fan f
-cross join lateral (
-  select a.kind, a.sent_id
-  from (select m.actor_id from members m
-        where m.site_id = %(site_id)s and m.visitor_id = f.visitor_id
-        union select f.visitor_id) ids
-  join actors a on a.site_id = %(site_id)s and a.actor_id = ids.actor_id
-  where a.sent_id is not null
-  order by a.kind desc, a.sent_id
-  limit 1
-) known
-order by f.events desc, f.visitor_id
+select named.kind, named.sent_id as id, v.events
+from fan v
+{named}
+order by v.events desc, v.visitor_id

@@ -58,7 +58,7 @@ class Recipe:
     raised to `sharpness` before they become shares: what came along often is meant more surely.
 
     Chosen on three weeks of Online Retail before its test cut (`python -m bench neighbours`),
-    `sharpness` also on three days of Serenade's clicks before theirs.
+    `sharpness` there and on Serenade's clicks (`python -m bench mixing`).
     """
 
     half_life_days: float = 90.0

@@ -218,8 +218,8 @@ class _Run:
         checkpoint.save(self.connection, self.site_id, made)
 
     def _gains(self, fitted: _Fitted) -> tuple[float, float, float]:
-        """Mean NDCG@10 over all k of what the model alone proposes: to either half of the visits,
-        and to all."""
+        """Mean NDCG@10 over all k of what the model alone proposes, to four places (less is no
+        gain): to either half of the visits, and to all."""
         scores = measure.by_network(fitted.network, fitted.vectors(self.texts, self.counts))
         gains = np.concatenate(
             [measure.lists(scores, one, self.archive.available).gains() for one in self.held.asked]

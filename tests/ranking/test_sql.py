@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 import ranking
-from ranking.visitors import profile
+from ranking.visitors import people, profile
 from schemas import database
 from schemas.database import Connection
 
@@ -26,6 +26,7 @@ SLOTS: dict[str, sql.Composable] = {
     "filter": sql.SQL("true"),
     "matches": sql.SQL("true"),
     "measure": sql.Identifier("popular"),
+    "named": people.NAMED,
     **profile.PARTS,
 }
 _SLOT = re.compile(r"(?<!{){(\w+)}")
