@@ -44,9 +44,9 @@ from schemas.database import Connection
 from schemas.facts import Event
 
 SQL = database.queries(__file__)
-# Filled once: the first runs at every read.
-PARTS = {name: sql.SQL(SQL.statements[name]) for name in ("happened", "bought", "counts")}
-READ, OWN = (SQL.fill(name, **PARTS).as_string(None).encode() for name in ("read", "own"))
+PARTS = {name: sql.SQL(SQL.statements[name]) for name in ("whose", "happened", "bought", "counts")}
+# Filled once: the first runs for every list.
+KEPT, READ, OWN = (SQL.fill(name, **PARTS).as_bytes() for name in ("kept", "read", "own"))
 
 # Part of every fingerprint: raise it with any change in what a profile is made of.
 RECIPE = 5
@@ -60,7 +60,7 @@ PROFILES = Counter(
     "attune_profiles", "Profiles asked for: kept ones still true, and those made anew", ["was"]
 )
 # A child costs 0.9 us to raise, finding it by its label as much again.
-KEPT, MADE = PROFILES.labels("kept"), PROFILES.labels("made")
+STORED, MADE = PROFILES.labels("kept"), PROFILES.labels("made")
 
 IMPRESSIONS = ("impression", "viewable_impression")
 
@@ -88,9 +88,6 @@ class _Read(NamedTuple):
     apart: bool
     known: bool
     fingerprint: UUID
-    data: str | None
-    vector: Any
-    taste: Any
     happened: str | None
     bought: str | None
 
@@ -111,13 +108,14 @@ def current(
     what this anonymous actor's own device sent counts, whoever it is joined to; that is not kept.
     """
     model, learned = models.live(connection, site_id), learned_models.live(connection, site_id)
-    parameters = _parameters(model, learned, actor, at)
-    parameters |= {"reread": bool(additional), "alone": alone}
-    found = _read(connection, parameters) if actor else None
-    if found and found.data is not None:
-        KEPT.inc()
-        return _stored(found, learned)
+    parameters = _parameters(model, learned, actor, at) | {"alone": alone}
+    if actor and not additional:
+        kept = _kept(connection, parameters, learned)
+        if kept is not None:
+            STORED.inc()
+            return kept
     MADE.inc()
+    found = _read(connection, parameters) if actor else None
     happened = [*_imagined(additional), *_decoded(found)]
     made, complete = _make(connection, model, happened, _bought(found))
     profile = replace(
@@ -209,10 +207,21 @@ def _parameters(
     }
 
 
-def _read(connection: Connection, parameters: dict[str, Any]) -> _Read:
+def _kept(
+    connection: Connection, parameters: dict[str, Any], learned: Learned | None
+) -> Profile | None:
     # Binary, because a vector of 384 numbers as text takes longer to read than to search with.
     with connection.cursor(binary=True) as cursor:
-        row = cursor.execute(READ, parameters).fetchone()
+        row = cursor.execute(KEPT, parameters).fetchone()
+    if row is None:
+        return None
+    visitor_id, data, *vectors = row
+    vector, known_taste = (None if one is None else one.to_numpy() for one in vectors)
+    return Profile(visitor_id, vector, known_taste, learned, _CONTENTS.decode(data))
+
+
+def _read(connection: Connection, parameters: dict[str, Any]) -> _Read:
+    row = connection.execute(READ, parameters).fetchone()
     assert row is not None, "the statement always gives one row"
     found = _Read(*row)
     return _own(connection, parameters, found) if found.apart else found
@@ -222,13 +231,6 @@ def _own(connection: Connection, parameters: dict[str, Any], found: _Read) -> _R
     row = connection.execute(OWN, parameters).fetchone()
     assert row is not None, "the statement always gives one row"
     return found._replace(visitor_id=parameters["actor"], happened=row[0], bought=row[1])
-
-
-def _stored(found: _Read, learned: Learned | None) -> Profile:
-    vector = None if found.vector is None else found.vector.to_numpy()
-    kept_taste = None if found.taste is None else found.taste.to_numpy()
-    contents = _CONTENTS.decode(found.data or "{}")
-    return Profile(found.visitor_id, vector, kept_taste, learned, contents)
 
 
 def _decoded(found: _Read | None) -> list[Happened]:

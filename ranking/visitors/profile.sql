@@ -1,8 +1,45 @@
+-- name: kept
+-- The stored profile, where it is still true of what was committed: one row, or none. Asked apart
+-- from `read`, which opens every partition of the events before it begins.
+with {whose}
+select w.visitor_id, p.data::text as data, p.vector::vector as vector, p.taste::vector as taste
+from whose w
+join profiles p on p.site_id = %(site_id)s and p.visitor_id = w.visitor_id
+where not w.apart and p.fingerprint = w.fingerprint
+  and p.made_at > %(at)s::timestamptz - interval '24 hours'
+
 -- name: read
--- All that a profile depends on but the products, in one snapshot: read apart, an old event could
--- be stored under a newer version. Events are only read where the stored profile is not fresh.
+-- All that a profile is made of but the products, in one snapshot: read apart, an old event could
+-- be stored under a newer version.
 -- apart: asked for alone, but joined to others; then `own` reads instead.
-with visitor as (
+with {whose}
+select w.visitor_id, w.apart, w.known, w.fingerprint,
+       case when not w.apart then (
+         select {happened}
+         from (
+           select e.* from member m cross join lateral (
+             select * from events e
+             where e.site_id = %(site_id)s and e.actor_id = m.actor_id and {counts}
+             order by e.occurred_at desc, e.event_id limit %(most_events)s) e
+           order by e.occurred_at desc, e.event_id limit %(most_events)s) t
+       ) end::text as happened,
+       case when not w.apart then (
+         select {bought}
+         from (
+           select u.product_id, max(e.occurred_at) as occurred_at
+           from member m cross join lateral (
+             select e.occurred_at, e.product_ids from events e
+             where e.site_id = %(site_id)s and e.actor_id = m.actor_id and e.type = 'purchase'
+             order by e.occurred_at desc, e.event_id limit %(most_purchases)s) e
+           cross join unnest(e.product_ids) as u(product_id)
+           group by u.product_id
+           order by occurred_at desc, u.product_id limit %(most_bought)s) b
+       ) end::text as bought
+from whose w
+
+-- name: whose
+-- The visitor, its members, and the fingerprint of all that a profile depends on but the products.
+visitor as (
   select coalesce(m.visitor_id, %(actor)s::uuid) as visitor_id,
          %(alone)s::boolean and m.visitor_id is not null as apart
   from (select 1) one
@@ -15,10 +52,8 @@ member as materialized (
         union select %(actor)s::uuid) as ids
   join actors a on a.site_id = %(site_id)s and a.actor_id = ids.actor_id
 ),
-head as materialized (
-  select v.visitor_id, v.apart, f.known, f.fingerprint, p.data, p.vector, p.taste,
-         p.fingerprint = f.fingerprint and not %(reread)s::boolean and not v.apart
-           and p.made_at > %(at)s::timestamptz - interval '24 hours' as fresh
+whose as materialized (
+  select v.visitor_id, v.apart, f.known, f.fingerprint
   from visitor v
   cross join (
     select count(*) > 0 as known,
@@ -27,34 +62,7 @@ head as materialized (
                       (select c.version from cluster_sites c where c.site_id = %(site_id)s)))::uuid
              as fingerprint
     from member) f
-  left join profiles p on p.site_id = %(site_id)s and p.visitor_id = v.visitor_id
 )
-select h.visitor_id, h.apart, h.known, h.fingerprint,
-       case when h.fresh then h.data::text end as data,
-       case when h.fresh then h.vector::vector end as vector,
-       case when h.fresh then h.taste::vector end as taste,
-       case when h.fresh is not true and not h.apart then (
-         select {happened}
-         from (
-           select e.* from member m cross join lateral (
-             select * from events e
-             where e.site_id = %(site_id)s and e.actor_id = m.actor_id and {counts}
-             order by e.occurred_at desc, e.event_id limit %(most_events)s) e
-           order by e.occurred_at desc, e.event_id limit %(most_events)s) t
-       ) end::text as happened,
-       case when h.fresh is not true and not h.apart then (
-         select {bought}
-         from (
-           select u.product_id, max(e.occurred_at) as occurred_at
-           from member m cross join lateral (
-             select e.occurred_at, e.product_ids from events e
-             where e.site_id = %(site_id)s and e.actor_id = m.actor_id and e.type = 'purchase'
-             order by e.occurred_at desc, e.event_id limit %(most_purchases)s) e
-           cross join unnest(e.product_ids) as u(product_id)
-           group by u.product_id
-           order by occurred_at desc, u.product_id limit %(most_bought)s) b
-       ) end::text as bought
-from head h
 
 -- name: own
 -- What this id itself sent: before any login, and after it beside a user id. Nothing that others
