@@ -148,7 +148,8 @@ def _run(
 ) -> list[Neighbour]:
     """Prepared where the index is asked without a filter: planning takes a fifth of the search.
     Else not: a generic plan knows neither the filter's values nor how much of all it compares."""
-    statement = _statement(name, model, filter, parameters["pool"])
+    told = "ranked" if parameters["prior"] else "plain"
+    statement = _statement(name, model, filter, told, parameters["pool"])
     prepare = name == "indexed" and not filter.params
     rows = connection.execute(statement, parameters, prepare=prepare)
     return [Neighbour(*row) for row in rows]
@@ -158,16 +159,20 @@ def _run(
 _ef_search: WeakKeyDictionary[Connection, int] = WeakKeyDictionary()
 
 
-def _statement(name: str, model: Model, filter: Filter, pool: int = 0) -> bytes:
-    key = (model.vectors_table, filter.where.as_bytes(), pool)
-    return SQL.filled(name, key, lambda: _slots(name, model, filter, pool))
+def _statement(
+    name: str, model: Model, filter: Filter, told: str = "plain", pool: int = 0
+) -> bytes:
+    key = (model.vectors_table, filter.where.as_bytes(), told, pool)
+    return SQL.filled(name, key, lambda: _slots(name, model, filter, told, pool))
 
 
-def _slots(name: str, model: Model, filter: Filter, pool: int) -> dict[str, sql.Composable]:
+def _slots(
+    name: str, model: Model, filter: Filter, told: str, pool: int
+) -> dict[str, sql.Composable]:
     slots: dict[str, sql.Composable] = {"vectors": model.vectors, "filter": filter.where}
     if name == "matches":
         return slots
-    return slots | {"ranked": sql.SQL(SQL.ranked), "pool": sql.Literal(pool)}
+    return slots | {"told": sql.SQL(SQL.statements[told]), "pool": sql.Literal(pool)}
 
 
 # estimates --------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ with near as materialized (
   order by (v.vector <#> %(vector)b::vector::halfvec) + 0, v.product_no
   limit %(pool)s
 )
-{ranked}
+{told}
 
 -- name: indexed
 -- ORDER BY the bare operator, else the index cannot be used; its order is relaxed, hence the
@@ -23,7 +23,7 @@ with near as materialized (
   order by v.vector <#> %(vector)b::vector::halfvec
   limit {pool}
 )
-{ranked}
+{told}
 
 -- name: ranked
 -- The best of the pool once popularity has its say: its share of the site's most popular product,
@@ -50,6 +50,12 @@ select b.product_no, p.product_id, b.group_key, b.similarity, b.share, b.new_sha
 from best b join products p on p.site_id = %(site_id)s and p.product_no = b.product_no
 order by b.similarity + %(prior)s * coalesce(b.share, b.new_share, 0)
   + case when b.share is null and b.new_share > 0 then %(fresh)s else 0 end desc, b.product_no
+
+-- name: plain
+-- Where popularity has no say nobody looks it up.
+select n.product_no, p.product_id, n.group_key, -n.distance as similarity
+from near n join products p on p.site_id = %(site_id)s and p.product_no = n.product_no
+order by n.distance, n.product_no
 
 -- name: matches
 -- Only planned, never run: how many products the filter alone lets through.

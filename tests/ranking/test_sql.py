@@ -34,7 +34,7 @@ _PARAMETER = re.compile(r"%\((\w+)\)[sb]")
 _RUNS = re.compile(r"^(?:--[^\n]*\n)*(?:select|with|insert|update|delete)\b")
 _EXPLAINS = re.compile(r"^explain \(format json\)\n", re.MULTILINE)
 # Parts that other statements are filled with.
-PARTS = {("identity.sql", "owners")}
+PARTS = {("identity.sql", "owners"), ("nearest.sql", "plain")}
 _CLOCK = re.compile(r"\b(?:now|clock_timestamp|statement_timestamp|transaction_timestamp)\s*\(|"
                     r"\bcurrent_(?:timestamp|date|time)\b|\blocaltime", re.IGNORECASE)  # fmt: skip
 # These stamp when a row was written, which no list depends on.
