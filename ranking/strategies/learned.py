@@ -162,5 +162,5 @@ def comparable(scores: Sequence[float]) -> list[float]:
     most = max(scores, default=0.0)
     if most <= 0:
         return list(scores)
-    apart = np.log(np.maximum(np.asarray(scores), most * np.exp(-FURTHEST)) / most)
+    apart = np.log(np.maximum(np.asarray(scores) / most, np.exp(-FURTHEST)))
     return [float(one) for one in 1.0 + apart / FURTHEST]
