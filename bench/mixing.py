@@ -23,7 +23,7 @@ from bench.report import Line, known, note
 from gateway.importing import common_format, files
 from ranking.catalog import encoder, fitting
 from ranking.catalog.encoder import DIMENSION, Encoder, Vectors
-from ranking.catalog.learned import KIND_NUMBERS, Array, Mix, Network, whitened
+from ranking.catalog.learned import KIND_NUMBERS, STEPS, Array, Mix, Network, whitened
 from ranking.catalog.neighbours import RECIPE
 from ranking.strategies import learned, mixing
 from ranking.strategies.mixing import Reasons
@@ -44,6 +44,9 @@ NEIGHBOURS = (0.0, 0.5, 1.0, 2.0, 4.0)
 PLAIN = replace(RECIPE, sharpness=1.0)
 TEXTS = (0.0, 0.1, 0.2, 0.4, 0.8)
 LIFTS = (0.0, 0.25, 0.5, 1.0, 2.0)
+# Of visitors with as many events in earlier visits as the model looks at.
+EARLIER = (1.0, 0.5, 0.25, 0.125, 0.0625, 0.0)
+REPEATED = (0.0, 0.25, 0.5, 1.0, 2.0)
 # Tuned on the last training weeks by `backtest`.
 STAN = Stan(neighbours=200, most=1500, lambda_1=0.5, lambda_2=120.0, lambda_3=3.0)
 
@@ -51,7 +54,7 @@ STAN = Stan(neighbours=200, most=1500, lambda_1=0.5, lambda_2=120.0, lambda_3=3.
 @dataclass(frozen=True)
 class Tried:
     """An archive cut in two, what was learned from the first part, and what is asked of the
-    second; `kept` are the clicks of the first."""
+    second; `kept` are the clicks of the first, `visits` those of the second by their numbers."""
 
     name: str
     ids: list[str]
@@ -63,6 +66,7 @@ class Tried:
     vectors: Array
     taken: csr_array
     asked: list[Instances]
+    visits: list[list[Click]]
 
 
 def run() -> Iterator[Line]:
@@ -95,6 +99,7 @@ def _mixes(tried: Tried) -> Iterator[Line]:
     for lift in LIFTS:
         scores = mixture.by_mix(reasons, usual, lift)
         yield _line(tried, f"new products lifted by {lift:g}", scores)
+    yield from _returning(tried)
 
 
 def _reasons(tried: Tried) -> mixture.Told:
@@ -142,10 +147,12 @@ def _tried(name: str, cut: float, end: float) -> Tried:
     network = training.network(fitted)
     biases = network.biases(before.counts(cut))[:, np.newaxis]
     vectors = np.concatenate([network.tower(served) + training.history(), biases], axis=1)
-    after = _corpus(rows, split.test)
+    # As `gathered` puts them in order.
+    visits = sorted(split.test, key=lambda one: (one[0].ts, [rows[c.product_id] for c in one]))
+    after = _corpus(rows, visits)
     return Tried(
         name, ids, split.train, before, cut, served, network, vectors,
-        mixture.taken_beside(before, cut), [instances(after, k) for k in HORIZONS],
+        mixture.taken_beside(before, cut), [instances(after, k) for k in HORIZONS], visits,
     )  # fmt: skip
 
 
@@ -221,5 +228,66 @@ def _by_each(tried: Tried) -> mixture.Told:
         np.put_along_axis(logits, part.rows, -np.inf, axis=1)
         counted = mixture.among_the_first(logits, learned.POOL) & np.isfinite(logits)
         return usual._replace(logits=logits, counted=counted)
+
+    return told
+
+
+# earlier visits -----------------------------------------------------------------------------------
+
+
+def _returning(tried: Tried) -> Iterator[Line]:
+    """What events of earlier visits are worth beside those of this one, whose products no list
+    holds; and, where lists may hold them, how much it counts that the visitor took them before."""
+    history: dict[str, list[Click]] = {}
+    for click in tried.kept:
+        history.setdefault(click.user_id, []).append(click)
+    before = [history.get(visit[0].user_id, []) for visit in tried.visits]
+    has_many = np.array([len(clicks) >= STEPS for clicks in before])
+    some = replace(tried, asked=[one.chosen(has_many[one.sessions]) for one in tried.asked])
+    for worth in EARLIER:
+        scores = mixture.by_mix(_with_earlier(some, before, worth), Mix())
+        yield _line(some, f"returning, events of earlier visits times {worth:g}", scores)
+    for weight in REPEATED:
+        scores = mixture.by_mix(_with_repeated(some, before, weight), Mix())
+        yield _line(some, f"returning, what they took before times {weight:g}", scores)
+
+
+def _with_earlier(tried: Tried, before: list[list[Click]], worth: float) -> mixture.Told:
+    row_of = {product_id: row for row, product_id in enumerate(tried.ids)}
+    reasons = _reasons(tried)
+
+    def told(part: Instances) -> Reasons:
+        more = [before[visit][: part.k - STEPS - 1 : -1] for visit in part.sessions]
+        rows = np.array([[row_of[one.product_id] for one in clicks] for clicks in more])
+        kinds = np.array([[_kind(one.type) for one in clicks] for clicks in more])
+        whole = replace(
+            part,
+            k=STEPS,
+            rows=np.concatenate([part.rows, rows], axis=1),
+            kinds=np.concatenate([part.kinds, kinds], axis=1),
+        )
+        says = mixture.weights(whole)
+        says[:, part.k :] *= worth
+        return reasons(whole)._replace(
+            shares=mixture.shares(whole, tried.taken, says),
+            cosines=mixture.cosines(whole, tried.served, says),
+        )
+
+    return told
+
+
+def _with_repeated(tried: Tried, before: list[list[Click]], weight: float) -> mixture.Told:
+    row_of = {product_id: row for row, product_id in enumerate(tried.ids)}
+    reasons = _reasons(tried)
+
+    def told(part: Instances) -> Reasons:
+        usual = reasons(part)
+        for at, visit in enumerate(part.sessions):
+            took = np.bincount(
+                [row_of[one.product_id] for one in before[visit]], minlength=len(tried.ids)
+            )
+            took[part.rows[at]] = 0
+            usual.shares[at] += weight * took / max(1, took.sum())
+        return usual
 
     return told

@@ -64,10 +64,10 @@ def taken_beside(corpus: Corpus, at: float, recipe: Recipe = neighbours.RECIPE) 
     return csr_array((shares, (rows, columns)), shape=(corpus.products, corpus.products))
 
 
-def shares(asked: Instances, taken: csr_array) -> Array:
+def shares(asked: Instances, taken: csr_array, says: Array | None = None) -> Array:
     """Each product's share [n, products] of what others took beside the known ones: of the most
-    taken only, as `strategies.beside` looks them up."""
-    says = weights(asked)
+    taken only, as `strategies.beside` looks them up. `says` in place of `weights`."""
+    says = weights(asked) if says is None else says
     says = says / np.maximum(says.sum(axis=1, keepdims=True), 1e-9)
     made = np.zeros((len(asked), taken.shape[0]), np.float32)
     for row in range(len(asked)):
@@ -82,10 +82,11 @@ def shares(asked: Instances, taken: csr_array) -> Array:
 # texts --------------------------------------------------------------------------------------------
 
 
-def cosines(asked: Instances, served: Vectors) -> Array:
+def cosines(asked: Instances, served: Vectors, says: Array | None = None) -> Array:
     """Cosines [n, products] of the visitors' texts and of products' (zeros: none) as text-1 serves
-    them; -inf where there are none."""
-    mean = np.einsum("ns,nsd->nd", weights(asked), served[asked.rows])
+    them; -inf where there are none. `says` in place of `weights`."""
+    says = weights(asked) if says is None else says
+    mean = np.einsum("ns,nsd->nd", says, served[asked.rows])
     lengths = np.linalg.norm(mean, axis=1, keepdims=True)
     mean /= np.maximum(lengths, 1e-6)
     made: Array = mean @ served.T

@@ -49,7 +49,7 @@ PARTS = {name: sql.SQL(SQL.statements[name]) for name in ("whose", "happened", "
 KEPT, READ, OWN = (SQL.fill(name, **PARTS).as_bytes() for name in ("kept", "read", "own"))
 
 # Part of every fingerprint: raise it with any change in what a profile is made of.
-RECIPE = 5
+RECIPE = 6
 # Enough for 50 touched products; more only where the same few are looked at again and again.
 MOST_EVENTS = 200
 MOST_PURCHASES = 200

@@ -68,6 +68,15 @@ def test_profiles_kept_and_made_are_counted(stocked: Market) -> None:
     assert counted() == [made + 1, kept + 2]
 
 
+def test_an_earlier_visit_counts_an_eighth_of_its_steps(stocked: Market) -> None:
+    hours = {"red mug": 29, "red hat": 28.6, "blue mug": 1, "blue hat": 0.6}
+    for product_id, ago in hours.items():
+        at = stocked.now - timedelta(hours=ago)
+        stocked.happens("v1", a_interaction(VIEW, product_id) | {"timestamp": at.isoformat()})
+    weights = [one.weight for one in stocked.profile("v1").contents.events]
+    assert weights == [1, 0.5, 0.25 / 8, 0.125 / 8]
+
+
 def test_each_step_back_counts_half(stocked: Market) -> None:
     stocked.happens("v1", (VIEW, "red mug"), (VIEW, "blue hat"))
     weights = [one.weight for one in stocked.profile("v1").contents.events]
