@@ -236,20 +236,29 @@ def _by_each(tried: Tried) -> mixture.Told:
 
 
 def _returning(tried: Tried) -> Iterator[Line]:
-    """What events of earlier visits are worth beside those of this one, whose products no list
-    holds; and, where lists may hold them, how much it counts that the visitor took them before."""
+    """What the last events of earlier visits are worth beside those of this one, where no list
+    holds their products; and, where lists may, how much it counts that the visitor took them."""
     history: dict[str, list[Click]] = {}
     for click in tried.kept:
         history.setdefault(click.user_id, []).append(click)
     before = [history.get(visit[0].user_id, []) for visit in tried.visits]
     has_many = np.array([len(clicks) >= STEPS for clicks in before])
     some = replace(tried, asked=[one.chosen(has_many[one.sessions]) for one in tried.asked])
+    again = [_taken_before(tried, before, one) for one in some.asked]
+    title = f"{tried.name}, before its cut, returning, of what they take next was taken before"
+    yield known(f"{title} ({_three(again)})", float(np.concatenate(again).mean()), "share")
     for worth in EARLIER:
         scores = mixture.by_mix(_with_earlier(some, before, worth), Mix())
         yield _line(some, f"returning, events of earlier visits times {worth:g}", scores)
     for weight in REPEATED:
         scores = mixture.by_mix(_with_repeated(some, before, weight), Mix())
         yield _line(some, f"returning, what they took before times {weight:g}", scores)
+
+
+def _taken_before(tried: Tried, before: list[list[Click]], part: Instances) -> Any:
+    taken = [{one.product_id for one in clicks} for clicks in before]
+    targets = zip(part.targets, part.sessions, strict=True)
+    return np.array([tried.ids[target] in taken[visit] for target, visit in targets])
 
 
 def _with_earlier(tried: Tried, before: list[list[Click]], worth: float) -> mixture.Told:

@@ -160,7 +160,7 @@ def _proposed(connection: Connection, site_id: int, instance: Instance, at: date
     told: dict[str, tuple[float, float, float, bool]] = {}
     near_ones = nearest.nearest(
         connection, question.live_model, question.visitor.vector, question.where(nearest.ALIAS),
-        near.POOL, question.excluded,
+        near.POOL, question.excluded, prior=recommend.POPULARITY, pool=near.POOL,
     )  # fmt: skip
     for one in near_ones:
         told[one.product_id] = (

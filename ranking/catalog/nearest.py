@@ -159,9 +159,7 @@ def _run(
 _ef_search: WeakKeyDictionary[Connection, int] = WeakKeyDictionary()
 
 
-def _statement(
-    name: str, model: Model, filter: Filter, told: str = "plain", pool: int = 0
-) -> bytes:
+def _statement(name: str, model: Model, filter: Filter, told: str = "", pool: int = 0) -> bytes:
     key = (model.vectors_table, filter.where.as_bytes(), told, pool)
     return SQL.filled(name, key, lambda: _slots(name, model, filter, told, pool))
 

@@ -136,9 +136,9 @@ class Known:
     cluster: int | None = None
 
 
-def telling(happened: Iterable[Happened]) -> list[tuple[Happened, float]]:
+def telling(happened: Iterable[Happened], at: datetime) -> list[tuple[Happened, float]]:
     """The newest events that count as interests, each with its weight: type times recency, and
-    EARLIER for those of earlier visits.
+    EARLIER for those of earlier visits. What has no time happened at `at`.
 
     The same thing done twice in a row counts once: a reload, or a search told by the page and by
     a mirror of its request.
@@ -147,9 +147,10 @@ def telling(happened: Iterable[Happened]) -> list[tuple[Happened, float]]:
     newer: datetime | None = None
     worth = 1.0
     for event in happened:
-        if newer and event.occurred_at and newer - event.occurred_at > PAUSE:
+        occurred_at = event.occurred_at or at
+        if newer and newer - occurred_at > PAUSE:
             worth = EARLIER
-        newer = event.occurred_at
+        newer = occurred_at
         weight = worth * _type_weight(event)
         if weight and not (counted and _same(counted[-1][0], event)):
             counted.append((event, weight * STEP ** len(counted)))

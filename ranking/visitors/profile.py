@@ -117,7 +117,7 @@ def current(
     MADE.inc()
     found = _read(connection, parameters) if actor else None
     happened = [*_imagined(additional), *_decoded(found)]
-    made, complete = _make(connection, model, happened, _bought(found))
+    made, complete = _make(connection, model, happened, _bought(found), at)
     profile = replace(
         made,
         visitor_id=found.visitor_id if found else None,
@@ -266,10 +266,11 @@ def _make(
     model: Model,
     happened: Sequence[Happened],
     bought: Sequence[tuple[str, datetime]],
+    at: datetime,
 ) -> tuple[Profile, bool]:
     """The profile, and whether all it is made of had a vector."""
     happened = _with_variants(connection, model.site_id, happened)
-    counted = telling(happened)
+    counted = telling(happened, at)
     telling_ids = {p for event, _ in counted for p in event.product_ids[:MAX_PRODUCTS]}
     ids = telling_ids | _recent(happened) | {product_id for product_id, _ in bought}
     products, all_encoded = _products(connection, model, ids, telling_ids, _priced(happened))

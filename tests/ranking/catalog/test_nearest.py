@@ -180,9 +180,11 @@ def test_filters_of_the_same_values_have_estimates_of_their_own(stocked: Market)
 # plans --------------------------------------------------------------------------------------------
 
 
-def plan(connection: Connection, name: str, model: Model, condition: Filter, limit: int) -> str:
+def plan(
+    connection: Connection, name: str, model: Model, condition: Filter, limit: int, told: str
+) -> str:
     """How Postgres would run one of the statements on a serving connection."""
-    statement = b"explain " + nearest._statement(name, model, condition)
+    statement = b"explain " + nearest._statement(name, model, condition, told, limit)
     parameters = {
         "site_id": model.site_id,
         "vector": unit(np.ones(384)),
@@ -197,16 +199,19 @@ def plan(connection: Connection, name: str, model: Model, condition: Filter, lim
     return "\n".join(row[0] for row in rows)
 
 
-def test_the_exact_statement_cannot_use_the_index_and_the_other_one_does(stocked: Market) -> None:
+@pytest.mark.parametrize("told", ["plain", "ranked"])
+def test_the_exact_statement_cannot_use_the_index_and_the_other_one_does(
+    stocked: Market, told: str
+) -> None:
     model = indexed(stocked)
     stocked.connection.execute(f"analyze vectors_{stocked.site_id}_1")
     # Even where everything else is forbidden.
     stocked.connection.execute("set local enable_seqscan = off")
     stocked.connection.execute("set local random_page_cost = 0.1")
     for condition in (ANYTHING, brand("half"), brand("hundredth")):
-        assert "vector_idx" not in plan(stocked.connection, "exact", model, condition, 24)
-    assert "vector_idx" in plan(stocked.connection, "indexed", model, ANYTHING, 24)
-    assert "vector_idx" in plan(stocked.connection, "indexed", model, brand("half"), 24)
+        assert "vector_idx" not in plan(stocked.connection, "exact", model, condition, 24, told)
+    assert "vector_idx" in plan(stocked.connection, "indexed", model, ANYTHING, 24, told)
+    assert "vector_idx" in plan(stocked.connection, "indexed", model, brand("half"), 24, told)
 
 
 @settings(
