@@ -34,8 +34,9 @@ HERE = Path(__file__).parent
 # Of a visitor who touched a hat; all hats are one group, of which since then none is listed.
 WITHOUT_OTHER_SIZES = [f"user_to_{kind} {who}" for kind in ("products", "trending")
                        for who in ("a1", "u1")]  # fmt: skip
-# By what a list is in order; on which scale is no promise.
-SCALED = "_personalization_score"
+# By what a list is in order, how much an event counts, and what is typical of all by that; on which
+# scale is no promise.
+SCALED = frozenset(("_personalization_score", "weight", "typical"))
 # Of a visitor of whom something is known: which come first is what a release may know better.
 RANKED = ("filtered", "user_to_products")
 RELEASES = sorted(path.parent.name for path in HERE.glob("*/database.sql.gz"))
@@ -158,17 +159,21 @@ def lacking(before: Any, now: Any, where: str = "") -> list[str]:
         return [
             each
             for name, value in before.items()
-            if name != SCALED
+            if name not in SCALED
             for each in lacking(value, now.get(name), f"{where}/{name}")
         ]
-    if where.endswith(("/interests/tags", "/interests")) and isinstance(
-        now, list
-    ):  # new kinds come
+    if where.endswith(("/interests/tags", "/interests")) and isinstance(now, list):
+        # New kinds come, and which tags come first goes by how much events count.
         now = [one for one in now if one["kind"] in {each["kind"] for each in before}]
+        before, now = (sorted(each, key=_of_tag) for each in (before, now))
     if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
         pairs = enumerate(zip(before, now, strict=True))
         return [each for n, (a, b) in pairs for each in lacking(a, b, f"{where}/{n}")]
     return [] if before == now else [f"{where}: {before!r} became {now!r}"]
+
+
+def _of_tag(tag: dict[str, Any]) -> tuple[str, str]:
+    return tag["kind"], tag["name"]
 
 
 def test_an_old_database_takes_what_is_new_and_knows_what_it_had(upgraded: Old) -> None:
