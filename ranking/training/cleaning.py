@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ranking.training.clickstream import SESSION_GAP_S
 from ranking.training.corpus import DAY_S
 
 MOST_A_DAY = 2_000
@@ -24,8 +25,6 @@ SCRIPT = 4
 MOST_ALIKE = 5
 MOST_OF_ALL = 0.02
 FEWEST_CUT = 200  # events: nobody with fewer is cut back
-
-SESSION_GAP_S = 30 * 60
 
 
 class Happened(NamedTuple):

@@ -14,10 +14,11 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from ranking.catalog.neighbours import GAP
 from schemas.errors import AttuneError
 
 HORIZONS = (0, 1, 2, 3)  # k: how many events of the session are known
-SESSION_GAP_S = 30 * 60  # where the source has no session ids
+SESSION_GAP_S = GAP.total_seconds()  # where the source has no session ids
 FORCED_COLD = (20, 7)  # crc32(product_id) % 20 == 7 loses its training events
 
 

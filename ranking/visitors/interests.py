@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from heapq import nsmallest
 from itertools import islice
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from ranking.catalog.neighbours import GAP
 from ranking.visitors import names, prices
 from ranking.visitors.prices import Act, Market, Offer, PriceAffinity
 
@@ -25,9 +26,8 @@ Vector = np.ndarray[Any, np.dtype[np.float32]]
 
 STEP = 0.5  # what one step back in time is worth of the one after it: .4 to .6 were as good
 # What an event of an earlier visit is worth beside; a sixteenth to a quarter were as good
-# (`python -m bench mixing`). A visit ends with half an hour in which nothing happens.
+# (`python -m bench mixing`). A visit ends with half an hour without anything that counts.
 EARLIER = 0.125
-PAUSE = timedelta(minutes=30)
 MAX_EVENTS = 12  # that shape the vector
 MAX_TOUCHED = 50  # products
 MAX_PRODUCTS = 50  # of one event; a larger order says no more
@@ -148,7 +148,7 @@ def telling(happened: Iterable[Happened], at: datetime) -> list[tuple[Happened, 
     worth = 1.0
     for event in happened:
         occurred_at = event.occurred_at or at
-        if newer and newer - occurred_at > PAUSE:
+        if newer and newer - occurred_at > GAP:
             worth = EARLIER
         newer = occurred_at
         weight = worth * _type_weight(event)
